@@ -1,0 +1,1 @@
+//! Packet and flow vocabulary shared by log lines, conntrack and verdicts. Pure.
