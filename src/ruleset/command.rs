@@ -47,10 +47,8 @@ pub(super) enum Command<'a> {
     Flush {
         chain: Option<&'a [u8]>,
     },
-    Zero {
-        chain: Option<&'a [u8]>,
-        number: Option<u32>,
-    },
+    /// Zeroes counters of what is loaded already.
+    Zero,
     Rename {
         old: &'a [u8],
         new: &'a [u8],
@@ -268,10 +266,7 @@ fn arguments<'a>(
         Verb::New => Command::New { chain: name },
         Verb::DeleteChain => Command::DeleteChain { chain },
         Verb::Flush => Command::Flush { chain },
-        Verb::Zero => Command::Zero {
-            chain,
-            number: words.optional_number()?,
-        },
+        Verb::Zero => Command::Zero,
         Verb::Rename => Command::Rename {
             old: name,
             new: words.name("the new chain name")?,
@@ -433,13 +428,7 @@ mod tests {
             ("--delete-chain", Command::DeleteChain { chain: None }),
             ("-F", Command::Flush { chain: None }),
             ("--flush c", Command::Flush { chain: Some(c) }),
-            (
-                "-Z c 2",
-                Command::Zero {
-                    chain: Some(c),
-                    number: Some(2),
-                },
-            ),
+            ("-Z c 2", Command::Zero),
             ("-E c d", Command::Rename { old: c, new: b"d" }),
             ("-L -n", Command::Query),
             ("-h", Command::Query),

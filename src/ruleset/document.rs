@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::build::{About, Builder};
 use super::command;
-use super::detect::{Evidence, Header, family_of_rules};
+use super::detect::{Evidence, Header, Tables, family_of_rules};
 use super::diagnostic::{Diagnostic, ParseError, Severity, Warning};
 use super::line::{Kind, Line, Lines, classify};
 use super::model::{Ruleset, is_hooked};
@@ -132,6 +132,8 @@ struct Reader<'a> {
     understood: bool,
     first_odd: Option<Line<'a>>,
     crlf_said: bool,
+    /// What the rules tell, worked out at the first table without a header.
+    tables: Option<Tables>,
 }
 
 impl<'a> Reader<'a> {
@@ -148,6 +150,7 @@ impl<'a> Reader<'a> {
             understood: false,
             first_odd: None,
             crlf_said: false,
+            tables: None,
         }
     }
 
@@ -296,11 +299,10 @@ impl<'a> Reader<'a> {
         if self.hints.family.is_some() {
             return;
         }
-        let rest = self.text.get(line.from..).unwrap_or_default();
-        let family = family_of_rules(rest, true).or_else(|| {
-            // The first table of a second dump may have nothing that tells; what follows may.
-            again.then(|| family_of_rules(rest, false)).flatten()
-        });
+        let text = self.text;
+        let tables = self.tables.get_or_insert_with(|| Tables::of(text));
+        // The first table of a second dump may have nothing that tells; what follows may.
+        let family = tables.family(line.from, again);
         let current = self
             .current
             .header
@@ -393,7 +395,7 @@ fn about(
         (Some(family), _) => (family, Evidence::Hint),
         (None, Some(family)) => (family, Evidence::Header),
         (None, None) => content
-            .or_else(|| family_of_rules(text.unwrap_or_default(), false))
+            .or_else(|| family_of_rules(text.unwrap_or_default()))
             .map_or((Family::V4, Evidence::Assumed), |family| {
                 (family, Evidence::Content)
             }),

@@ -8,7 +8,7 @@
 use super::counters::{CounterSet, Counters};
 use super::line::{Kind, Line, Lines, classify};
 use super::model::{Chain, ChainIdx, Row, RuleIdx, Ruleset, TableIdx};
-use super::spec::general::with_choice;
+use super::spec::general::{jump, with_choice};
 
 impl Ruleset {
     /// The ruleset as `*-save -c` would print it with these counters. Counters for rules and chains that
@@ -145,12 +145,28 @@ impl Ruleset {
             out.extend_from_slice(b" -A ");
             out.extend_from_slice(chain.name_bytes());
             let spec = self.normal_spec(*rule);
+            let spec = with_choice(&spec, choice);
             if !spec.is_empty() {
                 out.push(b' ');
-                out.extend_from_slice(&with_choice(&spec, choice));
+                self.print_spec(*rule, &spec, out);
             }
             out.push(b'\n');
         }
+    }
+
+    /// A specification, in which a jump to a chain that was renamed further down names it anew.
+    fn print_spec(&self, rule: RuleIdx, spec: &[u8], out: &mut Vec<u8>) {
+        let jump = jump(spec).and_then(|(at, _)| {
+            let name = spec.get(at.clone())?;
+            let chain = self.chain(self.chain_meant(rule, name)?);
+            (chain.name_bytes() != name).then_some((at, chain))
+        });
+        let Some((at, chain)) = jump else {
+            return out.extend_from_slice(spec);
+        };
+        out.extend_from_slice(spec.get(..at.start).unwrap_or_default());
+        out.extend_from_slice(chain.name_bytes());
+        out.extend_from_slice(spec.get(at.end..).unwrap_or_default());
     }
 }
 

@@ -5,6 +5,7 @@
 //! new match is a new row and a new type.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::Family;
 use super::lexer::Word;
@@ -179,6 +180,14 @@ impl<'a> Given<'a> {
         match self.family {
             Family::V4 => 32,
             Family::V6 => 128,
+        }
+    }
+
+    /// The mask that is a whole address.
+    pub(super) fn full_mask(&self) -> IpAddr {
+        match self.family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::BROADCAST),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
         }
     }
 

@@ -7,6 +7,7 @@ mod conn;
 mod header;
 mod icmp;
 mod origin;
+mod payload;
 mod ports;
 mod rate;
 mod time;
@@ -14,13 +15,14 @@ mod time;
 use std::borrow::Cow;
 
 pub use conn::{Conntrack, CtDirection};
-pub use header::{Ecn, Hops, PacketType, StringMatch, dscp_class, tos_name};
+pub use header::{Ecn, Hops, PacketType, dscp_class, tos_name};
 pub(super) use header::{TOS_NAME_MASK, dscp_value};
 pub use icmp::Icmp;
 pub(super) use origin::show_sides;
 pub use origin::{
     Addrtype, Comparison, Iprange, MatchSet, Owner, OwnerId, Physdev, Rpfilter, Side,
 };
+pub use payload::{StringMatch, U32, U32Step, U32Test};
 pub use ports::{ChunkScope, Dccp, Multiport, PortSide, Sctp, Tcp, TcpFlagTest, Udp};
 pub use rate::{
     Connlimit, HashRate, Hashlimit, Limit, Recent, RecentAction, Statistic, StatisticMode,
@@ -94,8 +96,8 @@ pub enum Match<'a> {
     Pkttype(Inv<PacketType>),
     /// `-m string`
     String(Box<StringMatch<'a>>),
-    /// `-m u32`: the test as written
-    U32(Inv<Cow<'a, [u8]>>),
+    /// `-m u32`
+    U32(Inv<U32>),
     /// `-m time`
     Time(Box<Time>),
     /// `-m rpfilter`
@@ -112,6 +114,7 @@ const EXTENSIONS: &[&[MatchExtension]] = &[
     rate::EXTENSIONS,
     origin::EXTENSIONS,
     header::EXTENSIONS,
+    payload::EXTENSIONS,
     time::EXTENSIONS,
 ];
 
@@ -213,7 +216,7 @@ impl Match<'_> {
             Self::Ecn(ecn) => ecn.describe(phrase),
             Self::Pkttype(kind) => phrase.pair("pkt-type", kind),
             Self::String(string) => string.describe(phrase),
-            Self::U32(test) => phrase.quoted(test.invert, "u32", &test.value),
+            Self::U32(test) => phrase.pair("u32", test),
             Self::Time(time) => time.describe(phrase),
             Self::Rpfilter(filter) => filter.describe(phrase),
             Self::Unknown(unknown) => phrase.unknown(unknown),

@@ -335,7 +335,7 @@ pub struct Recent<'a> {
     /// Name of the list.
     pub name: Cow<'a, [u8]>,
     /// Mask that addresses are cut to.
-    pub mask: Option<IpAddr>,
+    pub mask: IpAddr,
     /// Which address is looked up.
     pub side: Side,
 }
@@ -373,7 +373,7 @@ fn recent<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
         reap: false,
         same_ttl: false,
         name: Cow::Borrowed(b"DEFAULT"),
-        mask: None,
+        mask: given.full_mask(),
         side: Side::Source,
     };
     for option in &given.options {
@@ -396,7 +396,7 @@ fn recent<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
             "name" => recent.name = option.value().clone(),
             "mask" => {
                 let read = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
-                recent.mask = Some(option.read(read, "a mask in the form of an address")?);
+                recent.mask = option.read(read, "a mask in the form of an address")?;
             }
             "rsource" => recent.side = Side::Source,
             "rdest" => recent.side = Side::Destination,
