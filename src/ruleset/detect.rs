@@ -208,10 +208,10 @@ fn family_of_rule(line: &[u8]) -> Option<(Family, bool)> {
     let mut likely = None;
     let mut option: Vec<u8> = Vec::new();
     for word in Lexer::new(line).filter(|word| !word.is(b"!")) {
-        if ADDRESSES.iter().any(|a| a.as_bytes() == option) {
-            if let Some(family) = family_of_address(&word.text) {
-                return Some((family, true));
-            }
+        if ADDRESSES.iter().any(|a| a.as_bytes() == option)
+            && let Some(family) = family_of_address(&word.text)
+        {
+            return Some((family, true));
         }
         let told = TELLING.iter().find(|(options, value, _)| {
             value.as_bytes() == &*word.text && options.iter().any(|o| o.as_bytes() == option)

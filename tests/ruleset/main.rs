@@ -5,6 +5,9 @@
 //! and, where it lies beside the checkout, a larger collection of dumps found in the wild
 //! (`../shared/data`). A missing collection is said on standard output; the fixtures are always there.
 
+// Helpers of tests are tests: what cannot be had must fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
 mod corpus;
 mod hostile;
 mod meaning;

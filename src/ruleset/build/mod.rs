@@ -294,10 +294,11 @@ impl<'a> Builder<'a> {
     }
 
     fn find(&mut self, table: u32, name: &'a [u8]) -> Option<u32> {
-        if let Some((recent_table, recent_name, index)) = self.recent {
-            if recent_table == table && recent_name == name {
-                return Some(index);
-            }
+        if let Some((recent_table, recent_name, index)) = self.recent
+            && recent_table == table
+            && recent_name == name
+        {
+            return Some(index);
         }
         let index = *self.lookup.get(&(table, name))?;
         self.recent = Some((table, name, index));

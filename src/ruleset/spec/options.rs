@@ -100,6 +100,11 @@ impl<'a> GivenOption<'a> {
         &self.values[0]
     }
 
+    /// The first value, for keeps.
+    pub(super) fn text(&self) -> Cow<'a, [u8]> {
+        self.value().clone()
+    }
+
     /// The second value.
     pub(super) fn second(&self) -> &Cow<'a, [u8]> {
         &self.values[1]

@@ -148,7 +148,7 @@ fn mac_address(text: &[u8]) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(mac)
 }
 
-pub(super) fn describe_mac(mac: &Inv<[u8; 6]>, phrase: &mut Phrase) {
+pub(super) fn describe_mac(mac: Inv<[u8; 6]>, phrase: &mut Phrase) {
     let octets: Vec<_> = mac
         .value
         .iter()
@@ -271,7 +271,7 @@ fn ecn<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
 }
 
 impl Ecn {
-    pub(super) fn describe(&self, phrase: &mut Phrase) {
+    pub(super) fn describe(self, phrase: &mut Phrase) {
         for (word, given) in [("ecn-tcp-cwr", self.cwr), ("ecn-tcp-ece", self.ece)] {
             if let Some(given) = given {
                 phrase.flag(given.invert, word);

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::super::options::{Given, MatchExtension, Misread, opt};
 use super::super::value::{Bounds, Inv, bounds, list, number, small};
-use super::super::words::Phrase;
+use super::super::words::{Phrase, hex};
 use super::Match;
 
 pub(super) const EXTENSIONS: &[MatchExtension] = &[
@@ -58,13 +58,13 @@ fn string<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
             "string" | "hex-string" if pattern.is_some() => {
                 return Err(option.misread("either --string or --hex-string"));
             }
-            "string" => pattern = Some(option.inv(option.value().clone())),
+            "string" => pattern = Some(option.inv(option.text())),
             "hex-string" => {
                 let read = |text: &[u8]| decoded(text).map(Cow::Owned);
                 pattern =
                     Some(option.read_inv(read, "text with hexadecimal digits |between bars|")?);
             }
-            "algo" => string.algorithm = option.value().clone(),
+            "algo" => string.algorithm = option.text(),
             "from" => string.from = offset()?,
             "to" => string.to = offset()?,
             "icase" => string.ignore_case = true,
@@ -109,7 +109,7 @@ impl StringMatch<'_> {
         {
             phrase.quoted(pattern.invert, "string", &pattern.value);
         } else {
-            let digits: String = pattern.value.iter().map(|b| format!("{b:02x}")).collect();
+            let digits = hex(&pattern.value);
             phrase.keyed(pattern.invert, "hex-string", format_args!("|{digits}|"));
         }
         phrase.flag_if(self.ignore_case, "icase");

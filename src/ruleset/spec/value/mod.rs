@@ -58,7 +58,7 @@ pub struct Bounds<T> {
     pub max: T,
 }
 
-impl<T: PartialOrd> Bounds<T> {
+impl<T: PartialOrd + Copy> Bounds<T> {
     /// Whether `value` is between the ends.
     pub fn contains(&self, value: T) -> bool {
         self.min <= value && value <= self.max
