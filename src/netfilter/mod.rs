@@ -1,1 +1,4 @@
 //! STUB
+
+pub mod conntrack;
+pub mod drops;
