@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::app::cells::Widths;
 use crate::app::filter::Filter;
 use crate::app::firewall::{Firewall, Heat};
 use crate::app::message::NativeChain;
@@ -121,8 +122,6 @@ pub struct Board {
     pub place: Option<Place>,
     /// Place in the rules.
     pub rules: Cursor,
-    /// Place in the drop feed.
-    pub drops: Cursor,
     /// Text columns scrolled right by so many cells.
     pub shift: usize,
     /// Where jumps were made from.
@@ -137,6 +136,8 @@ pub struct Board {
     pub chain_filter: Filter,
     /// The user has moved: the cursor is theirs.
     pub touched: bool,
+    /// Widths of the selected chain's columns.
+    pub widths: Widths,
     rows: Rows,
 }
 
@@ -195,6 +196,12 @@ impl Board {
             self.chains.at = at;
         }
         self.chains.at = self.chains.at.min(self.entries.len().saturating_sub(1));
+    }
+
+    /// Measures the columns of the selected chain.
+    pub fn measure(&mut self, firewalls: &[Firewall]) {
+        let found = self.place.and_then(|p| Some((firewalls.get(p.firewall)?, p.chain)));
+        self.widths = found.map_or_else(Widths::default, |(f, chain)| Widths::of(&f.ruleset, chain));
     }
 
     /// Works out the rows of the selected chain anew.

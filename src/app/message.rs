@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::app::action::Key;
 use crate::app::firewall::Origin;
 use crate::app::notice::Notice;
-use crate::flow::{ConntrackState, KernelLine};
+use crate::flow::{Batch, ConntrackState};
 use crate::ruleset::{ChainIdx, Reading, Ruleset};
 
 /// Something happened.
@@ -44,16 +44,9 @@ pub enum Message {
     /// The conntrack table was looked at.
     Conntrack(Result<ConntrackState, String>),
     /// The kernel's log, or NFLOG, brought lines.
-    Lines {
-        /// The lines, oldest first.
-        lines: Vec<KernelLine>,
-        /// Lines that were lost before they reached us.
-        lost: u64,
-    },
+    Lines(Batch),
     /// Where the drop feed reads from, in words.
     Source(String),
-    /// Why LOG rules count and no line arrives.
-    Silence(Vec<Notice>),
     /// Something is missing or odd: shown until it is withdrawn.
     Notice(Notice),
     /// What was missing is there again.
@@ -130,6 +123,4 @@ pub enum Effect {
     ReadNow,
     /// Send text to the terminal's clipboard.
     Copy(String),
-    /// LOG rules count and no line arrives: find out why.
-    ExplainSilence,
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::app::action::{Key, Keymap, Place as KeyPlace};
 use crate::app::board::{Board, Pane, Row};
-use crate::app::feed::Feed;
+use crate::app::drops::DropPane;
+use crate::app::feed::{Feed, Limits};
 use crate::app::firewall::{Firewall, Origin};
 use crate::app::gauge::Gauge;
 use crate::app::message::{NativeChain, Viewport};
 use crate::app::notice::Notices;
-use crate::app::silence::Silence;
 use crate::ruleset::ChainIdx;
 
 /// Where the numbers come from.
@@ -38,6 +38,8 @@ pub struct Facts {
     pub kernel: String,
     /// Where the numbers come from.
     pub mode: Mode,
+    /// The wall clock when the program's own clock stood at zero.
+    pub epoch: Option<jiff::Zoned>,
 }
 
 /// A line being typed.
@@ -92,14 +94,12 @@ pub struct State {
     pub viewport: Viewport,
     /// The conntrack table.
     pub gauge: Gauge,
-    /// Why there is no gauge, where there is none.
-    pub gauge_error: Option<String>,
     /// The drop feed.
     pub feed: Feed,
+    /// What its pane shows of it.
+    pub drops: DropPane,
     /// Where the feed reads from.
     pub source: String,
-    /// LOG rules against lines that arrive.
-    pub silence: Silence,
     /// What is missing, and why.
     pub notices: Notices,
     /// What lies open over the board.
@@ -149,10 +149,9 @@ impl State {
             board: Board::default(),
             viewport: Viewport::default(),
             gauge: Gauge::default(),
-            gauge_error: None,
-            feed: Feed::default(),
+            feed: Feed::new(Limits::default()),
+            drops: DropPane::default(),
             source: String::new(),
-            silence: Silence::default(),
             notices: Notices::default(),
             dialog: None,
             input: None,
@@ -208,7 +207,8 @@ impl State {
         }
         let fades = self.firewalls.iter().filter_map(|f| f.next_fade(self.now, self.interval));
         let said = self.said.as_ref().map(|(_, until)| *until);
-        fades.chain(said).chain(self.feed.next_change(self.now)).min()
+        let feed = self.feed.is_moving(self.now).then(|| self.now + Duration::from_secs(1));
+        fades.chain(said).chain(feed).min()
     }
 
     /// Chains that the chain dialog offers for what was typed, with the name that it shows.

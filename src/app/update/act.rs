@@ -80,15 +80,15 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Units => state.bits = !state.bits,
         Action::Freeze => {
             state.frozen = !state.frozen;
-            state.feed.freeze(state.frozen);
+            pause(state, state.frozen);
             return vec![Effect::Freeze(state.frozen)];
         }
         Action::Filter => typing::open(state),
         Action::Group => {
-            state.feed.toggle_grouped();
-            state.board.drops = Default::default();
+            state.drops.toggle();
+            state.drops.take(&state.feed, state.now, state.viewport.drops);
         }
-        Action::Pause => state.feed.toggle_pause(),
+        Action::Pause => pause(state, state.feed.paused_at().is_none()),
         Action::Copy => return copy(state),
         Action::Faster => return pace(state, false),
         Action::Slower => return pace(state, true),
@@ -104,6 +104,21 @@ fn moves(action: Action) -> bool {
         action,
         Action::Help | Action::Notices | Action::Redraw | Action::Faster | Action::Slower | Action::Units
     )
+}
+
+/// Holds the drop feed, or lets it go on.
+fn pause(state: &mut State, on: bool) {
+    if on {
+        state.feed.pause(state.now);
+    } else {
+        state.feed.resume();
+    }
+    state.drops.take(&state.feed, state.now, state.viewport.drops);
+}
+
+/// Text for the clipboard: what a packet's prefix or a comment may hold must not run when pasted.
+fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).collect()
 }
 
 fn cancel(state: &mut State) {
@@ -147,8 +162,8 @@ fn travel_by(state: &mut State, by: isize) -> Vec<Effect> {
             board.rules.go(board.rules.at.saturating_add_signed(by), rows, state.viewport.rules);
         }
         Pane::Drops => {
-            let at = board.drops.at.saturating_add_signed(by);
-            board.drops.go(at, state.feed.rows(), state.viewport.drops);
+            let at = state.drops.cursor.at.saturating_add_signed(by);
+            state.drops.go(at, state.viewport.drops);
         }
         Pane::Chains => return chain_by(state, by),
     }
@@ -225,9 +240,9 @@ fn pace(state: &mut State, slower: bool) -> Vec<Effect> {
 
 fn copy(state: &mut State) -> Vec<Effect> {
     let text = match state.board.pane {
-        Pane::Drops => state.feed.text_of(state.board.drops.at),
+        Pane::Drops => state.drops.selected().map(|row| printable(&row.line().text)),
         _ => state.selected().and_then(|s| match s.row? {
-            Row::Rule(rule, _) => Some(state.firewalls[s.firewall].ruleset.command(rule)),
+            Row::Rule(rule, _) => Some(printable(&state.firewalls[s.firewall].ruleset.command(rule))),
             Row::Policy => None,
         }),
     };

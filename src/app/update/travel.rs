@@ -22,7 +22,8 @@ pub(super) fn settle(state: &mut State) {
     let rows = board.row_count();
     board.rules.go(board.rules.at, rows, state.viewport.rules);
     board.chains.go(board.chains.at, board.entries.len(), state.viewport.chains);
-    board.drops.go(board.drops.at, state.feed.rows(), state.viewport.drops);
+    let drops = &mut state.drops;
+    drops.cursor.go(drops.cursor.at, drops.rows.len(), state.viewport.drops);
 }
 
 /// Works out the rows anew and keeps the cursor on the same rule.
@@ -54,6 +55,7 @@ pub(super) fn go(state: &mut State, place: Place, row: Option<Row>) -> Vec<Effec
         state.board.rules = Default::default();
         state.board.shift = 0;
         state.board.filter = Default::default();
+        state.board.measure(&state.firewalls);
         state.board.list_rules(&state.firewalls);
     }
     state.board.aim_chains();

@@ -85,8 +85,9 @@ pub(super) fn apply(state: &mut State, text: &str) {
             travel::relist(state);
         }
         Pane::Drops => {
-            state.feed.set_filter(text);
-            state.board.drops = Default::default();
+            state.feed.set_filter(crate::app::feed::Filter::parse(text));
+            state.drops.forget();
+            state.drops.take(&state.feed, state.now, state.viewport.drops);
         }
     }
 }
@@ -96,7 +97,7 @@ pub(super) fn open(state: &mut State) {
     let text = match state.board.pane {
         Pane::Chains => state.board.chain_filter.text(),
         Pane::Rules => state.board.filter.text(),
-        Pane::Drops => state.feed.filter_text(),
+        Pane::Drops => state.feed.filter().text(),
     };
     state.input = Some(Input { text: text.to_owned(), before: text.to_owned() });
 }
