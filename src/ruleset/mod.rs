@@ -3,8 +3,12 @@
 //! STUB API: signatures are agreed, the body is being written.
 
 mod counters;
+mod hooks;
+mod origin;
 
 pub use counters::{ChainCounters, CounterSet, Counters, Reading};
+pub use hooks::{BaseChain, Lossy, NftFamily, Owner};
+pub use origin::{Author, Origin};
 
 use std::sync::Arc;
 
