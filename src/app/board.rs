@@ -6,8 +6,7 @@ use std::time::Duration;
 use crate::app::cells::Widths;
 use crate::app::filter::Filter;
 use crate::app::firewall::{Firewall, Heat};
-use crate::app::message::NativeChain;
-use crate::ruleset::{ChainIdx, RuleIdx, TableIdx};
+use crate::ruleset::{BaseChain, ChainIdx, RuleIdx, TableIdx};
 
 /// The panes of the board.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,7 +155,7 @@ enum Rows {
 
 impl Board {
     /// Rebuilds the chain list: filter first, since that is where packets die.
-    pub fn list_chains(&mut self, firewalls: &[Firewall], native: &[NativeChain]) {
+    pub fn list_chains(&mut self, firewalls: &[Firewall], native: &[BaseChain]) {
         self.entries.clear();
         for (f, firewall) in firewalls.iter().enumerate() {
             let set = &firewall.ruleset;

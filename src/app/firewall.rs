@@ -10,17 +10,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ruleset::{
-    Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Reading, RuleIdx, Ruleset,
+    Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Reading, RuleIdx,
+    Ruleset,
 };
 
 /// Which of the kernel's rulesets this is; `backend` is unknown for some saved dumps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Origin {
+pub struct FirewallId {
     /// IPv4 or IPv6.
     pub family: Family,
     /// nf_tables or x_tables.
     pub backend: Option<Backend>,
 }
+
+impl From<Origin> for FirewallId {
+    fn from(origin: Origin) -> Self {
+        Self { family: origin.family, backend: Some(origin.backend) }
+    }
+}
+
+impl FirewallId {
+    /// The kernel's ruleset that this is; `None` for a dump that does not say its back end.
+    pub fn origin(self) -> Option<Origin> {
+        self.backend.map(|backend| Origin::new(self.family, backend))
+    }
+}
+
+/// An nft rule's handle with its table's: a table made anew counts its rules from 1 again. Zero in the
+/// second place: unknown.
+pub type Handle = (u64, u64);
 
 /// Growth per second between the last two readings.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -97,13 +115,13 @@ pub struct ChainActivity {
 #[derive(Debug)]
 pub struct Firewall {
     /// Which one.
-    pub origin: Origin,
+    pub origin: FirewallId,
     /// The structure.
     pub ruleset: Arc<Ruleset>,
     /// nft handles, parallel to the rules; empty where there are none.
-    handles: Vec<u64>,
-    /// First rule position (1 up) of each chain that the saved text shows wider than it is.
-    lossy: HashMap<ChainIdx, String>,
+    handles: Vec<Handle>,
+    /// Rules whose text says less than what the kernel holds.
+    lossy: Vec<Lossy>,
     counters: CounterSet,
     baseline: Option<CounterSet>,
     rules: Vec<Track>,
@@ -115,13 +133,13 @@ pub struct Firewall {
 
 impl Firewall {
     /// A ruleset seen for the first time, with the counters that its text carries.
-    pub fn new(origin: Origin, ruleset: Arc<Ruleset>, handles: Vec<u64>) -> Self {
+    pub fn new(origin: FirewallId, ruleset: Arc<Ruleset>, handles: Vec<Handle>) -> Self {
         let (rules, chains) = (ruleset.rule_count(), ruleset.chains().len());
         Self {
             origin,
             counters: ruleset.saved_counters(),
             handles: if handles.len() == rules { handles } else { Vec::new() },
-            lossy: HashMap::new(),
+            lossy: Vec::new(),
             baseline: None,
             rules: vec![Track::default(); rules],
             policies: vec![Track::default(); chains],
@@ -161,7 +179,8 @@ impl Firewall {
     /// For each rule here, the rule of `old` that is the same one: by handle, else by text.
     fn rule_map(&self, old: &Self) -> Vec<Option<usize>> {
         fn join<K: Hash + Eq>(new: &[K], old: Vec<K>) -> Vec<Option<usize>> {
-            let index: HashMap<K, usize> = old.into_iter().enumerate().map(|(i, k)| (k, i)).collect();
+            let index: HashMap<K, usize> =
+                old.into_iter().enumerate().map(|(i, k)| (k, i)).collect();
             new.iter().map(|key| index.get(key).copied()).collect()
         }
         let by_text = || join(&self.ruleset.identities(), old.ruleset.identities());
@@ -185,14 +204,20 @@ impl Firewall {
         u32::try_from(at).ok().map(RuleIdx)
     }
 
-    /// Chains whose saved text is wider than the rules that the kernel holds, with the reason.
-    pub fn set_lossy(&mut self, lossy: HashMap<ChainIdx, String>) {
+    /// Rules whose saved text says less than what the kernel holds.
+    pub fn set_lossy(&mut self, lossy: Vec<Lossy>) {
         self.lossy = lossy;
     }
 
     /// Why the text of this chain is not to be trusted.
-    pub fn lossy(&self, chain: ChainIdx) -> Option<&str> {
-        self.lossy.get(&chain).map(String::as_str)
+    pub fn lossy(&self, chain: ChainIdx) -> Option<&Lossy> {
+        self.lossy.iter().find(|l| l.chain == chain)
+    }
+
+    /// What the text of rule `number` (from 1) of this chain leaves out.
+    pub fn lossy_rule(&self, chain: ChainIdx, number: usize) -> Option<&str> {
+        let found = self.lossy.iter().find(|l| l.chain == chain && l.position + 1 == number)?;
+        Some(&found.why)
     }
 
     /// Takes in readings made at `at`. True when a number changed.

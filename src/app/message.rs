@@ -3,15 +3,14 @@
 //! The runtime turns keys, readings and log lines into [`Message`]s and carries out [`Effect`]s; the
 //! state between them changes in `update` alone.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::action::Key;
-use crate::app::firewall::Origin;
+use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
 use crate::flow::{Batch, ConntrackState};
-use crate::ruleset::{ChainIdx, Reading, Ruleset};
+use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, Ruleset};
 
 /// Something happened.
 #[derive(Debug)]
@@ -29,18 +28,18 @@ pub enum Message {
     /// Counters were read.
     Counters {
         /// Of which ruleset.
-        origin: Origin,
+        origin: FirewallId,
         /// When.
         at: Duration,
         /// Chain by chain.
         readings: Vec<Reading>,
     },
     /// A ruleset is no longer there.
-    Gone(Origin),
+    Gone(FirewallId),
     /// Still reading a structure for the first time.
-    Loading(Origin, &'static str),
+    Loading(FirewallId, &'static str),
     /// Base chains of nf_tables that iptables cannot show.
-    Native(Vec<NativeChain>),
+    Native(Vec<BaseChain>),
     /// The conntrack table was looked at.
     Conntrack(Result<ConntrackState, String>),
     /// The kernel's log, or NFLOG, brought lines.
@@ -59,34 +58,15 @@ pub enum Message {
 #[derive(Debug)]
 pub struct Loaded {
     /// Which ruleset.
-    pub origin: Origin,
+    pub origin: FirewallId,
     /// The structure with the counters of its text.
     pub ruleset: Arc<Ruleset>,
     /// nft handles, parallel to the rules; may be empty.
-    pub handles: Vec<u64>,
-    /// Chains whose text is wider than what the kernel holds, and why.
-    pub lossy: HashMap<ChainIdx, String>,
+    pub handles: Vec<Handle>,
+    /// Rules whose text says less than what the kernel holds.
+    pub lossy: Vec<Lossy>,
     /// Who changed it, where that is known.
-    pub author: Option<String>,
-}
-
-/// A base chain of nf_tables outside the tables of iptables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NativeChain {
-    /// `inet`, `ip`, `ip6`, `netdev`, `bridge`, `arp`.
-    pub family: String,
-    /// Table name.
-    pub table: String,
-    /// Chain name.
-    pub chain: String,
-    /// `input`, `forward`, …
-    pub hook: String,
-    /// Lower runs earlier.
-    pub priority: i32,
-    /// The policy drops.
-    pub drops: bool,
-    /// Rules in the chain.
-    pub rules: usize,
+    pub author: Option<Author>,
 }
 
 /// How many rows of each pane are on the screen.
@@ -114,7 +94,7 @@ pub enum Effect {
     /// Draw every cell anew.
     Redraw,
     /// The chain in view: read at every tick.
-    Watch(Origin, ChainIdx),
+    Watch(FirewallId, ChainIdx),
     /// Time between readings.
     Interval(Duration),
     /// Stop, or go on, taking readings.

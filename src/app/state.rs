@@ -6,11 +6,11 @@ use crate::app::action::{Key, Keymap, Place as KeyPlace};
 use crate::app::board::{Board, Pane, Row};
 use crate::app::drops::DropPane;
 use crate::app::feed::{Feed, Limits};
-use crate::app::firewall::{Firewall, Origin};
+use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::gauge::Gauge;
-use crate::app::message::{NativeChain, Viewport};
+use crate::app::message::Viewport;
 use crate::app::notice::Notices;
-use crate::ruleset::ChainIdx;
+use crate::ruleset::{BaseChain, ChainIdx};
 
 /// Where the numbers come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub struct State {
     /// The rulesets, v4 before v6, nft before legacy.
     pub firewalls: Vec<Firewall>,
     /// Base chains that iptables cannot show.
-    pub native: Vec<NativeChain>,
+    pub native: Vec<BaseChain>,
     /// Where the user is.
     pub board: Board,
     /// Rows of each pane.
@@ -115,7 +115,7 @@ pub struct State {
     /// A short word, and until when it stands.
     pub said: Option<(String, Duration)>,
     /// Structures still being read for the first time.
-    pub loading: Vec<(Origin, &'static str)>,
+    pub loading: Vec<(FirewallId, &'static str)>,
     /// Something visible changed since the last frame.
     pub dirty: bool,
     /// The cursor was put once on what drops the most.
@@ -236,11 +236,8 @@ impl State {
     }
 
     /// `v4`, or `v4 legacy` where both back ends hold rules.
-    pub fn origin_label(&self, origin: Origin) -> String {
-        let family = match origin.family {
-            crate::ruleset::Family::V4 => "v4",
-            crate::ruleset::Family::V6 => "v6",
-        };
+    pub fn origin_label(&self, origin: FirewallId) -> String {
+        let family = origin.family.name();
         match origin.backend {
             Some(backend) if self.two_backends() => format!("{family} {}", backend.name()),
             _ => family.to_owned(),

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::{act, travel};
 use crate::app::board::{Place, Row};
-use crate::app::firewall::{Firewall, Origin};
+use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::message::{Effect, Loaded, Message};
 use crate::app::notice::{Level, Notice};
 use crate::app::state::State;
 use crate::flow::Batch;
-use crate::ruleset::Reading;
+use crate::ruleset::{Author, Reading};
 
 /// Takes in one message from the box.
 pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
@@ -77,7 +77,7 @@ fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
 }
 
 /// v4 before v6 within a back end, nft before legacy.
-fn order(origin: Origin) -> impl Ord {
+fn order(origin: FirewallId) -> impl Ord {
     (origin.backend, origin.family)
 }
 
@@ -91,7 +91,7 @@ fn insert(state: &mut State, at: usize, mut firewall: Firewall) {
 
 /// A structure took the place of another: the cursor follows the rule that it was on, or says that it
 /// went.
-fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<String>) {
+fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Author>) {
     let old = &state.firewalls[at];
     new.inherit(old);
     let map = crate::app::firewall::chain_map(&new.ruleset, &old.ruleset);
@@ -99,7 +99,7 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Strin
         let to = map.get(chain.0 as usize).copied().flatten()?;
         u32::try_from(to).ok().map(crate::ruleset::ChainIdx)
     };
-    let by = author.map(|who| format!(" by {who}")).unwrap_or_default();
+    let by = author.map(|who| format!(" by {} ({})", who.name, who.pid)).unwrap_or_default();
     let mut words = format!("{} changed{by}", state.origin_label(new.origin));
     let selected = state.selected().filter(|s| s.firewall == at);
     let mut wanted = None;
@@ -157,7 +157,7 @@ fn relist(state: &mut State) -> Vec<Effect> {
 }
 
 /// A ruleset is no longer there.
-fn gone(state: &mut State, origin: Origin) -> Vec<Effect> {
+fn gone(state: &mut State, origin: FirewallId) -> Vec<Effect> {
     state.loading.retain(|(o, _)| *o != origin);
     let Some(at) = state.firewalls.iter().position(|f| f.origin == origin) else { return Vec::new() };
     let label = state.origin_label(origin);
@@ -176,7 +176,7 @@ fn gone(state: &mut State, origin: Origin) -> Vec<Effect> {
 }
 
 /// Counters were read.
-fn count(state: &mut State, origin: Origin, at: Duration, readings: &[Reading]) -> Vec<Effect> {
+fn count(state: &mut State, origin: FirewallId, at: Duration, readings: &[Reading]) -> Vec<Effect> {
     if state.frozen {
         return Vec::new();
     }

@@ -39,8 +39,13 @@ pub fn lines(state: &State, theme: &Theme, cells: usize) -> Vec<Line> {
     pair("packets", &words::exact(shown.packets));
     pair("bytes", &words::exact(shown.bytes));
     pair("per second", &format!("{:.1} packets, {:.0} bytes", rate.packets, rate.bytes));
-    if let Some(why) = firewall.lossy(selected.chain) {
-        pair("lossy", why);
+    if let Some(lossy) = firewall.lossy(selected.chain) {
+        let words = format!(
+            "the text of rule {} says less than the kernel's rule: {}; nft list chain shows it",
+            lossy.position + 1,
+            lossy.why
+        );
+        pair("lossy", &words);
     }
     lines
 }

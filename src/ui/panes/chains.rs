@@ -111,10 +111,10 @@ fn chain_line(
 fn native_line(state: &State, theme: &Theme, i: usize, inside: Rect, at: u16, buffer: &mut Buffer) {
     let Some(chain) = state.native.get(i) else { return };
     let quiet = theme.quiet.style();
-    let style = if chain.drops { theme.caution.style() } else { theme.text.style() };
+    let style = if chain.drops_by_default { theme.caution.style() } else { theme.text.style() };
     let name = format!("{} {} {}", chain.family, chain.table, chain.chain);
-    let policy = if chain.drops { "DROP" } else { "" };
-    let hook = format!("{} {}", words::fit(&chain.hook, 6), chain.priority);
+    let policy = if chain.drops_by_default { "DROP" } else { "" };
+    let hook = format!("{} {}", words::fit(chain.hook, 7), chain.priority);
     let mut pen = Pen::new(buffer, inside, at);
     let name_width = usize::from(inside.width).saturating_sub(1 + words::width(&hook) + 1 + 5);
     pen.skip(1).column(&words::clean_str(&name), name_width, style);
