@@ -1,0 +1,1 @@
+//! `ruletop export`: the model printed back.
