@@ -16,23 +16,38 @@
 //!
 //! What it never does: touch the firewall, sysctls, addresses or files of the machine it started on.
 
+mod actors;
+mod check;
 mod error;
+mod helpers;
+mod keeper;
+mod namespaces;
+mod rules;
 mod scenario;
+mod stage;
+mod tools;
+mod trial;
+mod wire;
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
 
 pub use error::SandboxError;
+pub use keeper::actor_main;
 pub use scenario::{
     Client, Culprit, Fill, Firewall, Link, Listener, LogTarget, NFLOG_GROUP, Place, Probe,
     ProbeResult, Proto, Scenario, Set, scenarios,
 };
 
 use crate::ruleset::Backend;
+use helpers::Helpers;
+use tools::Tools;
+use wire::{Plan, ProbeAnswer, TrafficAnswer, TrafficQuestion};
 
 /// First argument that makes the binary a helper of a sandbox: hand the rest to [`actor_main`].
 pub const ACTOR: &str = "__sandbox-actor";
+
+/// The host name inside, for the screen's header.
+const HOST_NAME: &str = "sandbox";
 
 /// How to set a sandbox up.
 #[derive(Default)]
@@ -67,7 +82,9 @@ pub struct Traffic {
 pub struct Sandbox {
     scenario: Scenario,
     backend: Backend,
+    log: LogTarget,
     notes: Vec<String>,
+    helpers: Helpers,
 }
 
 impl Sandbox {
@@ -77,8 +94,44 @@ impl Sandbox {
     /// main thread (the helpers die when the thread that called this does). It takes some tenths of a
     /// second. When it fails, the process may stand half in the sandbox: say why, and end.
     pub fn enter(scenario: &Scenario, options: Options) -> Result<Self, SandboxError> {
-        let _ = (scenario, options);
-        Err(SandboxError::Gone("not built yet".to_owned()))
+        // What only the machine can tell comes first: nothing is made before all of it is known.
+        let backend = options.backend.unwrap_or_else(tools::default_backend);
+        let tools = Tools::find(backend, !scenario.sets.is_empty())?;
+        let log = rules::visible_log_target();
+        let ipv6 = Path::new("/proc/net/if_inet6").exists();
+        let scenario = if ipv6 {
+            scenario.clone()
+        } else {
+            scenario.clone().without_ipv6()
+        };
+        let actor = options.actor.unwrap_or_else(|| "/proc/self/exe".into());
+        let mut progress = options.progress.unwrap_or_else(|| Box::new(|_| ()));
+
+        progress("namespaces");
+        let mut notes = namespaces::enter(HOST_NAME)?;
+        if log == LogTarget::Nflog && scenario.logs() {
+            notes.push(format!(
+                "LOG is silent in a namespace: these rules log by NFLOG, group {NFLOG_GROUP}"
+            ));
+        }
+        if !ipv6 {
+            notes.push("this kernel has no IPv6: only IPv4 is shown".to_owned());
+        }
+        let plan = Plan {
+            scenario,
+            tools,
+            log,
+            ipv6,
+        };
+        let mut helpers = Helpers::start(&actor)?;
+        notes.extend(helpers.build(&plan, &mut progress)?);
+        Ok(Self {
+            scenario: plan.scenario,
+            backend,
+            log,
+            notes,
+            helpers,
+        })
     }
 
     /// What is being played.
@@ -96,20 +149,21 @@ impl Sandbox {
         &self.notes
     }
 
-    /// Try one flow now, as a client would; takes up to three seconds. Blocks, may be called from any thread.
+    /// Where the rules' log lines go: the kernel log, or NFLOG group [`NFLOG_GROUP`]. With `Nflog`, the
+    /// kernel log has nothing of the sandbox, only of the machine.
+    pub fn log_target(&self) -> LogTarget {
+        self.log
+    }
+
+    /// Try one flow now, as a client would. Blocks up to three seconds; may be called from any thread.
     pub fn probe(&self, probe: &Probe) -> Result<ProbeResult, SandboxError> {
-        let _ = probe;
-        Err(SandboxError::Gone("not built yet".to_owned()))
+        self.helpers
+            .ask::<ProbeAnswer>(probe)?
+            .map_err(SandboxError::Gone)
     }
 
     /// How every group of clients has fared since the start. Answers at once; may be called from any thread.
     pub fn traffic(&self) -> Result<Vec<Traffic>, SandboxError> {
-        Err(SandboxError::Gone("not built yet".to_owned()))
+        self.helpers.ask_traffic::<TrafficAnswer>(&TrafficQuestion)
     }
-}
-
-/// What the binary does when its first argument is [`ACTOR`]; `args` are those after it.
-pub fn actor_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let _ = args.into_iter().count();
-    ExitCode::FAILURE
 }

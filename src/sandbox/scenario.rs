@@ -15,7 +15,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::check;
 use super::error::SandboxError;
+use crate::ruleset::Backend;
 
 /// The built-in files, in the order in which they are offered: the first is the default.
 const BUILT_IN: &[(&str, &str)] = &[(
@@ -154,8 +156,12 @@ pub struct Listener {
     pub at: Place,
     /// tcp or udp; the kernel answers echo requests by itself.
     pub proto: Proto,
-    /// Port, on every address of both families.
+    /// Port.
     pub port: u16,
+    /// Where it is bound; empty: every address of both families. Those of another place than the box
+    /// are added to it.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// Bytes of an answer.
     #[serde(default = "default_reply")]
     pub reply: usize,
@@ -297,7 +303,90 @@ impl Scenario {
                 reason: error.to_string(),
             })?;
         name.clone_into(&mut scenario.name);
+        check::check(&scenario).map_err(|reason| SandboxError::BadScenario {
+            name: name.to_owned(),
+            reason,
+        })?;
         Ok(scenario)
+    }
+}
+
+impl Scenario {
+    /// Whether any of its rules logs.
+    pub fn logs(&self) -> bool {
+        [&self.firewall.v4, &self.firewall.v6]
+            .iter()
+            .any(|text| text.contains(super::rules::PLACEHOLDER))
+    }
+
+    /// The same without anything IPv6, for a kernel that does not speak it.
+    #[must_use]
+    pub fn without_ipv6(mut self) -> Self {
+        let v4 = IpAddr::is_ipv4;
+        let net_v4 = |net: &IpNet| net.addr().is_ipv4();
+        for link in &mut self.links {
+            link.addresses.retain(net_v4);
+            link.peer.retain(net_v4);
+            link.beyond.retain(net_v4);
+        }
+        self.sets.retain(|set| !set.kind.contains("inet6"));
+        self.firewall.v6.clear();
+        for listener in &mut self.listeners {
+            listener.addresses.retain(v4);
+        }
+        for client in &mut self.clients {
+            client.to.retain(v4);
+        }
+        if let Some(fill) = &mut self.conntrack {
+            fill.to.retain(v4);
+        }
+        self.expected.retain(|culprit| culprit.family == 4);
+        self.blocked.retain(|probe| probe.to.is_ipv4());
+        self.works.retain(|probe| probe.to.is_ipv4());
+        self.fix.retain(|command| !command.starts_with("ip6tables"));
+        self.sysctls
+            .retain(|name, _| !name.starts_with("net.ipv6."));
+        self
+    }
+}
+
+/// A command that mends a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// With its back end: `iptables-nft`.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+impl Scenario {
+    /// The commands of `fix`, for a back end.
+    pub fn fix_commands(&self, backend: Backend) -> Vec<Command> {
+        let variant = match backend {
+            Backend::Nft => "nft",
+            Backend::Legacy => "legacy",
+        };
+        let command = |text: &String| {
+            let mut words = text.split_whitespace().map(str::to_owned);
+            let name = words.next()?;
+            let of_a_backend = matches!(name.as_str(), "iptables" | "ip6tables");
+            Some(Command {
+                program: if of_a_backend {
+                    format!("{name}-{variant}")
+                } else {
+                    name
+                },
+                args: words.collect(),
+            })
+        };
+        self.fix.iter().filter_map(command).collect()
+    }
+}
+
+impl Link {
+    /// The interface of the box that carries the addresses.
+    pub fn interface(&self) -> &str {
+        self.bridge.as_deref().unwrap_or(&self.name)
     }
 }
 
