@@ -10,12 +10,12 @@ use crate::app::notice::{Level, Notice};
 use crate::app::state::Mode;
 use crate::cli::{Failure, Screen, print, watch};
 use crate::ruleset::Backend;
-use crate::sandbox::{self, Options, Sandbox, Scenario};
+use crate::sandbox::{self, Options, Sandbox, SandboxError, Scenario};
 
 /// What to play.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// The scenario; the first one where none is named
+    /// The scenario, by name or as the path of a file; the first one where none is named
     scenario: Option<String>,
     /// Say which scenarios there are
     #[arg(long)]
@@ -35,20 +35,21 @@ enum DemoBackend {
 
 /// Lists the scenarios, or plays one.
 pub fn run(demo: &Demo) -> Result<ExitCode, Failure> {
-    let scenarios = sandbox::scenarios()
-        .map_err(|error| Failure::input(error.to_string(), "the program was built with a broken scenario"))?;
+    let scenarios = sandbox::scenarios().map_err(failure)?;
     if demo.list {
         return print(listing(&scenarios).as_bytes());
     }
-    let scenario = choose(&scenarios, demo.scenario.as_deref())?;
+    let scenario = match (&demo.scenario, scenarios.first()) {
+        (Some(name), _) => Scenario::load(name).map_err(failure)?,
+        (None, Some(first)) => first.clone(),
+        (None, None) => return Err(Failure::input("there is no scenario", "")),
+    };
     let backend = demo.backend.map(|backend| match backend {
         DemoBackend::Nft => Backend::Nft,
         DemoBackend::Legacy => Backend::Legacy,
     });
     let options = Options { backend, ..Options::default() };
-    let sandbox = Sandbox::enter(scenario, options).map_err(|error| {
-        Failure { code: if error.is_privilege() { 3 } else { 2 }, what: error.to_string(), remedy: error.remedy() }
-    })?;
+    let sandbox = Sandbox::enter(&scenario, options).map_err(failure)?;
     let mode = Mode::Demo { name: scenario.name.clone(), symptom: scenario.symptom.clone() };
     let mut state = watch::state(&demo.screen, mode)?;
     for (i, note) in sandbox.notes().iter().enumerate() {
@@ -60,18 +61,14 @@ pub fn run(demo: &Demo) -> Result<ExitCode, Failure> {
     code
 }
 
-fn choose<'a>(scenarios: &'a [Scenario], name: Option<&str>) -> Result<&'a Scenario, Failure> {
-    let names = || scenarios.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
-    let found = match name {
-        None => scenarios.first(),
-        Some(name) => scenarios.iter().find(|s| s.name == name),
-    };
-    found.ok_or_else(|| {
-        Failure::input(
-            format!("there is no scenario {:?}", name.unwrap_or_default()),
-            format!("there are: {}", names()),
-        )
-    })
+// By value, as `map_err` hands it over.
+#[allow(clippy::needless_pass_by_value)]
+fn failure(error: SandboxError) -> Failure {
+    let (what, remedy) = (error.to_string(), error.remedy());
+    match error {
+        SandboxError::Namespace { .. } => Failure::privilege(what, remedy),
+        _ => Failure::input(what, remedy),
+    }
 }
 
 fn listing(scenarios: &[Scenario]) -> String {

@@ -10,6 +10,7 @@ mod generate;
 mod input;
 mod watch;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -93,7 +94,12 @@ impl Failure {
 }
 
 /// Parses the arguments, runs the command, and gives the exit code.
-pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // The sandbox starts this binary again for its helpers; they have their own words.
+    if args.get(1).is_some_and(|first| first == crate::sandbox::ACTOR) {
+        return crate::sandbox::actor_main(args.into_iter().skip(2));
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
