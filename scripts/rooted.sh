@@ -14,9 +14,12 @@ if ((EUID == 0)) && unshare --net --mount true 2>/dev/null; then
     exec "$@"
 fi
 
+# Two steps: the kernel takes the owner of /proc/net/ip_tables_names from the user namespace's map when
+# the network namespace is made, and in one step there is no map yet (it would stay the host's root).
+private=(unshare --user --map-root-user unshare --net --mount)
 # Ubuntu lets the namespace be made and then refuses what root is needed for, so try that too.
 enter='mount -t tmpfs tmpfs /run && ip link set lo up'
-if ! reason=$(unshare --user --map-root-user --net --mount sh -c "$enter" 2>&1); then
+if ! reason=$("${private[@]}" sh -c "$enter" 2>&1); then
     cat >&2 <<MESSAGE
 rooted: this needs root, or a user namespace in which an ordinary user is root. Refused: $reason
 rooted: run it as root (of a container: with CAP_SYS_ADMIN and CAP_NET_ADMIN), or allow user namespaces:
@@ -25,4 +28,4 @@ rooted:   sysctl kernel.apparmor_restrict_unprivileged_userns                sho
 MESSAGE
     exit 3
 fi
-exec unshare --user --map-root-user --net --mount sh -c "$enter && exec \"\$@\"" sh "$@"
+exec "${private[@]}" sh -c "$enter && exec \"\$@\"" sh "$@"

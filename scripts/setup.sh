@@ -111,7 +111,7 @@ install_missing() {
         # A source that does not answer is no reason to stop: the packages may come from another.
         as_root apt-get -qq update || say 'apt-get update failed in part; going on'
         install_all env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
-            apt-get -qq -y -o DPkg::Lock::Timeout=300 --no-install-recommends install
+            apt-get -qq -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 --no-install-recommends install
     elif command -v dnf >/dev/null; then
         mapfile -t missing < <(packages 4 <<<"$rows")
         say "installing by dnf: ${missing[*]}"
