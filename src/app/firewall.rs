@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ruleset::{
-    Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Reading, RuleIdx,
-    Ruleset,
+    Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Reading,
+    RuleIdx, Ruleset,
 };
 
 /// Which of the kernel's rulesets this is; `backend` is unknown for some saved dumps.
@@ -25,14 +25,18 @@ pub struct FirewallId {
 
 impl From<Origin> for FirewallId {
     fn from(origin: Origin) -> Self {
-        Self { family: origin.family, backend: Some(origin.backend) }
+        Self {
+            family: origin.family,
+            backend: Some(origin.backend),
+        }
     }
 }
 
 impl FirewallId {
     /// The kernel's ruleset that this is; `None` for a dump that does not say its back end.
     pub fn origin(self) -> Option<Origin> {
-        self.backend.map(|backend| Origin::new(self.family, backend))
+        self.backend
+            .map(|backend| Origin::new(self.family, backend))
     }
 }
 
@@ -55,7 +59,10 @@ impl Rate {
         if seconds <= 0.0 {
             return Self::default();
         }
-        Self { packets: delta.packets as f64 / seconds, bytes: delta.bytes as f64 / seconds }
+        Self {
+            packets: delta.packets as f64 / seconds,
+            bytes: delta.bytes as f64 / seconds,
+        }
     }
 
     /// Something moved.
@@ -138,7 +145,11 @@ impl Firewall {
         Self {
             origin,
             counters: ruleset.saved_counters(),
-            handles: if handles.len() == rules { handles } else { Vec::new() },
+            handles: if handles.len() == rules {
+                handles
+            } else {
+                Vec::new()
+            },
             lossy: Vec::new(),
             baseline: None,
             rules: vec![Track::default(); rules],
@@ -216,7 +227,10 @@ impl Firewall {
 
     /// What the text of rule `number` (from 1) of this chain leaves out.
     pub fn lossy_rule(&self, chain: ChainIdx, number: usize) -> Option<&str> {
-        let found = self.lossy.iter().find(|l| l.chain == chain && l.position + 1 == number)?;
+        let found = self
+            .lossy
+            .iter()
+            .find(|l| l.chain == chain && l.position + 1 == number)?;
         Some(&found.why)
     }
 
@@ -242,11 +256,21 @@ impl Firewall {
         }
         let activity = &mut self.chains[chain.0 as usize];
         let elapsed = activity.read.map(|last| at.saturating_sub(last));
-        let mut sums = ChainActivity { read: Some(at), risen: activity.risen, ..Default::default() };
+        let mut sums = ChainActivity {
+            read: Some(at),
+            risen: activity.risen,
+            ..Default::default()
+        };
         let mut changed = false;
         for (rule, counters) in rules.iter().zip(&new.rules) {
             let i = rule.0 as usize;
-            let rise = step(&mut self.rules[i], &mut self.counters.rules[i], *counters, at, elapsed);
+            let rise = step(
+                &mut self.rules[i],
+                &mut self.counters.rules[i],
+                *counters,
+                at,
+                elapsed,
+            );
             changed |= rise.changed;
             if rise.rate.moves() {
                 sums.hits.add(rise.rate);
@@ -258,7 +282,13 @@ impl Firewall {
         }
         if let Some(policy) = new.policy {
             let i = chain.0 as usize;
-            let rise = step(&mut self.policies[i], &mut self.counters.policies[i], policy, at, elapsed);
+            let rise = step(
+                &mut self.policies[i],
+                &mut self.counters.policies[i],
+                policy,
+                at,
+                elapsed,
+            );
             changed |= rise.changed;
             if rise.rate.moves() {
                 sums.hits.add(rise.rate);
@@ -276,7 +306,9 @@ impl Firewall {
 
     /// Nothing rose since the last reading: rates fall to zero.
     fn rest_chain(&mut self, chain: ChainIdx, at: Duration) -> bool {
-        let Some(activity) = self.chains.get_mut(chain.0 as usize) else { return false };
+        let Some(activity) = self.chains.get_mut(chain.0 as usize) else {
+            return false;
+        };
         activity.read = Some(at);
         if !activity.hits.moves() {
             return false;
@@ -292,12 +324,18 @@ impl Firewall {
 
     /// What the view shows for a rule: since the view's zero where there is one.
     pub fn shown(&self, rule: RuleIdx) -> Counters {
-        since(self.counters.rule(rule), self.baseline.as_ref().map(|b| b.rule(rule)))
+        since(
+            self.counters.rule(rule),
+            self.baseline.as_ref().map(|b| b.rule(rule)),
+        )
     }
 
     /// What the view shows for a chain's policy.
     pub fn shown_policy(&self, chain: ChainIdx) -> Counters {
-        since(self.counters.policy(chain), self.baseline.as_ref().map(|b| b.policy(chain)))
+        since(
+            self.counters.policy(chain),
+            self.baseline.as_ref().map(|b| b.policy(chain)),
+        )
     }
 
     /// The kernel's own numbers.
@@ -312,12 +350,18 @@ impl Firewall {
 
     /// Rate of a rule.
     pub fn rate(&self, rule: RuleIdx) -> Rate {
-        self.rules.get(rule.0 as usize).map(|t| t.rate).unwrap_or_default()
+        self.rules
+            .get(rule.0 as usize)
+            .map(|t| t.rate)
+            .unwrap_or_default()
     }
 
     /// Rate of a chain's policy.
     pub fn policy_rate(&self, chain: ChainIdx) -> Rate {
-        self.policies.get(chain.0 as usize).map(|t| t.rate).unwrap_or_default()
+        self.policies
+            .get(chain.0 as usize)
+            .map(|t| t.rate)
+            .unwrap_or_default()
     }
 
     /// Somebody zeroed this rule's counters while we watched.
@@ -327,17 +371,28 @@ impl Firewall {
 
     /// Sums over a chain.
     pub fn activity(&self, chain: ChainIdx) -> ChainActivity {
-        self.chains.get(chain.0 as usize).copied().unwrap_or_default()
+        self.chains
+            .get(chain.0 as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Heat of a rule.
     pub fn heat(&self, rule: RuleIdx, now: Duration, interval: Duration) -> Heat {
-        heat(self.rules.get(rule.0 as usize).and_then(|t| t.risen), now, interval)
+        heat(
+            self.rules.get(rule.0 as usize).and_then(|t| t.risen),
+            now,
+            interval,
+        )
     }
 
     /// Heat of a chain's policy.
     pub fn policy_heat(&self, chain: ChainIdx, now: Duration, interval: Duration) -> Heat {
-        heat(self.policies.get(chain.0 as usize).and_then(|t| t.risen), now, interval)
+        heat(
+            self.policies.get(chain.0 as usize).and_then(|t| t.risen),
+            now,
+            interval,
+        )
     }
 
     /// Heat of a chain as a whole.
@@ -347,7 +402,10 @@ impl Firewall {
 
     /// When the last rise of anything will have faded one step more, after `now`.
     pub fn next_fade(&self, now: Duration, interval: Duration) -> Option<Duration> {
-        self.chains.iter().filter_map(|c| next_step(c.risen?, now, interval)).min()
+        self.chains
+            .iter()
+            .filter_map(|c| next_step(c.risen?, now, interval))
+            .min()
     }
 
     /// The rule, or the policy (`None`), that drops the most now, over all chains.
@@ -358,7 +416,12 @@ impl Firewall {
                 best = Some((chain, rule, rate));
             }
         };
-        for (i, activity) in self.chains.iter().enumerate().filter(|(_, c)| c.drops.moves()) {
+        for (i, activity) in self
+            .chains
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.drops.moves())
+        {
             let Ok(i) = u32::try_from(i) else { continue };
             let chain = ChainIdx(i);
             debug_assert!(activity.drops.moves());
@@ -407,7 +470,10 @@ fn step(
         }
     }
     *counter = new;
-    Rise { rate: track.rate, changed: changed || track.rate != was }
+    Rise {
+        rate: track.rate,
+        changed: changed || track.rate != was,
+    }
 }
 
 fn since(now: Counters, baseline: Option<Counters>) -> Counters {
@@ -416,7 +482,9 @@ fn since(now: Counters, baseline: Option<Counters>) -> Counters {
 }
 
 fn heat(risen: Option<Duration>, now: Duration, interval: Duration) -> Heat {
-    let Some(risen) = risen else { return Heat::Cold };
+    let Some(risen) = risen else {
+        return Heat::Cold;
+    };
     let age = now.saturating_sub(risen);
     match age {
         _ if age < interval + WARM_AFTER => Heat::Hot,
@@ -437,8 +505,13 @@ fn next_step(risen: Duration, now: Duration, interval: Duration) -> Option<Durat
 pub fn chain_map(old: &Ruleset, new: &Ruleset) -> Vec<Option<usize>> {
     let key = |set: &'_ Ruleset, i: usize| {
         let chain = &set.chains()[i];
-        (set.table(chain.table()).name().to_owned(), chain.name().to_owned())
+        (
+            set.table(chain.table()).name().to_owned(),
+            chain.name().to_owned(),
+        )
     };
     let index: HashMap<_, _> = (0..old.chains().len()).map(|i| (key(old, i), i)).collect();
-    (0..new.chains().len()).map(|i| index.get(&key(new, i)).copied()).collect()
+    (0..new.chains().len())
+        .map(|i| index.get(&key(new, i)).copied())
+        .collect()
 }

@@ -164,10 +164,18 @@ impl Ruleset {
         }
     }
     /// Printing an unedited ruleset gives the same bytes.
-    pub fn identities(&self) -> Vec<TextId> { Vec::new() }
-    pub fn drops_or_rejects(&self, _rule: RuleIdx) -> bool { false }
-    pub fn jump_target(&self, _rule: RuleIdx) -> Option<ChainIdx> { None }
-    pub fn command(&self, _rule: RuleIdx) -> Vec<u8> { Vec::new() }
+    pub fn identities(&self) -> Vec<TextId> {
+        Vec::new()
+    }
+    pub fn drops_or_rejects(&self, _rule: RuleIdx) -> bool {
+        false
+    }
+    pub fn jump_target(&self, _rule: RuleIdx) -> Option<ChainIdx> {
+        None
+    }
+    pub fn command(&self, _rule: RuleIdx) -> Vec<u8> {
+        Vec::new()
+    }
     pub fn bytes(&self) -> &[u8] {
         &self.text
     }

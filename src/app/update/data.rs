@@ -15,7 +15,11 @@ use crate::ruleset::{Author, Reading};
 pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
     match message {
         Message::Loaded(loaded) => return load(state, *loaded),
-        Message::Counters { origin, at, readings } => return count(state, origin, at, &readings),
+        Message::Counters {
+            origin,
+            at,
+            readings,
+        } => return count(state, origin, at, &readings),
         Message::Gone(origin) => return gone(state, origin),
         Message::Loading(origin, stage) => {
             state.loading.retain(|(o, _)| *o != origin);
@@ -69,7 +73,9 @@ fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
     match known {
         Some(at) => replace(state, at, firewall, loaded.author),
         None => {
-            let at = state.firewalls.partition_point(|f| order(f.origin) < order(firewall.origin));
+            let at = state
+                .firewalls
+                .partition_point(|f| order(f.origin) < order(firewall.origin));
             insert(state, at, firewall);
         }
     }
@@ -86,7 +92,11 @@ fn insert(state: &mut State, at: usize, mut firewall: Firewall) {
     state.firewalls.insert(at, firewall);
     let moved = |place: &mut Place| place.firewall += usize::from(place.firewall >= at);
     state.board.place.iter_mut().for_each(moved);
-    state.board.trail.iter_mut().for_each(|(place, _)| moved(place));
+    state
+        .board
+        .trail
+        .iter_mut()
+        .for_each(|(place, _)| moved(place));
 }
 
 /// A structure took the place of another: the cursor follows the rule that it was on, or says that it
@@ -99,7 +109,9 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
         let to = map.get(chain.0 as usize).copied().flatten()?;
         u32::try_from(to).ok().map(crate::ruleset::ChainIdx)
     };
-    let by = author.map(|who| format!(" by {} ({})", who.name, who.pid)).unwrap_or_default();
+    let by = author
+        .map(|who| format!(" by {} ({})", who.name, who.pid))
+        .unwrap_or_default();
     let mut words = format!("{} changed{by}", state.origin_label(new.origin));
     let selected = state.selected().filter(|s| s.firewall == at);
     let mut wanted = None;
@@ -131,7 +143,9 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
     state.firewalls[at] = new;
     state.board.measure(&state.firewalls);
     state.board.list_rules(&state.firewalls);
-    let row = wanted.and_then(|rule| number_of(state, rule)).or(policy.then_some(Row::Policy));
+    let row = wanted
+        .and_then(|rule| number_of(state, rule))
+        .or(policy.then_some(Row::Policy));
     travel::aim(state, row);
     act::say(state, words);
 }
@@ -152,14 +166,21 @@ fn relist(state: &mut State) -> Vec<Effect> {
     }
     state.board.list_rules(&state.firewalls);
     travel::settle(state);
-    let watch = state.board.place.and_then(|p| Some(Effect::Watch(state.firewalls.get(p.firewall)?.origin, p.chain)));
+    let watch = state.board.place.and_then(|p| {
+        Some(Effect::Watch(
+            state.firewalls.get(p.firewall)?.origin,
+            p.chain,
+        ))
+    });
     watch.into_iter().collect()
 }
 
 /// A ruleset is no longer there.
 fn gone(state: &mut State, origin: FirewallId) -> Vec<Effect> {
     state.loading.retain(|(o, _)| *o != origin);
-    let Some(at) = state.firewalls.iter().position(|f| f.origin == origin) else { return Vec::new() };
+    let Some(at) = state.firewalls.iter().position(|f| f.origin == origin) else {
+        return Vec::new();
+    };
     let label = state.origin_label(origin);
     state.firewalls.remove(at);
     let follow = |place: &mut Place| {
@@ -168,7 +189,12 @@ fn gone(state: &mut State, origin: FirewallId) -> Vec<Effect> {
         stays
     };
     state.board.trail.retain_mut(|(place, _)| follow(place));
-    if state.board.place.as_mut().is_some_and(|place| !follow(place)) {
+    if state
+        .board
+        .place
+        .as_mut()
+        .is_some_and(|place| !follow(place))
+    {
         state.board.place = None;
     }
     act::say(state, format!("{label} went: its ruleset is empty"));
@@ -206,7 +232,11 @@ fn count(state: &mut State, origin: FirewallId, at: Duration, readings: &[Readin
 }
 
 fn number_in(state: &State, place: Place, rule: crate::ruleset::RuleIdx) -> Option<Row> {
-    let chain = state.firewalls.get(place.firewall)?.ruleset.chain(place.chain);
+    let chain = state
+        .firewalls
+        .get(place.firewall)?
+        .ruleset
+        .chain(place.chain);
     let at = chain.rules().iter().position(|r| *r == rule)?;
     Some(Row::Rule(rule, at + 1))
 }
@@ -214,7 +244,9 @@ fn number_in(state: &State, place: Place, rule: crate::ruleset::RuleIdx) -> Opti
 /// The kernel's log brought lines.
 fn lines(state: &mut State, batch: Batch) {
     state.feed.push(state.now, batch);
-    state.dirty |= state.drops.look(&state.feed, state.now, state.viewport.drops);
+    state.dirty |= state
+        .drops
+        .look(&state.feed, state.now, state.viewport.drops);
 }
 
 /// From a line of the feed to the rule that wrote it.

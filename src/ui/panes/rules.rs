@@ -47,13 +47,40 @@ impl Columns {
     fn share(cells: usize, needs: Widths) -> Self {
         let wide = cells >= 96;
         let roomy = cells >= 140;
-        let address = if roomy { 43 } else if wide { 19 } else { 15 };
+        let address = if roomy {
+            43
+        } else if wide {
+            19
+        } else {
+            15
+        };
         let mut columns = Self {
             number: needs.number.max(2),
-            packets: if roomy { 11 } else if wide { 7 } else { 5 },
-            bytes: if roomy { 8 } else if wide { 6 } else { 0 },
+            packets: if roomy {
+                11
+            } else if wide {
+                7
+            } else {
+                5
+            },
+            bytes: if roomy {
+                8
+            } else if wide {
+                6
+            } else {
+                0
+            },
             rate: 5,
-            target: needs.target.clamp(6, if roomy { 28 } else if wide { 18 } else { 10 }),
+            target: needs.target.clamp(
+                6,
+                if roomy {
+                    28
+                } else if wide {
+                    18
+                } else {
+                    10
+                },
+            ),
             protocol: needs.protocol.min(6),
             input: needs.input.min(if wide { 15 } else { 8 }),
             output: needs.output.min(if wide { 15 } else { 8 }),
@@ -76,8 +103,16 @@ impl Columns {
     /// Cells of all columns but the text ones, with the mark at the left, the bar and the gaps.
     fn fixed(&self) -> usize {
         let columns = [
-            self.number, self.packets, self.bytes, self.rate, self.target, self.protocol, self.input,
-            self.output, self.source, self.destination,
+            self.number,
+            self.packets,
+            self.bytes,
+            self.rate,
+            self.target,
+            self.protocol,
+            self.input,
+            self.output,
+            self.source,
+            self.destination,
         ];
         let gaps = columns.iter().filter(|w| **w > 0).count();
         2 + 1 + columns.iter().sum::<usize>() + gaps
@@ -99,7 +134,11 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
     };
     let columns = Columns::share(usize::from(inside.width), state.board.widths);
     heads(state, &columns, theme, inside, buffer);
-    let body = Rect { y: inside.y + 1, height: inside.height.saturating_sub(1), ..inside };
+    let body = Rect {
+        y: inside.y + 1,
+        height: inside.height.saturating_sub(1),
+        ..inside
+    };
     let most = fastest(state, firewall, place.chain, usize::from(body.height));
     let count = state.board.row_count();
     if count == 0 {
@@ -108,12 +147,18 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
     }
     let last = count.min(state.board.rules.top + usize::from(body.height));
     for i in state.board.rules.top..last {
-        let Some(row) = state.board.row(i, firewall) else { break };
+        let Some(row) = state.board.row(i, firewall) else {
+            break;
+        };
         let line = Line::of(state, firewall, place.chain, row);
         let at = u16::try_from(i - state.board.rules.top).unwrap_or(u16::MAX);
         line.draw(&columns, most, state, theme, body, at, buffer);
         if i == state.board.rules.at {
-            let style = if focused { theme.cursor.style() } else { theme.cursor_away.style() };
+            let style = if focused {
+                theme.cursor.style()
+            } else {
+                theme.cursor_away.style()
+            };
             wash(buffer, body, usize::from(at), style);
         }
     }
@@ -164,7 +209,11 @@ impl Line {
                 Self {
                     number: "–".to_owned(),
                     drops: policy == Some(Policy::Drop),
-                    cells: Cells { target, text: "policy: no rule decided".to_owned(), ..Cells::default() },
+                    cells: Cells {
+                        target,
+                        text: "policy: no rule decided".to_owned(),
+                        ..Cells::default()
+                    },
                     counters: firewall.shown_policy(chain),
                     rate: firewall.policy_rate(chain),
                     heat: firewall.policy_heat(chain, now, interval),
@@ -211,27 +260,54 @@ impl Line {
         buffer: &mut Buffer,
     ) {
         let (lit, quiet) = (self.lit(theme), theme.quiet.style());
-        let plain = if self.heat == Heat::Cold && self.counters.packets == 0 { quiet } else { theme.text.style() };
-        let numbers = if self.counters.packets == 0 && self.heat == Heat::Cold { quiet } else { lit };
+        let plain = if self.heat == Heat::Cold && self.counters.packets == 0 {
+            quiet
+        } else {
+            theme.text.style()
+        };
+        let numbers = if self.counters.packets == 0 && self.heat == Heat::Cold {
+            quiet
+        } else {
+            lit
+        };
         let shown = shown_rate(self.rate, state.bits);
         let mut pen = Pen::new(buffer, body, at);
-        pen.put(self.mark(), lit).put(if self.reset { "↺" } else { " " }, theme.caution.style());
+        pen.put(self.mark(), lit)
+            .put(if self.reset { "↺" } else { " " }, theme.caution.style());
         pen.number(&self.number, columns.number, quiet);
         if columns.rate == 0 {
-            let text = if self.rate.moves() { with_unit(shown) } else { words::short(self.counters.packets) };
+            let text = if self.rate.moves() {
+                with_unit(shown)
+            } else {
+                words::short(self.counters.packets)
+            };
             pen.number(&text, columns.packets, numbers);
         } else {
-            pen.number(&packets(self.counters.packets, columns.packets), columns.packets, numbers);
+            pen.number(
+                &packets(self.counters.packets, columns.packets),
+                columns.packets,
+                numbers,
+            );
             pen.number(&words::short(self.counters.bytes), columns.bytes, numbers);
             let start = columns.rate;
-            pen.number(&words::rate(shown), start, if self.rate.moves() { lit } else { quiet });
+            pen.number(
+                &words::rate(shown),
+                start,
+                if self.rate.moves() { lit } else { quiet },
+            );
         }
         // The bar stands in the gap behind the rate.
         pen.put(words::bar(shown, most), lit).skip(1);
         self.words(columns, state, &mut pen, (lit, plain, quiet));
     }
 
-    fn words(&self, columns: &Columns, state: &State, pen: &mut Pen<'_>, styles: (Style, Style, Style)) {
+    fn words(
+        &self,
+        columns: &Columns,
+        state: &State,
+        pen: &mut Pen<'_>,
+        styles: (Style, Style, Style),
+    ) {
         let (lit, plain, quiet) = styles;
         let mut target = if self.heat == Heat::Cold { plain } else { lit };
         if self.drops {
@@ -239,7 +315,11 @@ impl Line {
         }
         let cells = &self.cells;
         let name = words::clean_str(&cells.target).into_owned();
-        let name = if cells.jumps { format!("→{name}") } else { name };
+        let name = if cells.jumps {
+            format!("→{name}")
+        } else {
+            name
+        };
         pen.column(&name, columns.target, target);
         for (text, width) in [
             (&cells.protocol, columns.protocol),
@@ -270,7 +350,11 @@ impl Line {
 /// Every digit where there is room, else five cells.
 fn packets(n: u64, width: usize) -> String {
     let all = words::exact(n);
-    if n > 0 && width >= 10 && all.len() <= width { all } else { words::short(n) }
+    if n > 0 && width >= 10 && all.len() <= width {
+        all
+    } else {
+        words::short(n)
+    }
 }
 
 /// `41/s`, in at most six cells.
@@ -300,7 +384,11 @@ fn heads(state: &State, columns: &Columns, theme: &Theme, inside: Rect, buffer: 
     let mut pen = Pen::new(buffer, inside, 0);
     let per_second = if state.bits { "bit/s" } else { "/s" };
     pen.skip(2).number("#", columns.number, style);
-    pen.number(if columns.rate == 0 { "pkts" } else { "packets" }, columns.packets, style);
+    pen.number(
+        if columns.rate == 0 { "pkts" } else { "packets" },
+        columns.packets,
+        style,
+    );
     pen.number("bytes", columns.bytes, style);
     pen.number(per_second, columns.rate, style);
     pen.skip(if columns.rate == 0 { 2 } else { 2 });
@@ -330,19 +418,34 @@ fn title(state: &State, theme: &Theme) -> Title {
     };
     let chain = firewall.ruleset.chain(place.chain);
     let dash = || ("─ ".to_owned(), theme.frame.style());
-    let name = format!(" {} ", words::clean_str(&state.chain_title(place.firewall, place.chain)));
+    let name = format!(
+        " {} ",
+        words::clean_str(&state.chain_title(place.firewall, place.chain))
+    );
     let mut title = vec![(name, theme.heading.style())];
     if let Some(policy) = chain.policy() {
         let rate = firewall.policy_rate(place.chain);
         let drops = policy == Policy::Drop && rate.moves();
-        let style = if drops { theme.alarm.style() } else { theme.text.style() };
-        let rate = if rate.moves() { format!(" {}/s", words::rate(rate.packets)) } else { String::new() };
+        let style = if drops {
+            theme.alarm.style()
+        } else {
+            theme.text.style()
+        };
+        let rate = if rate.moves() {
+            format!(" {}/s", words::rate(rate.packets))
+        } else {
+            String::new()
+        };
         title.push(dash());
-        title.push((format!("policy {}{rate} ", policy_name(Some(policy))), style));
+        title.push((
+            format!("policy {}{rate} ", policy_name(Some(policy))),
+            style,
+        ));
     }
     title.push(dash());
     let rules = chain.rules().len();
-    let shown = state.board.row_count() - usize::from(chain.is_builtin()).min(state.board.row_count());
+    let shown =
+        state.board.row_count() - usize::from(chain.is_builtin()).min(state.board.row_count());
     let all = state.board.filter.is_empty() && state.board.show == Show::All;
     let count = match (all, rules) {
         (true, 1) => "1 rule ".to_owned(),
@@ -352,7 +455,10 @@ fn title(state: &State, theme: &Theme) -> Title {
     title.push((count, theme.text.style()));
     if firewall.lossy(place.chain).is_some() {
         title.push(dash());
-        title.push(("⚠ lossy: native nft in it ".to_owned(), theme.caution.style()));
+        title.push((
+            "⚠ lossy: native nft in it ".to_owned(),
+            theme.caution.style(),
+        ));
     }
     title
 }
@@ -393,7 +499,8 @@ fn empty(state: &State, theme: &Theme, inside: Rect, buffer: &mut Buffer) {
             pen.skip(2).put(&what, theme.accent.style());
         }
         None => {
-            pen.skip(2).put("no rules: every packet passes", theme.quiet.style());
+            pen.skip(2)
+                .put("no rules: every packet passes", theme.quiet.style());
         }
     }
 }
