@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::app::cells::Widths;
 use crate::app::filter::Filter;
-use crate::app::firewall::{Firewall, Heat};
+use crate::app::firewall::Firewall;
+use crate::app::motion::Heat;
 use crate::ruleset::{BaseChain, ChainIdx, RuleIdx, TableIdx};
 
 /// The panes of the board.

@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_real_terminal_shows_what_the_buffer_holds() {
-        let mut screen = vt100::Parser::new(5, 40, 0);
+        let mut screen = vt100::Parser::default();
         let sequence = [
             ("plain", Ink::default()),
             ("火 wide 火x", Ink::default().reversed()),

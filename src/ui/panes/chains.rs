@@ -12,7 +12,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::app::board::{Entry, Pane};
-use crate::app::firewall::Heat;
+use crate::app::motion::Heat;
 use crate::app::state::State;
 use crate::ruleset::{ChainIdx, Policy};
 use crate::ui::layout::Areas;
