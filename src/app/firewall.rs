@@ -62,7 +62,7 @@ pub struct ChainActivity {
 #[derive(Debug)]
 pub struct Firewall {
     /// Which one.
-    pub origin: FirewallId,
+    pub id: FirewallId,
     /// The structure.
     pub ruleset: Arc<Ruleset>,
     /// nft handles, parallel to the rules; empty where there are none.
@@ -80,10 +80,10 @@ pub struct Firewall {
 
 impl Firewall {
     /// A ruleset seen for the first time, with the counters that its text carries.
-    pub fn new(origin: FirewallId, ruleset: Arc<Ruleset>, handles: Vec<Handle>) -> Self {
+    pub fn new(id: FirewallId, ruleset: Arc<Ruleset>, handles: Vec<Handle>) -> Self {
         let (rules, chains) = (ruleset.rule_count(), ruleset.chains().len());
         Self {
-            origin,
+            id,
             counters: ruleset.saved_counters(),
             handles: if handles.len() == rules {
                 handles

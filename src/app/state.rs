@@ -200,10 +200,8 @@ impl State {
 
     /// Both back ends hold rules, so that each chain has to say whose it is.
     pub fn two_backends(&self) -> bool {
-        let first = self.firewalls.first().map(|f| f.origin.backend);
-        self.firewalls
-            .iter()
-            .any(|f| Some(f.origin.backend) != first)
+        let first = self.firewalls.first().map(|f| f.id.backend);
+        self.firewalls.iter().any(|f| Some(f.id.backend) != first)
     }
 
     /// When something on the screen changes by itself: a lit row fades, a word goes, a rate ages.
@@ -251,7 +249,7 @@ impl State {
         };
         let set = &firewall.ruleset;
         let chain = set.chain(chain);
-        let label = self.origin_label(firewall.origin);
+        let label = self.label(firewall.id);
         format!(
             "{label} {} {}",
             set.table(chain.table()).name(),
@@ -260,9 +258,9 @@ impl State {
     }
 
     /// `v4`, or `v4 legacy` where both back ends hold rules.
-    pub fn origin_label(&self, origin: FirewallId) -> String {
-        let family = origin.family.name();
-        match origin.backend {
+    pub fn label(&self, id: FirewallId) -> String {
+        let family = id.family.name();
+        match id.backend {
             Some(backend) if self.two_backends() => format!("{family} {}", backend.name()),
             _ => family.to_owned(),
         }

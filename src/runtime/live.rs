@@ -186,7 +186,7 @@ impl Doors {
             } => {
                 let at = at.saturating_duration_since(self.start);
                 vec![Message::Counters {
-                    origin: origin.into(),
+                    id: origin.into(),
                     at,
                     readings,
                 }]

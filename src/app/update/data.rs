@@ -15,15 +15,11 @@ use crate::ruleset::{Author, Reading};
 pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
     match message {
         Message::Loaded(loaded) => return load(state, *loaded),
-        Message::Counters {
-            origin,
-            at,
-            readings,
-        } => return count(state, origin, at, &readings),
-        Message::Gone(origin) => return gone(state, origin),
-        Message::Loading(origin, stage) => {
-            state.loading.retain(|(o, _)| *o != origin);
-            state.loading.push((origin, stage));
+        Message::Counters { id, at, readings } => return count(state, id, at, &readings),
+        Message::Gone(id) => return gone(state, id),
+        Message::Loading(id, stage) => {
+            state.loading.retain(|(o, _)| *o != id);
+            state.loading.push((id, stage));
             state.dirty = true;
         }
         Message::Native(chains) => {
@@ -66,16 +62,16 @@ fn put(state: &mut State, notice: Notice) {
 /// A structure was read, for the first time or anew.
 fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
     state.dirty = true;
-    state.loading.retain(|(origin, _)| *origin != loaded.id);
+    state.loading.retain(|(id, _)| *id != loaded.id);
     let mut firewall = Firewall::new(loaded.id, loaded.ruleset, loaded.handles);
     firewall.set_lossy(loaded.lossy);
-    let known = state.firewalls.iter().position(|f| f.origin == loaded.id);
+    let known = state.firewalls.iter().position(|f| f.id == loaded.id);
     match known {
         Some(at) => replace(state, at, firewall, loaded.author),
         None => {
             let at = state
                 .firewalls
-                .partition_point(|f| order(f.origin) < order(firewall.origin));
+                .partition_point(|f| order(f.id) < order(firewall.id));
             insert(state, at, firewall);
         }
     }
@@ -83,8 +79,8 @@ fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
 }
 
 /// v4 before v6 within a back end, nft before legacy.
-fn order(origin: FirewallId) -> impl Ord {
-    (origin.backend, origin.family)
+fn order(id: FirewallId) -> impl Ord {
+    (id.backend, id.family)
 }
 
 fn insert(state: &mut State, at: usize, mut firewall: Firewall) {
@@ -112,7 +108,7 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
     let by = author
         .map(|who| format!(" by {} ({})", who.name, who.pid))
         .unwrap_or_default();
-    let mut words = format!("{} changed{by}", state.origin_label(new.origin));
+    let mut words = format!("{} changed{by}", state.label(new.id));
     let selected = state.selected().filter(|s| s.firewall == at);
     let mut wanted = None;
     if let Some(selected) = selected {
@@ -166,22 +162,20 @@ fn relist(state: &mut State) -> Vec<Effect> {
     }
     state.board.list_rules(&state.firewalls);
     travel::settle(state);
-    let watch = state.board.place.and_then(|p| {
-        Some(Effect::Watch(
-            state.firewalls.get(p.firewall)?.origin,
-            p.chain,
-        ))
-    });
+    let watch = state
+        .board
+        .place
+        .and_then(|p| Some(Effect::Watch(state.firewalls.get(p.firewall)?.id, p.chain)));
     watch.into_iter().collect()
 }
 
 /// A ruleset is no longer there.
-fn gone(state: &mut State, origin: FirewallId) -> Vec<Effect> {
-    state.loading.retain(|(o, _)| *o != origin);
-    let Some(at) = state.firewalls.iter().position(|f| f.origin == origin) else {
+fn gone(state: &mut State, id: FirewallId) -> Vec<Effect> {
+    state.loading.retain(|(o, _)| *o != id);
+    let Some(at) = state.firewalls.iter().position(|f| f.id == id) else {
         return Vec::new();
     };
-    let label = state.origin_label(origin);
+    let label = state.label(id);
     state.firewalls.remove(at);
     let follow = |place: &mut Place| {
         let stays = place.firewall != at;
@@ -202,11 +196,11 @@ fn gone(state: &mut State, origin: FirewallId) -> Vec<Effect> {
 }
 
 /// Counters were read.
-fn count(state: &mut State, origin: FirewallId, at: Duration, readings: &[Reading]) -> Vec<Effect> {
+fn count(state: &mut State, id: FirewallId, at: Duration, readings: &[Reading]) -> Vec<Effect> {
     if state.frozen {
         return Vec::new();
     }
-    let Some(firewall) = state.firewalls.iter_mut().find(|f| f.origin == origin) else {
+    let Some(firewall) = state.firewalls.iter_mut().find(|f| f.id == id) else {
         return Vec::new();
     };
     if !firewall.read(at, readings) {

@@ -5,6 +5,9 @@ mod data;
 mod travel;
 mod typing;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::app::message::{Effect, Message};

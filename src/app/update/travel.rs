@@ -55,7 +55,7 @@ pub(super) fn go(state: &mut State, place: Place, row: Option<Row>) -> Vec<Effec
     if place.chain.0 as usize >= firewall.ruleset.chains().len() {
         return Vec::new();
     }
-    let origin = firewall.origin;
+    let origin = firewall.id;
     if state.board.place != Some(place) {
         state.board.place = Some(place);
         state.board.rules = Default::default();

@@ -64,7 +64,7 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
                     continue;
                 };
                 let name = f.ruleset.table(*table).name();
-                let label = state.origin_label(f.origin);
+                let label = state.label(f.id);
                 let mut pen = Pen::new(buffer, inside, at);
                 pen.put(
                     &format!("{label} {}", words::clean_str(name)),

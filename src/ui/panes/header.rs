@@ -65,15 +65,11 @@ fn title(state: &State) -> String {
     let mut backends: Vec<&str> = state
         .firewalls
         .iter()
-        .filter_map(|f| Some(f.origin.backend?.name()))
+        .filter_map(|f| Some(f.id.backend?.name()))
         .collect();
     backends.dedup();
     parts.push(backends.join(" + "));
-    let mut families: Vec<&str> = state
-        .firewalls
-        .iter()
-        .map(|f| f.origin.family.name())
-        .collect();
+    let mut families: Vec<&str> = state.firewalls.iter().map(|f| f.id.family.name()).collect();
     families.sort_unstable();
     families.dedup();
     parts.push(families.join(" "));
@@ -115,7 +111,7 @@ fn condition(state: &State, theme: &Theme) -> Vec<(String, Style)> {
     }
     if let Some((origin, stage)) = state.loading.first() {
         parts.push((
-            format!("{} {stage} … ", state.origin_label(*origin)),
+            format!("{} {stage} … ", state.label(*origin)),
             theme.accent.style(),
         ));
         return parts;
@@ -155,7 +151,7 @@ fn policies(state: &State, theme: &Theme, pen: &mut Pen<'_>, taken: usize) {
     for i in order {
         let firewall = &state.firewalls[i];
         let mut parts = vec![(
-            format!(" {} ", state.origin_label(firewall.origin)),
+            format!(" {} ", state.label(firewall.id)),
             theme.quiet.style(),
         )];
         for name in ["INPUT", "FORWARD", "OUTPUT"] {

@@ -194,7 +194,7 @@ fn empty(state: &State, theme: &Theme, inside: Rect, buffer: &mut Buffer) {
     let mut pen = Pen::new(buffer, inside, 1);
     match state.loading.first() {
         Some((origin, stage)) => {
-            let what = format!("reading {}: {stage} …", state.origin_label(*origin));
+            let what = format!("reading {}: {stage} …", state.label(*origin));
             pen.skip(2).put(&what, theme.accent.style());
         }
         None => {
