@@ -78,6 +78,9 @@ pub struct Table {
     name: Box<str>,
 }
 impl Table {
+    pub fn chains(&self) -> &[ChainIdx] {
+        &[]
+    }
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -97,6 +100,9 @@ impl Chain {
     }
     pub fn table(&self) -> TableIdx {
         self.table
+    }
+    pub fn name_bytes(&self) -> &[u8] {
+        self.name.as_bytes()
     }
     /// `None` for a user chain.
     pub fn policy(&self) -> Option<Policy> {
@@ -143,6 +149,9 @@ impl Ruleset {
     }
     /// Find by names.
     pub fn find_chain(&self, _table: &str, _chain: &str) -> Option<ChainIdx> {
+        None
+    }
+    pub fn chain_named(&self, _table: TableIdx, _name: &[u8]) -> Option<ChainIdx> {
         None
     }
     pub fn rule_count(&self) -> usize {
