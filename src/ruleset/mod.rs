@@ -3,8 +3,12 @@
 //! STUB API: signatures are agreed, the body is being written.
 
 mod counters;
+mod hooks;
+mod origin;
 
 pub use counters::{ChainCounters, CounterSet, Counters, Reading};
+pub use hooks::{BaseChain, Lossy, NftFamily, Owner};
+pub use origin::{Author, Origin};
 
 use std::sync::Arc;
 
@@ -26,6 +30,26 @@ pub enum Backend {
     Nft,
     /// x_tables, through iptables-legacy.
     Legacy,
+}
+
+impl Family {
+    /// `v4` or `v6`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "v4",
+            Self::V6 => "v6",
+        }
+    }
+}
+
+impl Backend {
+    /// `nft` or `legacy`, as the tools are called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Legacy => "legacy",
+        }
+    }
 }
 
 /// Index into [`Ruleset::tables`].
@@ -54,6 +78,9 @@ pub struct Table {
     name: Box<str>,
 }
 impl Table {
+    pub fn chains(&self) -> &[ChainIdx] {
+        &[]
+    }
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -73,6 +100,9 @@ impl Chain {
     }
     pub fn table(&self) -> TableIdx {
         self.table
+    }
+    pub fn name_bytes(&self) -> &[u8] {
+        self.name.as_bytes()
     }
     /// `None` for a user chain.
     pub fn policy(&self) -> Option<Policy> {
@@ -121,6 +151,9 @@ impl Ruleset {
     pub fn find_chain(&self, _table: &str, _chain: &str) -> Option<ChainIdx> {
         None
     }
+    pub fn chain_named(&self, _table: TableIdx, _name: &[u8]) -> Option<ChainIdx> {
+        None
+    }
     pub fn rule_count(&self) -> usize {
         0
     }
@@ -140,6 +173,18 @@ impl Ruleset {
         }
     }
     /// Printing an unedited ruleset gives the same bytes.
+    pub fn identities(&self) -> Vec<TextId> {
+        Vec::new()
+    }
+    pub fn drops_or_rejects(&self, _rule: RuleIdx) -> bool {
+        false
+    }
+    pub fn jump_target(&self, _rule: RuleIdx) -> Option<ChainIdx> {
+        None
+    }
+    pub fn command(&self, _rule: RuleIdx) -> Vec<u8> {
+        Vec::new()
+    }
     pub fn bytes(&self) -> &[u8] {
         &self.text
     }
