@@ -42,7 +42,11 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
         empty(state, theme, inside, buffer);
         return;
     };
-    let columns = Columns::share(usize::from(inside.width), state.board.widths);
+    let columns = Columns::share(
+        usize::from(inside.width),
+        state.board.widths,
+        state.is_live(),
+    );
     heads(state, &columns, theme, inside, buffer);
     let body = Rect {
         y: inside.y + 1,
