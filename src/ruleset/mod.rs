@@ -3,8 +3,12 @@
 //! STUB API: signatures are agreed, the body is being written.
 
 mod counters;
+mod hooks;
+mod origin;
 
 pub use counters::{ChainCounters, CounterSet, Counters, Reading};
+pub use hooks::{BaseChain, Lossy, NftFamily, Owner};
+pub use origin::{Author, Origin};
 
 use std::sync::Arc;
 
@@ -26,6 +30,26 @@ pub enum Backend {
     Nft,
     /// x_tables, through iptables-legacy.
     Legacy,
+}
+
+impl Family {
+    /// `v4` or `v6`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "v4",
+            Self::V6 => "v6",
+        }
+    }
+}
+
+impl Backend {
+    /// `nft` or `legacy`, as the tools are called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Legacy => "legacy",
+        }
+    }
 }
 
 /// Index into [`Ruleset::tables`].
@@ -140,6 +164,10 @@ impl Ruleset {
         }
     }
     /// Printing an unedited ruleset gives the same bytes.
+    pub fn identities(&self) -> Vec<TextId> { Vec::new() }
+    pub fn drops_or_rejects(&self, _rule: RuleIdx) -> bool { false }
+    pub fn jump_target(&self, _rule: RuleIdx) -> Option<ChainIdx> { None }
+    pub fn command(&self, _rule: RuleIdx) -> Vec<u8> { Vec::new() }
     pub fn bytes(&self) -> &[u8] {
         &self.text
     }

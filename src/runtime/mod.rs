@@ -1,1 +1,3 @@
-//! STUB
+//! Runs what the pure rooms ask for.
+
+pub mod poller;

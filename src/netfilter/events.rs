@@ -1,0 +1,1 @@
+//! Who changed the nf_tables ruleset, and what the change touched.
