@@ -24,7 +24,7 @@ run: setup-demo build ## Watch this machine's own firewall, with sudo where need
 	else echo "run: reading the firewall needs root and there is no sudo. Run as root, or see 'make demo'." >&2; exit 3; fi
 
 test: setup-test lint ## Lint, then every test; ends with the test runner's summary
-	@scripts/test.sh
+	@.ci/test.sh
 
 lint: setup-build ## Formatting, clippy and documentation, warnings being errors
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; \
@@ -35,17 +35,17 @@ lint: setup-build ## Formatting, clippy and documentation, warnings being errors
 
 bench: setup-test ## The figures, each beside its peer's in the same run
 	@cargo bench --no-run
-	@scripts/rooted.sh cargo bench --offline
+	@.ci/rooted.sh cargo bench --offline
 
 screenshots: setup-screenshots build ## Take the pictures in screenshots/ anew
 	@RULETOP=$(BINARY) screenshots/take.sh
 
 install: ## Program, man page and completions under PREFIX (/usr/local), with sudo where needed
 	@if command -v cargo >/dev/null || [ ! -x $(BINARY) ]; then $(MAKE) --no-print-directory build; fi
-	@scripts/install.sh $(BINARY) "$(DESTDIR)$(PREFIX)"
+	@.ci/install.sh $(BINARY) "$(DESTDIR)$(PREFIX)"
 
 uninstall: ## Take them away again
-	@scripts/install.sh --remove "$(DESTDIR)$(PREFIX)"
+	@.ci/install.sh --remove "$(DESTDIR)$(PREFIX)"
 
 build: setup-build
 	@cargo build --release
@@ -53,13 +53,13 @@ build: setup-build
 setup: setup-demo setup-test ## Install what demo and test need, and nothing else
 
 setup-build:
-	@scripts/setup.sh build
+	@.ci/setup.sh build
 
 setup-demo:
-	@scripts/setup.sh demo
+	@.ci/setup.sh demo
 
 setup-test:
-	@scripts/setup.sh test
+	@.ci/setup.sh test
 
 setup-screenshots:
-	@scripts/setup.sh screenshots
+	@.ci/setup.sh screenshots

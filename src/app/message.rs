@@ -49,7 +49,7 @@ pub enum Message {
     /// Something is missing or odd: shown until it is withdrawn.
     Notice(Notice),
     /// What was missing is there again.
-    Withdraw(&'static str),
+    Withdraw(String),
     /// A short word on the message line.
     Say(String),
 }
@@ -58,7 +58,7 @@ pub enum Message {
 #[derive(Debug)]
 pub struct Loaded {
     /// Which ruleset.
-    pub origin: FirewallId,
+    pub id: FirewallId,
     /// The structure with the counters of its text.
     pub ruleset: Arc<Ruleset>,
     /// nft handles, parallel to the rules; may be empty.

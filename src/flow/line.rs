@@ -47,6 +47,10 @@ impl KernelLine {
 
 /// The kinds of line that the firewall's user wants to hear of.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every line is the large variant; a box would cost each of them an allocation"
+)]
 pub enum Body {
     /// A LOG, NFLOG or nft `log` rule, or conntrack's `log_invalid`, described a packet.
     Packet(LogLine),
@@ -201,4 +205,6 @@ pub enum NoticeKind {
     RoutesFull,
     /// An ARP packet that a rule logged.
     Arp,
+    /// A frame that an ebtables rule logged.
+    Bridge,
 }

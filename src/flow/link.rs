@@ -72,8 +72,7 @@ pub struct Mac(pub [u8; 6]);
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        write_colons(f, &self.0)
     }
 }
 
@@ -158,11 +157,7 @@ impl LinkHeader {
 
 impl fmt::Display for LinkHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, byte) in self.as_bytes().iter().enumerate() {
-            let colon = if i == 0 { "" } else { ":" };
-            write!(f, "{colon}{byte:02x}")?;
-        }
-        Ok(())
+        write_colons(f, self.as_bytes())
     }
 }
 
@@ -172,14 +167,28 @@ impl fmt::Debug for LinkHeader {
     }
 }
 
+fn write_colons(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    for (i, byte) in bytes.iter().enumerate() {
+        let colon = if i == 0 { "" } else { ":" };
+        write!(f, "{colon}{byte:02x}")?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_that_no_interface_can_have_are_refused() {
-        assert_eq!(IfName::new(b"eth0").map(|n| n.to_string()), Some("eth0".into()));
-        assert_eq!(IfName::new(b"fifteen-bytes-x").map(|n| n.as_bytes().len()), Some(15));
+        assert_eq!(
+            IfName::new(b"eth0").map(|n| n.to_string()),
+            Some("eth0".into())
+        );
+        assert_eq!(
+            IfName::new(b"fifteen-bytes-x").map(|n| n.as_bytes().len()),
+            Some(15)
+        );
         assert_eq!(IfName::new(b"sixteen-bytes-xx"), None);
         assert_eq!(IfName::new(b"we ird"), None);
         assert_eq!(IfName::new(b"a/b"), None);
@@ -190,7 +199,10 @@ mod tests {
     #[test]
     fn an_ethernet_header_gives_its_three_parts() {
         let link = LinkHeader::new(&[2, 0, 0, 0xbb, 0, 1, 2, 0, 0, 0xaa, 0, 2, 0x86, 0xdd, 9, 9]);
-        assert_eq!(link.source().map(|m| m.to_string()), Some("02:00:00:aa:00:02".into()));
+        assert_eq!(
+            link.source().map(|m| m.to_string()),
+            Some("02:00:00:aa:00:02".into())
+        );
         assert_eq!(link.destination(), Some(Mac([2, 0, 0, 0xbb, 0, 1])));
         assert_eq!(link.ethertype(), Some(0x86dd));
         assert_eq!(LinkHeader::new(&[1, 2, 3]).source(), None);

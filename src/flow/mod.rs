@@ -28,6 +28,6 @@ pub use line::{
 };
 pub use link::{IfName, LinkHeader, Mac};
 pub use packet::{Fragment, Hook, Icmp, Packet, Protocol, TcpFlags};
-pub use parse::{parse_line, parse_message, parse_record, unescape, Record};
+pub use parse::{Record, parse_line, parse_message, parse_record, unescape};
 pub use reading::{ConntrackReading, ConntrackState, ConntrackStats};
 pub use stamp::{Stamp, Wall};

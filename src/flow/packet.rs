@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::parse::number::decimal;
 use crate::ruleset::Family;
 
 /// What is known of a packet. `None` is "not said".
@@ -272,8 +273,8 @@ impl serde::Serialize for TcpFlags {
 /// Where a fragment sits in its datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Fragment {
-    /// In units of eight bytes for IPv4 (as the header has it), in bytes for IPv6 (as the kernel's
-    /// log prints it); zero is the first fragment, which has the ports.
+    /// Bytes of payload before this one; zero is the first fragment, which has the ports. (A log
+    /// line counts IPv4 fragments in units of eight and IPv6 ones in bytes.)
     pub offset: u16,
     /// More fragments follow.
     pub more: bool,
@@ -322,44 +323,6 @@ impl Hook {
     }
 }
 
-/// A decimal number that fits 32 bits: digits only, no sign, not empty.
-pub(super) fn decimal(text: &[u8]) -> Option<u32> {
-    if text.is_empty() || text.len() > 10 {
-        return None;
-    }
-    let mut value = 0u64;
-    for byte in text {
-        if !byte.is_ascii_digit() {
-            return None;
-        }
-        value = value * 10 + u64::from(byte - b'0');
-    }
-    u32::try_from(value).ok()
-}
-
-/// A hexadecimal number that fits 32 bits, with or without `0x`.
-pub(super) fn hexadecimal(text: &[u8]) -> Option<u32> {
-    let digits = text.strip_prefix(b"0x").unwrap_or(text);
-    if digits.is_empty() || digits.len() > 8 {
-        return None;
-    }
-    let mut value = 0u32;
-    for byte in digits {
-        value = value << 4 | u32::from(hex_digit(*byte)?);
-    }
-    Some(value)
-}
-
-/// The value of one hexadecimal digit.
-pub(super) fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,16 +336,6 @@ mod tests {
         assert_eq!(Protocol::parse(b""), None);
         assert_eq!(Protocol(162).to_string(), "162");
         assert_eq!(Protocol::ICMPV6.to_string(), "ipv6-icmp");
-    }
-
-    #[test]
-    fn numbers_that_do_not_fit_are_no_numbers() {
-        assert_eq!(decimal(b"4294967295"), Some(u32::MAX));
-        assert_eq!(decimal(b"4294967296"), None);
-        assert_eq!(decimal(b"+1"), None);
-        assert_eq!(hexadecimal(b"0xcb886522"), Some(0xcb88_6522));
-        assert_eq!(hexadecimal(b"0x"), None);
-        assert_eq!(hexadecimal(b"0x123456789"), None);
     }
 
     #[test]

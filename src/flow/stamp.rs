@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::Timestamp;
 
 /// The times that stood in or beside one line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -41,12 +41,21 @@ pub struct Theme {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Role {
+    #[serde(deserialize_with = "colour")]
     fg: Option<Color>,
+    #[serde(deserialize_with = "colour")]
     bg: Option<Color>,
     bold: bool,
     dim: bool,
     reverse: bool,
     underline: bool,
+}
+
+/// ratatui's names: `light-red`, `dark-gray`, `#ff8800`, or a number of the 256.
+fn colour<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Color>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let unknown = |_| serde::de::Error::custom(format!("there is no colour {name:?}"));
+    name.parse().map(Some).map_err(unknown)
 }
 
 impl Role {

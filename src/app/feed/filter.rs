@@ -17,7 +17,9 @@ impl Filter {
     /// `mark:0x2a`, `is:event`; anything else is text that the message must contain, whatever its case.
     /// `-word` is a word that must not hold. Double quotes keep blanks: `prefix:"UFW BLOCK"`.
     pub fn parse(text: &str) -> Self {
-        Self { text: text.to_owned() }
+        Self {
+            text: text.to_owned(),
+        }
     }
 
     /// What was typed.

@@ -41,7 +41,7 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
             state.source = text;
         }
         Message::Notice(notice) => put(state, notice),
-        Message::Withdraw(key) => state.dirty |= state.notices.withdraw(key),
+        Message::Withdraw(key) => state.dirty |= state.notices.withdraw(&key),
         Message::Say(text) => act::say(state, text),
         Message::Key(_) | Message::Paste(_) | Message::Viewport(_) | Message::Wake => {}
     }
@@ -62,10 +62,10 @@ fn put(state: &mut State, notice: Notice) {
 /// A structure was read, for the first time or anew.
 fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
     state.dirty = true;
-    state.loading.retain(|(origin, _)| *origin != loaded.origin);
-    let mut firewall = Firewall::new(loaded.origin, loaded.ruleset, loaded.handles);
+    state.loading.retain(|(origin, _)| *origin != loaded.id);
+    let mut firewall = Firewall::new(loaded.id, loaded.ruleset, loaded.handles);
     firewall.set_lossy(loaded.lossy);
-    let known = state.firewalls.iter().position(|f| f.origin == loaded.origin);
+    let known = state.firewalls.iter().position(|f| f.origin == loaded.id);
     match known {
         Some(at) => replace(state, at, firewall, loaded.author),
         None => {

@@ -107,7 +107,7 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
         pen.skip(2).put(nothing(state), theme.quiet.style());
     }
     let last = count.min(state.board.rules.top + usize::from(body.height));
-    for (line, i) in (state.board.rules.top..last).enumerate() {
+    for i in state.board.rules.top..last {
         let Some(row) = state.board.row(i, firewall) else { break };
         let line = Line::of(state, firewall, place.chain, row);
         let at = u16::try_from(i - state.board.rules.top).unwrap_or(u16::MAX);

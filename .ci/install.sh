@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Puts the program, its man page and its completions under a prefix.
 #
-#   scripts/install.sh BINARY PREFIX        PREFIX may start with a packager's DESTDIR
-#   scripts/install.sh --remove PREFIX
+#   .ci/install.sh BINARY PREFIX        PREFIX may start with a packager's DESTDIR
+#   .ci/install.sh --remove PREFIX
 set -euo pipefail
 
 say() { printf 'install: %s\n' "$*" >&2; }
 
-prefix=${2:?usage: scripts/install.sh BINARY|--remove PREFIX}
+prefix=${2:?usage: .ci/install.sh BINARY|--remove PREFIX}
 bash_completion=$prefix/share/bash-completion/completions/ruletop
 zsh_completion=$prefix/share/zsh/site-functions/_ruletop
 fish_completion=$prefix/share/fish/vendor_completions.d/ruletop.fish

@@ -20,7 +20,7 @@ fingerprint() {
 cargo test --no-run
 ((EUID == 0)) && before=$(fingerprint)
 verdict=0
-scripts/rooted.sh cargo test --offline --no-fail-fast || verdict=$?
+.ci/rooted.sh cargo test --offline --no-fail-fast || verdict=$?
 if ((EUID == 0)) && [[ $(fingerprint) != "$before" ]]; then
     echo 'test: the firewall or a sysctl of this namespace changed while the tests ran:' >&2
     diff <(cat <<<"$before") <(fingerprint) >&2 || true

@@ -4,7 +4,7 @@
 # its own /run (where the lock of iptables-legacy lies) and its own loopback. Where neither can be had
 # (an ordinary user without user namespaces, a container's powerless root) it fails and says why.
 #
-#   scripts/rooted.sh COMMAND [ARGUMENT…]
+#   .ci/rooted.sh COMMAND [ARGUMENT…]
 set -euo pipefail
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, showing and testing ruletop need and this machine lacks.
 #
-#   scripts/setup.sh build|demo|test|screenshots
+#   .ci/setup.sh build|demo|test|screenshots
 #
 # Looks for commands, not for packages: where everything is there, no package manager is called and
 # nothing is asked. Packages are installed without their recommendations. None of them starts a
@@ -47,7 +47,7 @@ case ${1:-} in
     demo) levels='build demo wanted' ;;
     test) levels='build demo test' ;;
     screenshots) levels='build demo wanted screenshots' ;;
-    *) fail 'usage: scripts/setup.sh build|demo|test|screenshots' ;;
+    *) fail 'usage: .ci/setup.sh build|demo|test|screenshots' ;;
 esac
 
 have() {
