@@ -191,11 +191,22 @@ impl std::str::FromStr for Key {
         let bad = || KeymapError::Key(text.to_owned());
         let mut chars = text.chars();
         if let (Some(only), None) = (chars.next(), chars.next()) {
-            return Ok(Self { code: KeyCode::Char(only), ctrl: false, alt: false });
+            return Ok(Self {
+                code: KeyCode::Char(only),
+                ctrl: false,
+                alt: false,
+            });
         }
-        let name = text.strip_prefix('<').and_then(|t| t.strip_suffix('>')).ok_or_else(bad)?;
+        let name = text
+            .strip_prefix('<')
+            .and_then(|t| t.strip_suffix('>'))
+            .ok_or_else(bad)?;
         if let Some((_, code)) = NAMED.iter().find(|(known, _)| *known == name) {
-            return Ok(Self { code: *code, ctrl: false, alt: false });
+            return Ok(Self {
+                code: *code,
+                ctrl: false,
+                alt: false,
+            });
         }
         let (ctrl, rest) = match (name.strip_prefix("C-"), name.strip_prefix("A-")) {
             (Some(rest), _) => (true, rest),
@@ -204,7 +215,11 @@ impl std::str::FromStr for Key {
         };
         let mut chars = rest.chars();
         match (chars.next(), chars.next()) {
-            (Some(only), None) => Ok(Self { code: KeyCode::Char(only), ctrl, alt: !ctrl }),
+            (Some(only), None) => Ok(Self {
+                code: KeyCode::Char(only),
+                ctrl,
+                alt: !ctrl,
+            }),
             _ => Err(bad()),
         }
     }
@@ -243,7 +258,9 @@ pub enum KeymapError {
     #[error("cannot read the keymap: {0}")]
     Toml(#[from] toml::de::Error),
     /// A key that has no such name.
-    #[error("the keymap names the key {0:?}, which is neither a character nor one of <Enter> <Tab> <C-x> …")]
+    #[error(
+        "the keymap names the key {0:?}, which is neither a character nor one of <Enter> <Tab> <C-x> …"
+    )]
     Key(String),
     /// The same key twice in one place.
     #[error("the keymap gives the key {0} two meanings in one place")]
@@ -284,9 +301,16 @@ impl Keymap {
         let file: File = toml::from_str(text)?;
         let mut bindings: Vec<Binding> = Vec::with_capacity(file.key.len());
         for row in file.key {
-            let keys = row.on.iter().map(|key| key.parse()).collect::<Result<Vec<Key>, _>>()?;
+            let keys = row
+                .on
+                .iter()
+                .map(|key| key.parse())
+                .collect::<Result<Vec<Key>, _>>()?;
             for key in &keys {
-                if bindings.iter().any(|b| b.place == row.place && b.keys.contains(key)) {
+                if bindings
+                    .iter()
+                    .any(|b| b.place == row.place && b.keys.contains(key))
+                {
                     return Err(KeymapError::Twice(*key));
                 }
             }
@@ -333,7 +357,10 @@ impl Keymap {
 
     /// The first key of an action, for texts that name one.
     pub fn key_of(&self, action: Action) -> Option<Key> {
-        self.bindings.iter().find(|b| b.action == action).and_then(|b| b.keys.first().copied())
+        self.bindings
+            .iter()
+            .find(|b| b.action == action)
+            .and_then(|b| b.keys.first().copied())
     }
 }
 
@@ -352,7 +379,11 @@ mod tests {
         assert_eq!(map.action(Place::Drops, key("<C-c>")), Some(Action::Quit));
         assert_eq!(map.action(Place::Drops, key("r")), Some(Action::Group));
         assert_eq!(map.action(Place::Rules, key("r")), None);
-        assert!(map.bindings().iter().all(|b| !b.keys.is_empty() && !b.desc.is_empty()));
+        assert!(
+            map.bindings()
+                .iter()
+                .all(|b| !b.keys.is_empty() && !b.desc.is_empty())
+        );
     }
 
     #[test]

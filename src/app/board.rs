@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::app::cells::Widths;
 use crate::app::filter::Filter;
-use crate::app::firewall::{Firewall, Heat};
+use crate::app::firewall::Firewall;
+use crate::app::motion::Heat;
 use crate::ruleset::{BaseChain, ChainIdx, RuleIdx, TableIdx};
 
 /// The panes of the board.
@@ -159,7 +160,9 @@ impl Board {
         self.entries.clear();
         for (f, firewall) in firewalls.iter().enumerate() {
             let set = &firewall.ruleset;
-            let mut tables: Vec<u32> = (0..set.tables().len()).filter_map(|t| u32::try_from(t).ok()).collect();
+            let mut tables: Vec<u32> = (0..set.tables().len())
+                .filter_map(|t| u32::try_from(t).ok())
+                .collect();
             tables.sort_by_key(|t| table_order(set.table(TableIdx(*t)).name()));
             for table in tables.into_iter().map(TableIdx) {
                 let heading = self.entries.len();
@@ -176,10 +179,12 @@ impl Board {
                 if members.is_empty() {
                     self.entries.truncate(heading);
                 }
-                self.entries.extend(members.into_iter().map(|(_, chain)| Entry::Chain(f, chain)));
+                self.entries
+                    .extend(members.into_iter().map(|(_, chain)| Entry::Chain(f, chain)));
             }
         }
-        let shown = (0..native.len()).filter(|i| self.chain_filter.accepts(native[*i].chain.as_bytes()));
+        let shown =
+            (0..native.len()).filter(|i| self.chain_filter.accepts(native[*i].chain.as_bytes()));
         let shown: Vec<Entry> = shown.map(Entry::Native).collect();
         if !shown.is_empty() {
             self.entries.push(Entry::NativeHeading);
@@ -199,21 +204,30 @@ impl Board {
 
     /// Measures the columns of the selected chain.
     pub fn measure(&mut self, firewalls: &[Firewall]) {
-        let found = self.place.and_then(|p| Some((firewalls.get(p.firewall)?, p.chain)));
-        self.widths = found.map_or_else(Widths::default, |(f, chain)| Widths::of(&f.ruleset, chain));
+        let found = self
+            .place
+            .and_then(|p| Some((firewalls.get(p.firewall)?, p.chain)));
+        self.widths =
+            found.map_or_else(Widths::default, |(f, chain)| Widths::of(&f.ruleset, chain));
     }
 
     /// Works out the rows of the selected chain anew.
     pub fn list_rules(&mut self, firewalls: &[Firewall]) {
         self.rows = Rows::None;
-        let Some((firewall, place)) = self.place.and_then(|p| Some((firewalls.get(p.firewall)?, p))) else {
+        let Some((firewall, place)) = self
+            .place
+            .and_then(|p| Some((firewalls.get(p.firewall)?, p)))
+        else {
             return;
         };
         let chain = firewall.ruleset.chain(place.chain);
         let policy = chain.is_builtin();
         let rules = chain.rules();
         if self.sort == Sort::Kernel && self.show == Show::All && self.filter.is_empty() {
-            self.rows = Rows::All { rules: rules.len(), policy };
+            self.rows = Rows::All {
+                rules: rules.len(),
+                policy,
+            };
             return;
         }
         let keep = |packets: u64| match self.show {
@@ -288,7 +302,13 @@ impl Board {
     }
 
     /// The next (or previous) row after the selected one, going round, whose counter rose.
-    pub fn next_lit(&self, firewall: &Firewall, forward: bool, now: Duration, interval: Duration) -> Option<usize> {
+    pub fn next_lit(
+        &self,
+        firewall: &Firewall,
+        forward: bool,
+        now: Duration,
+        interval: Duration,
+    ) -> Option<usize> {
         let (count, place) = (self.row_count(), self.place?);
         let lit = |i: &usize| match self.row(*i, firewall) {
             Some(Row::Rule(rule, _)) => firewall.heat(rule, now, interval) > Heat::Cold,
@@ -305,7 +325,10 @@ impl Board {
 
 /// filter, nat, mangle, raw, security, then any other.
 fn table_order(name: &str) -> usize {
-    ["filter", "nat", "mangle", "raw", "security"].iter().position(|t| *t == name).unwrap_or(9)
+    ["filter", "nat", "mangle", "raw", "security"]
+        .iter()
+        .position(|t| *t == name)
+        .unwrap_or(9)
 }
 
 /// Hooks in the order in which a packet meets them, then the user chains as the dump has them.

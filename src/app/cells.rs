@@ -57,7 +57,11 @@ impl Widths {
     /// Measures a chain once, so that columns never move while one looks.
     pub fn of(ruleset: &Ruleset, chain: ChainIdx) -> Self {
         let rules = ruleset.chain(chain).rules();
-        let mut widths = Self { number: rules.len().to_string().len(), target: 6, ..Self::default() };
+        let mut widths = Self {
+            number: rules.len().to_string().len(),
+            target: 6,
+            ..Self::default()
+        };
         let step = rules.len().div_ceil(SAMPLE).max(1);
         for rule in rules.iter().step_by(step) {
             let cells = Cells::of(ruleset, *rule);

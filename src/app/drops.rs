@@ -70,11 +70,15 @@ impl DropPane {
         self.rows = if self.raw {
             feed.lines().rev().cloned().map(DropRow::Line).collect()
         } else {
-            feed.groups(now).into_iter().map(|g| DropRow::Group(Box::new(g))).collect()
+            feed.groups(now)
+                .into_iter()
+                .map(|g| DropRow::Group(Box::new(g)))
+                .collect()
         };
         let held = self.held.as_ref();
         let at = held.and_then(|held| self.rows.iter().position(|row| row.identity() == *held));
-        self.cursor.go(at.unwrap_or(self.cursor.at), self.rows.len(), height);
+        self.cursor
+            .go(at.unwrap_or(self.cursor.at), self.rows.len(), height);
         if held.is_some() && at.is_none() {
             self.held = None;
         }

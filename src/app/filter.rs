@@ -17,9 +17,17 @@ impl Filter {
     pub fn new(text: &str) -> Self {
         let words = text
             .split_whitespace()
-            .filter_map(|word| RegexBuilder::new(&regex::escape(word)).case_insensitive(true).build().ok())
+            .filter_map(|word| {
+                RegexBuilder::new(&regex::escape(word))
+                    .case_insensitive(true)
+                    .build()
+                    .ok()
+            })
             .collect();
-        Self { text: text.to_owned(), words }
+        Self {
+            text: text.to_owned(),
+            words,
+        }
     }
 
     /// What was typed.

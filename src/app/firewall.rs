@@ -9,9 +9,10 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
 use crate::ruleset::{
-    Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Reading, RuleIdx,
-    Ruleset,
+    Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Reading,
+    RuleIdx, Ruleset,
 };
 
 /// Which of the kernel's rulesets this is; `backend` is unknown for some saved dumps.
@@ -25,78 +26,24 @@ pub struct FirewallId {
 
 impl From<Origin> for FirewallId {
     fn from(origin: Origin) -> Self {
-        Self { family: origin.family, backend: Some(origin.backend) }
+        Self {
+            family: origin.family,
+            backend: Some(origin.backend),
+        }
     }
 }
 
 impl FirewallId {
     /// The kernel's ruleset that this is; `None` for a dump that does not say its back end.
     pub fn origin(self) -> Option<Origin> {
-        self.backend.map(|backend| Origin::new(self.family, backend))
+        self.backend
+            .map(|backend| Origin::new(self.family, backend))
     }
 }
 
 /// An nft rule's handle with its table's: a table made anew counts its rules from 1 again. Zero in the
 /// second place: unknown.
 pub type Handle = (u64, u64);
-
-/// Growth per second between the last two readings.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rate {
-    /// Packets per second.
-    pub packets: f64,
-    /// Bytes per second.
-    pub bytes: f64,
-}
-
-impl Rate {
-    fn of(delta: Counters, elapsed: Duration) -> Self {
-        let seconds = elapsed.as_secs_f64();
-        if seconds <= 0.0 {
-            return Self::default();
-        }
-        Self { packets: delta.packets as f64 / seconds, bytes: delta.bytes as f64 / seconds }
-    }
-
-    /// Something moved.
-    pub fn moves(self) -> bool {
-        self.packets > 0.0
-    }
-
-    fn add(&mut self, other: Self) {
-        self.packets += other.packets;
-        self.bytes += other.bytes;
-    }
-}
-
-/// What the drawing needs to know of one counter.
-#[derive(Clone, Copy, Debug, Default)]
-struct Track {
-    rate: Rate,
-    /// When the counter last rose.
-    risen: Option<Duration>,
-    /// It went backwards: somebody zeroed it.
-    reset: bool,
-}
-
-/// How bright a row is: it rose in the last reading, lately, or a while ago.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Heat {
-    /// Calm.
-    #[default]
-    Cold,
-    /// Rose some seconds ago.
-    Fading,
-    /// Rose a moment ago.
-    Warm,
-    /// Rises now.
-    Hot,
-}
-
-/// Ends of the steps, on top of the refresh interval: two steps, since each one repaints the row.
-const WARM_AFTER: Duration = Duration::from_millis(600);
-const FADING_AFTER: Duration = Duration::from_millis(2_600);
-const COLD_AFTER: Duration = Duration::from_millis(6_600);
 
 /// Sums over one chain.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,7 +62,7 @@ pub struct ChainActivity {
 #[derive(Debug)]
 pub struct Firewall {
     /// Which one.
-    pub origin: FirewallId,
+    pub id: FirewallId,
     /// The structure.
     pub ruleset: Arc<Ruleset>,
     /// nft handles, parallel to the rules; empty where there are none.
@@ -133,12 +80,16 @@ pub struct Firewall {
 
 impl Firewall {
     /// A ruleset seen for the first time, with the counters that its text carries.
-    pub fn new(origin: FirewallId, ruleset: Arc<Ruleset>, handles: Vec<Handle>) -> Self {
+    pub fn new(id: FirewallId, ruleset: Arc<Ruleset>, handles: Vec<Handle>) -> Self {
         let (rules, chains) = (ruleset.rule_count(), ruleset.chains().len());
         Self {
-            origin,
+            id,
             counters: ruleset.saved_counters(),
-            handles: if handles.len() == rules { handles } else { Vec::new() },
+            handles: if handles.len() == rules {
+                handles
+            } else {
+                Vec::new()
+            },
             lossy: Vec::new(),
             baseline: None,
             rules: vec![Track::default(); rules],
@@ -216,7 +167,10 @@ impl Firewall {
 
     /// What the text of rule `number` (from 1) of this chain leaves out.
     pub fn lossy_rule(&self, chain: ChainIdx, number: usize) -> Option<&str> {
-        let found = self.lossy.iter().find(|l| l.chain == chain && l.position + 1 == number)?;
+        let found = self
+            .lossy
+            .iter()
+            .find(|l| l.chain == chain && l.position + 1 == number)?;
         Some(&found.why)
     }
 
@@ -242,11 +196,21 @@ impl Firewall {
         }
         let activity = &mut self.chains[chain.0 as usize];
         let elapsed = activity.read.map(|last| at.saturating_sub(last));
-        let mut sums = ChainActivity { read: Some(at), risen: activity.risen, ..Default::default() };
+        let mut sums = ChainActivity {
+            read: Some(at),
+            risen: activity.risen,
+            ..Default::default()
+        };
         let mut changed = false;
         for (rule, counters) in rules.iter().zip(&new.rules) {
             let i = rule.0 as usize;
-            let rise = step(&mut self.rules[i], &mut self.counters.rules[i], *counters, at, elapsed);
+            let rise = step(
+                &mut self.rules[i],
+                &mut self.counters.rules[i],
+                *counters,
+                at,
+                elapsed,
+            );
             changed |= rise.changed;
             if rise.rate.moves() {
                 sums.hits.add(rise.rate);
@@ -258,7 +222,13 @@ impl Firewall {
         }
         if let Some(policy) = new.policy {
             let i = chain.0 as usize;
-            let rise = step(&mut self.policies[i], &mut self.counters.policies[i], policy, at, elapsed);
+            let rise = step(
+                &mut self.policies[i],
+                &mut self.counters.policies[i],
+                policy,
+                at,
+                elapsed,
+            );
             changed |= rise.changed;
             if rise.rate.moves() {
                 sums.hits.add(rise.rate);
@@ -276,7 +246,9 @@ impl Firewall {
 
     /// Nothing rose since the last reading: rates fall to zero.
     fn rest_chain(&mut self, chain: ChainIdx, at: Duration) -> bool {
-        let Some(activity) = self.chains.get_mut(chain.0 as usize) else { return false };
+        let Some(activity) = self.chains.get_mut(chain.0 as usize) else {
+            return false;
+        };
         activity.read = Some(at);
         if !activity.hits.moves() {
             return false;
@@ -292,12 +264,18 @@ impl Firewall {
 
     /// What the view shows for a rule: since the view's zero where there is one.
     pub fn shown(&self, rule: RuleIdx) -> Counters {
-        since(self.counters.rule(rule), self.baseline.as_ref().map(|b| b.rule(rule)))
+        since(
+            self.counters.rule(rule),
+            self.baseline.as_ref().map(|b| b.rule(rule)),
+        )
     }
 
     /// What the view shows for a chain's policy.
     pub fn shown_policy(&self, chain: ChainIdx) -> Counters {
-        since(self.counters.policy(chain), self.baseline.as_ref().map(|b| b.policy(chain)))
+        since(
+            self.counters.policy(chain),
+            self.baseline.as_ref().map(|b| b.policy(chain)),
+        )
     }
 
     /// The kernel's own numbers.
@@ -312,12 +290,18 @@ impl Firewall {
 
     /// Rate of a rule.
     pub fn rate(&self, rule: RuleIdx) -> Rate {
-        self.rules.get(rule.0 as usize).map(|t| t.rate).unwrap_or_default()
+        self.rules
+            .get(rule.0 as usize)
+            .map(|t| t.rate)
+            .unwrap_or_default()
     }
 
     /// Rate of a chain's policy.
     pub fn policy_rate(&self, chain: ChainIdx) -> Rate {
-        self.policies.get(chain.0 as usize).map(|t| t.rate).unwrap_or_default()
+        self.policies
+            .get(chain.0 as usize)
+            .map(|t| t.rate)
+            .unwrap_or_default()
     }
 
     /// Somebody zeroed this rule's counters while we watched.
@@ -327,17 +311,28 @@ impl Firewall {
 
     /// Sums over a chain.
     pub fn activity(&self, chain: ChainIdx) -> ChainActivity {
-        self.chains.get(chain.0 as usize).copied().unwrap_or_default()
+        self.chains
+            .get(chain.0 as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Heat of a rule.
     pub fn heat(&self, rule: RuleIdx, now: Duration, interval: Duration) -> Heat {
-        heat(self.rules.get(rule.0 as usize).and_then(|t| t.risen), now, interval)
+        heat(
+            self.rules.get(rule.0 as usize).and_then(|t| t.risen),
+            now,
+            interval,
+        )
     }
 
     /// Heat of a chain's policy.
     pub fn policy_heat(&self, chain: ChainIdx, now: Duration, interval: Duration) -> Heat {
-        heat(self.policies.get(chain.0 as usize).and_then(|t| t.risen), now, interval)
+        heat(
+            self.policies.get(chain.0 as usize).and_then(|t| t.risen),
+            now,
+            interval,
+        )
     }
 
     /// Heat of a chain as a whole.
@@ -347,7 +342,10 @@ impl Firewall {
 
     /// When the last rise of anything will have faded one step more, after `now`.
     pub fn next_fade(&self, now: Duration, interval: Duration) -> Option<Duration> {
-        self.chains.iter().filter_map(|c| next_step(c.risen?, now, interval)).min()
+        self.chains
+            .iter()
+            .filter_map(|c| next_step(c.risen?, now, interval))
+            .min()
     }
 
     /// The rule, or the policy (`None`), that drops the most now, over all chains.
@@ -358,7 +356,12 @@ impl Firewall {
                 best = Some((chain, rule, rate));
             }
         };
-        for (i, activity) in self.chains.iter().enumerate().filter(|(_, c)| c.drops.moves()) {
+        for (i, activity) in self
+            .chains
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.drops.moves())
+        {
             let Ok(i) = u32::try_from(i) else { continue };
             let chain = ChainIdx(i);
             debug_assert!(activity.drops.moves());
@@ -375,70 +378,17 @@ impl Firewall {
     }
 }
 
-struct Rise {
-    rate: Rate,
-    changed: bool,
-}
-
-/// Moves one counter to its new value.
-fn step(
-    track: &mut Track,
-    counter: &mut Counters,
-    new: Counters,
-    at: Duration,
-    elapsed: Option<Duration>,
-) -> Rise {
-    let was = track.rate;
-    let changed = *counter != new;
-    match new.since(*counter) {
-        None => {
-            track.reset = true;
-            track.rate = Rate::default();
-        }
-        Some(delta) => {
-            track.rate = match elapsed {
-                // The first reading after a load has the dump's own numbers to go by, but no interval.
-                None => Rate::default(),
-                Some(elapsed) => Rate::of(delta, elapsed),
-            };
-            if delta.packets > 0 && elapsed.is_some() {
-                track.risen = Some(at);
-            }
-        }
-    }
-    *counter = new;
-    Rise { rate: track.rate, changed: changed || track.rate != was }
-}
-
-fn since(now: Counters, baseline: Option<Counters>) -> Counters {
-    // Below the view's zero the kernel's counter was zeroed: it counts from there itself.
-    baseline.and_then(|b| now.since(b)).unwrap_or(now)
-}
-
-fn heat(risen: Option<Duration>, now: Duration, interval: Duration) -> Heat {
-    let Some(risen) = risen else { return Heat::Cold };
-    let age = now.saturating_sub(risen);
-    match age {
-        _ if age < interval + WARM_AFTER => Heat::Hot,
-        _ if age < interval + FADING_AFTER => Heat::Warm,
-        _ if age < interval + COLD_AFTER => Heat::Fading,
-        _ => Heat::Cold,
-    }
-}
-
-fn next_step(risen: Duration, now: Duration, interval: Duration) -> Option<Duration> {
-    [WARM_AFTER, FADING_AFTER, COLD_AFTER]
-        .into_iter()
-        .map(|step| risen + interval + step)
-        .find(|at| *at > now)
-}
-
 /// For each chain of `new`, the index of the chain of `old` with the same table and name.
 pub fn chain_map(old: &Ruleset, new: &Ruleset) -> Vec<Option<usize>> {
     let key = |set: &'_ Ruleset, i: usize| {
         let chain = &set.chains()[i];
-        (set.table(chain.table()).name().to_owned(), chain.name().to_owned())
+        (
+            set.table(chain.table()).name().to_owned(),
+            chain.name().to_owned(),
+        )
     };
     let index: HashMap<_, _> = (0..old.chains().len()).map(|i| (key(old, i), i)).collect();
-    (0..new.chains().len()).map(|i| index.get(&key(new, i)).copied()).collect()
+    (0..new.chains().len())
+        .map(|i| index.get(&key(new, i)).copied())
+        .collect()
 }

@@ -28,7 +28,7 @@ pub enum Message {
     /// Counters were read.
     Counters {
         /// Of which ruleset.
-        origin: FirewallId,
+        id: FirewallId,
         /// When.
         at: Duration,
         /// Chain by chain.

@@ -6,7 +6,7 @@
 //! of (state, message) and what comes out.
 //!
 //! - `action`: keys and what they ask for, as data.
-//! - `firewall`: one ruleset with its numbers in motion.
+//! - `firewall`, `motion`: one ruleset with its numbers in motion.
 //! - `board`, `cells`, `drops`: what the panes show of it, and where the cursors are.
 //! - `feed`, `gauge`: the drop feed and the conntrack table over time.
 //! - `notice`: what is missing, and why.
@@ -20,6 +20,7 @@ pub mod filter;
 pub mod firewall;
 pub mod gauge;
 pub mod message;
+pub mod motion;
 pub mod notice;
 pub mod state;
 pub mod update;

@@ -26,8 +26,18 @@ pub struct Notice {
 
 impl Notice {
     /// A notice of that level.
-    pub fn new(level: Level, key: impl Into<String>, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { key: key.into(), level, text: text.into(), remedy: remedy.into() }
+    pub fn new(
+        level: Level,
+        key: impl Into<String>,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            key: key.into(),
+            level,
+            text: text.into(),
+            remedy: remedy.into(),
+        }
     }
 }
 

@@ -180,7 +180,11 @@ impl State {
         let place = self.board.place?;
         let firewall = self.firewalls.get(place.firewall)?;
         let row = self.board.row(self.board.rules.at, firewall);
-        Some(Selected { firewall: place.firewall, chain: place.chain, row })
+        Some(Selected {
+            firewall: place.firewall,
+            chain: place.chain,
+            row,
+        })
     }
 
     /// Where the next key counts.
@@ -196,8 +200,8 @@ impl State {
 
     /// Both back ends hold rules, so that each chain has to say whose it is.
     pub fn two_backends(&self) -> bool {
-        let first = self.firewalls.first().map(|f| f.origin.backend);
-        self.firewalls.iter().any(|f| Some(f.origin.backend) != first)
+        let first = self.firewalls.first().map(|f| f.id.backend);
+        self.firewalls.iter().any(|f| Some(f.id.backend) != first)
     }
 
     /// When something on the screen changes by itself: a lit row fades, a word goes, a rate ages.
@@ -205,9 +209,15 @@ impl State {
         if self.frozen {
             return self.said.as_ref().map(|(_, until)| *until);
         }
-        let fades = self.firewalls.iter().filter_map(|f| f.next_fade(self.now, self.interval));
+        let fades = self
+            .firewalls
+            .iter()
+            .filter_map(|f| f.next_fade(self.now, self.interval));
         let said = self.said.as_ref().map(|(_, until)| *until);
-        let feed = self.feed.is_moving(self.now).then(|| self.now + Duration::from_secs(1));
+        let feed = self
+            .feed
+            .is_moving(self.now)
+            .then(|| self.now + Duration::from_secs(1));
         fades.chain(said).chain(feed).min()
     }
 
@@ -219,7 +229,13 @@ impl State {
             if let crate::app::board::Entry::Chain(f, chain) = entry {
                 let name = self.chain_title(*f, *chain);
                 if filter.accepts(name.as_bytes()) {
-                    found.push((crate::app::board::Place { firewall: *f, chain: *chain }, name));
+                    found.push((
+                        crate::app::board::Place {
+                            firewall: *f,
+                            chain: *chain,
+                        },
+                        name,
+                    ));
                 }
             }
         }
@@ -228,17 +244,23 @@ impl State {
 
     /// `v4 filter INPUT`, with the back end where there are two.
     pub fn chain_title(&self, firewall: usize, chain: ChainIdx) -> String {
-        let Some(firewall) = self.firewalls.get(firewall) else { return String::new() };
+        let Some(firewall) = self.firewalls.get(firewall) else {
+            return String::new();
+        };
         let set = &firewall.ruleset;
         let chain = set.chain(chain);
-        let label = self.origin_label(firewall.origin);
-        format!("{label} {} {}", set.table(chain.table()).name(), chain.name())
+        let label = self.label(firewall.id);
+        format!(
+            "{label} {} {}",
+            set.table(chain.table()).name(),
+            chain.name()
+        )
     }
 
     /// `v4`, or `v4 legacy` where both back ends hold rules.
-    pub fn origin_label(&self, origin: FirewallId) -> String {
-        let family = origin.family.name();
-        match origin.backend {
+    pub fn label(&self, id: FirewallId) -> String {
+        let family = id.family.name();
+        match id.backend {
             Some(backend) if self.two_backends() => format!("{family} {}", backend.name()),
             _ => family.to_owned(),
         }

@@ -48,13 +48,23 @@ pub fn run(demo: &Demo) -> Result<ExitCode, Failure> {
         DemoBackend::Nft => Backend::Nft,
         DemoBackend::Legacy => Backend::Legacy,
     });
-    let options = Options { backend, ..Options::default() };
+    let options = Options {
+        backend,
+        ..Options::default()
+    };
     let sandbox = Sandbox::enter(&scenario, options).map_err(failure)?;
-    let mode = Mode::Demo { name: scenario.name.clone(), symptom: scenario.symptom.clone() };
+    let mode = Mode::Demo {
+        name: scenario.name.clone(),
+        symptom: scenario.symptom.clone(),
+    };
     let mut state = watch::state(&demo.screen, mode)?;
     for (i, note) in sandbox.notes().iter().enumerate() {
         let notice = Notice::new(Level::Info, format!("demo {i}"), note.clone(), "");
-        crate::app::update::update(&mut state, Message::Notice(notice), std::time::Duration::ZERO);
+        crate::app::update::update(
+            &mut state,
+            Message::Notice(notice),
+            std::time::Duration::ZERO,
+        );
     }
     let code = watch::open(state, &demo.screen, true);
     drop(sandbox);

@@ -36,7 +36,13 @@ pub fn run(_export: &Export) -> Result<ExitCode, Failure> {
 
 /// The rulesets of a dump, as the board takes them.
 pub fn messages(_bytes: Vec<u8>, _path: &Path) -> Result<Vec<Message>, Failure> {
-    let _ = |id: FirewallId, ruleset| Loaded { id, ruleset, handles: Vec::new(), lossy: Vec::new(), author: None };
+    let _ = |id: FirewallId, ruleset| Loaded {
+        id,
+        ruleset,
+        handles: Vec::new(),
+        lossy: Vec::new(),
+        author: None,
+    };
     let _ = input::name;
     Ok(Vec::new())
 }

@@ -13,14 +13,18 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let name = name(path);
     let mut bytes = Vec::new();
     let read = if path.as_os_str() == "-" {
-        std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes)
+        std::io::stdin()
+            .lock()
+            .take(LARGEST + 1)
+            .read_to_end(&mut bytes)
     } else {
         std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
     };
     match read {
-        Ok(_) if bytes.len() as u64 > LARGEST => {
-            Err(Failure::input(format!("{name} is larger than 1 GiB"), "is it a dump of iptables-save?"))
-        }
+        Ok(_) if bytes.len() as u64 > LARGEST => Err(Failure::input(
+            format!("{name} is larger than 1 GiB"),
+            "is it a dump of iptables-save?",
+        )),
         Ok(_) => Ok(bytes),
         Err(error) => Err(Failure::input(
             format!("cannot read {name}: {error}"),
@@ -31,5 +35,9 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// What to call it.
 pub fn name(path: &Path) -> String {
-    if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() }
+    if path.as_os_str() == "-" {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    }
 }

@@ -84,12 +84,20 @@ pub struct Failure {
 impl Failure {
     /// Usage, or input that cannot be used: exit code 2.
     fn input(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { code: 2, what: what.into(), remedy: remedy.into() }
+        Self {
+            code: 2,
+            what: what.into(),
+            remedy: remedy.into(),
+        }
     }
 
     /// Lacking privilege: exit code 3.
     fn privilege(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { code: 3, what: what.into(), remedy: remedy.into() }
+        Self {
+            code: 3,
+            what: what.into(),
+            remedy: remedy.into(),
+        }
     }
 }
 
@@ -97,7 +105,10 @@ impl Failure {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     // The sandbox starts this binary again for its helpers; they have their own words.
-    if args.get(1).is_some_and(|first| first == crate::sandbox::ACTOR) {
+    if args
+        .get(1)
+        .is_some_and(|first| first == crate::sandbox::ACTOR)
+    {
         return crate::sandbox::actor_main(args.into_iter().skip(2));
     }
     let cli = match Cli::try_parse_from(args) {
@@ -132,16 +143,20 @@ fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            Err(Failure::input(format!("cannot write the output: {error}"), "is there room where it goes?"))
-        }
+        Err(error) => Err(Failure::input(
+            format!("cannot write the output: {error}"),
+            "is there room where it goes?",
+        )),
     }
 }
 
 /// `500ms`, `2s`, `1m`: from a tenth of a second to an hour.
 fn interval(text: &str) -> Result<Duration, String> {
     let expected = "a time such as 500ms, 2s or 1m, from 100ms to 1h";
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (number, unit) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
     let number: u64 = number.parse().map_err(|_| format!("expected {expected}"))?;
     let milliseconds = match unit {
         "ms" => Some(number),
@@ -171,7 +186,16 @@ mod tests {
         assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
         assert_eq!(interval("1h"), Ok(Duration::from_secs(3_600)));
-        for bad in ["", "0s", "99ms", "2h", "5d", "s", "99999999999999999999h", "-1s"] {
+        for bad in [
+            "",
+            "0s",
+            "99ms",
+            "2h",
+            "5d",
+            "s",
+            "99999999999999999999h",
+            "-1s",
+        ] {
             assert!(interval(bad).is_err(), "{bad}");
         }
     }

@@ -70,20 +70,33 @@ pub fn open(state: State, screen: &Screen, watch: bool) -> Result<ExitCode, Fail
 
 fn theme(screen: &Screen) -> Result<Theme, Failure> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let wanted = screen.theme.as_deref().unwrap_or(if no_color { "mono" } else { "ansi" });
-    Theme::named(wanted).map_err(|error| Failure::input(error.to_string(), "choose one of these with --theme"))
+    let wanted = screen
+        .theme
+        .as_deref()
+        .unwrap_or(if no_color { "mono" } else { "ansi" });
+    Theme::named(wanted)
+        .map_err(|error| Failure::input(error.to_string(), "choose one of these with --theme"))
 }
 
 /// Sends what the program does to a file: the screen belongs to the board.
 fn log(screen: &Screen) -> Result<(), Failure> {
-    let Some(path) = &screen.log else { return Ok(()) };
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
-        Failure::input(
-            format!("cannot write the log {}: {error}", path.display()),
-            "give the path of a file that can be written",
-        )
-    })?;
+    let Some(path) = &screen.log else {
+        return Ok(());
+    };
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(|error| {
+            Failure::input(
+                format!("cannot write the log {}: {error}", path.display()),
+                "give the path of a file that can be written",
+            )
+        })?;
     // Only fails where a subscriber is set already, which this program never does twice.
-    let _ = tracing_subscriber::fmt().with_ansi(false).with_writer(std::sync::Mutex::new(file)).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(std::sync::Mutex::new(file))
+        .try_init();
     Ok(())
 }

@@ -35,7 +35,9 @@ pub fn may_read_firewall() -> bool {
 
 /// `CapEff` of a status file (proc(5)).
 fn effective(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
@@ -45,7 +47,10 @@ mod tests {
 
     #[test]
     fn the_effective_set_is_found() {
-        assert_eq!(effective("Name:\tx\nCapEff:\t0000000000001000\nCapBnd:\t0\n"), Some(1 << 12));
+        assert_eq!(
+            effective("Name:\tx\nCapEff:\t0000000000001000\nCapBnd:\t0\n"),
+            Some(1 << 12)
+        );
         assert_eq!(effective("CapEff:\tzz\n"), None);
         assert_eq!(effective(""), None);
         assert!(!identity().kernel.is_empty());

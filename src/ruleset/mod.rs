@@ -78,6 +78,9 @@ pub struct Table {
     name: Box<str>,
 }
 impl Table {
+    pub fn chains(&self) -> &[ChainIdx] {
+        &[]
+    }
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -97,6 +100,9 @@ impl Chain {
     }
     pub fn table(&self) -> TableIdx {
         self.table
+    }
+    pub fn name_bytes(&self) -> &[u8] {
+        self.name.as_bytes()
     }
     /// `None` for a user chain.
     pub fn policy(&self) -> Option<Policy> {
@@ -145,6 +151,9 @@ impl Ruleset {
     pub fn find_chain(&self, _table: &str, _chain: &str) -> Option<ChainIdx> {
         None
     }
+    pub fn chain_named(&self, _table: TableIdx, _name: &[u8]) -> Option<ChainIdx> {
+        None
+    }
     pub fn rule_count(&self) -> usize {
         0
     }
@@ -164,10 +173,18 @@ impl Ruleset {
         }
     }
     /// Printing an unedited ruleset gives the same bytes.
-    pub fn identities(&self) -> Vec<TextId> { Vec::new() }
-    pub fn drops_or_rejects(&self, _rule: RuleIdx) -> bool { false }
-    pub fn jump_target(&self, _rule: RuleIdx) -> Option<ChainIdx> { None }
-    pub fn command(&self, _rule: RuleIdx) -> Vec<u8> { Vec::new() }
+    pub fn identities(&self) -> Vec<TextId> {
+        Vec::new()
+    }
+    pub fn drops_or_rejects(&self, _rule: RuleIdx) -> bool {
+        false
+    }
+    pub fn jump_target(&self, _rule: RuleIdx) -> Option<ChainIdx> {
+        None
+    }
+    pub fn command(&self, _rule: RuleIdx) -> Vec<u8> {
+        Vec::new()
+    }
     pub fn bytes(&self) -> &[u8] {
         &self.text
     }

@@ -59,7 +59,9 @@ pub enum End {
 /// Runs the board until the user leaves or a signal comes. `watch` says whether there is a kernel to
 /// watch; a saved dump is all in the state already.
 pub fn run(state: State, theme: Theme, watch: bool) -> Result<End, BoardError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     terminal::hook_panics();
     let entered = terminal::enter()?;
     let end = runtime.block_on(Loop::new(state, theme)?.run(watch));
@@ -143,7 +145,12 @@ impl Loop {
             }
         }
         self.doors.close();
-        let Self { writer, terminal, end, .. } = self;
+        let Self {
+            writer,
+            terminal,
+            end,
+            ..
+        } = self;
         drop(terminal);
         writer.finish();
         Ok(end.unwrap_or(End::Quit))
@@ -175,7 +182,9 @@ impl Loop {
 
     fn input(&mut self, event: TerminalEvent) {
         match event {
-            TerminalEvent::Key(key) if key.kind != KeyEventKind::Release => self.take(Message::Key(key.into())),
+            TerminalEvent::Key(key) if key.kind != KeyEventKind::Release => {
+                self.take(Message::Key(key.into()))
+            }
             TerminalEvent::Paste(text) => self.take(Message::Paste(text)),
             TerminalEvent::Resize(..) => self.state.dirty = true,
             _ => {}
@@ -184,7 +193,9 @@ impl Loop {
 
     fn signal(&mut self, number: i32) {
         match number {
-            n if n == SignalKind::from_raw(nix::libc::SIGTSTP).as_raw_value() => self.doors.suspend = true,
+            n if n == SignalKind::from_raw(nix::libc::SIGTSTP).as_raw_value() => {
+                self.doors.suspend = true
+            }
             n if n == nix::libc::SIGCONT => {} // taken care of where we stopped
             n => self.end = Some(End::Signal(n)),
         }
@@ -223,7 +234,8 @@ impl Loop {
             let now = self.now();
             self.state.now = self.state.now.max(now);
             let mut viewport = self.state.viewport;
-            self.terminal.draw(|frame| viewport = ui::view(&self.state, &self.theme, frame))?;
+            self.terminal
+                .draw(|frame| viewport = ui::view(&self.state, &self.theme, frame))?;
             self.busy |= self.terminal.backend_mut().take_sent();
             self.take(Message::Viewport(viewport));
             if !self.state.dirty {
@@ -236,7 +248,9 @@ impl Loop {
     /// Gives the terminal back, stops the job as the shell expects, and comes back with a whole frame.
     async fn suspend(&mut self, signals: &mut Signals) -> Result<(), BoardError> {
         if !can_stop() {
-            self.take(Message::Say("no shell to come back from: not suspended".to_owned()));
+            self.take(Message::Say(
+                "no shell to come back from: not suspended".to_owned(),
+            ));
             return Ok(());
         }
         while self.busy {
@@ -277,8 +291,16 @@ fn base64(bytes: &[u8]) -> Vec<u8> {
         let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
         let group = byte(0) << 16 | byte(1) << 8 | byte(2);
         out.extend([digit(group, 18), digit(group, 12)]);
-        out.push(if chunk.len() > 1 { digit(group, 6) } else { b'=' });
-        out.push(if chunk.len() > 2 { digit(group, 0) } else { b'=' });
+        out.push(if chunk.len() > 1 {
+            digit(group, 6)
+        } else {
+            b'='
+        });
+        out.push(if chunk.len() > 2 {
+            digit(group, 0)
+        } else {
+            b'='
+        });
     }
     out
 }
@@ -294,19 +316,21 @@ async fn until(wake: Option<Instant>) {
 /// sleeps until the terminal hangs up.
 fn watch_for_hangup(sender: UnboundedSender<Event>) -> std::io::Result<()> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    std::thread::Builder::new().name("hangup".to_owned()).spawn(move || {
-        let terminal = std::io::stdout();
-        loop {
-            let mut fds = [PollFd::new(terminal.as_fd(), PollFlags::empty())];
-            let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
-            match poll(&mut fds, PollTimeout::NONE) {
-                Err(nix::errno::Errno::EINTR) => {}
-                Ok(_) if fds[0].revents().is_some_and(|r| !r.intersects(gone)) => {}
-                _ => break,
+    std::thread::Builder::new()
+        .name("hangup".to_owned())
+        .spawn(move || {
+            let terminal = std::io::stdout();
+            loop {
+                let mut fds = [PollFd::new(terminal.as_fd(), PollFlags::empty())];
+                let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+                match poll(&mut fds, PollTimeout::NONE) {
+                    Err(nix::errno::Errno::EINTR) => {}
+                    Ok(_) if fds[0].revents().is_some_and(|r| !r.intersects(gone)) => {}
+                    _ => break,
+                }
             }
-        }
-        let _ = sender.send(Event::Hangup);
-    })?;
+            let _ = sender.send(Event::Hangup);
+        })?;
     Ok(())
 }
 
@@ -327,8 +351,13 @@ impl Signals {
             SignalKind::from_raw(nix::libc::SIGTSTP),
             SignalKind::from_raw(nix::libc::SIGCONT),
         ];
-        let list = kinds.into_iter().map(|kind| Ok((kind.as_raw_value(), signal(kind)?)));
-        Ok(Self { list: list.collect::<std::io::Result<_>>()?, own_stops: 0 })
+        let list = kinds
+            .into_iter()
+            .map(|kind| Ok((kind.as_raw_value(), signal(kind)?)));
+        Ok(Self {
+            list: list.collect::<std::io::Result<_>>()?,
+            own_stops: 0,
+        })
     }
 
     async fn next(&mut self) -> i32 {

@@ -12,9 +12,9 @@ use crate::app::notice::{Level, Notice};
 use crate::app::state::State;
 use crate::netfilter::conntrack::ConntrackMeter;
 use crate::netfilter::drops::{self, Following};
+use crate::ruleset::{ChainIdx, Origin, Ruleset};
 use crate::runtime::board::Event;
 use crate::runtime::poller::{self, Command, PollEvent, Poller, Stage};
-use crate::ruleset::{ChainIdx, Origin, Ruleset};
 
 /// The doors.
 pub struct Doors {
@@ -54,8 +54,14 @@ impl Doors {
     /// Opens them all. One that stays shut leaves the others open, and says why.
     pub fn open(&mut self, state: &State) {
         let events = self.events.clone();
-        let options = poller::Options { interval: state.interval, ..Default::default() };
-        match Poller::spawn(options, Box::new(move |event| events.send(Event::Poll(event)).is_ok())) {
+        let options = poller::Options {
+            interval: state.interval,
+            ..Default::default()
+        };
+        match Poller::spawn(
+            options,
+            Box::new(move |event| events.send(Event::Poll(event)).is_ok()),
+        ) {
             Ok(poller) => self.poller = Some(poller),
             Err(error) => self.tell(Message::Notice(Notice::new(
                 Level::Alarm,
@@ -173,17 +179,34 @@ impl Doors {
                 vec![Message::Loading(origin.into(), stage_words(stage))]
             }
             PollEvent::Loaded(loaded) => self.loaded(*loaded),
-            PollEvent::Counters { origin, at, readings } => {
+            PollEvent::Counters {
+                origin,
+                at,
+                readings,
+            } => {
                 let at = at.saturating_duration_since(self.start);
-                vec![Message::Counters { origin: origin.into(), at, readings }]
+                vec![Message::Counters {
+                    id: origin.into(),
+                    at,
+                    readings,
+                }]
             }
             PollEvent::Gone { origin } => vec![
                 Message::Withdraw(format!("load {origin}")),
                 Message::Gone(origin.into()),
             ],
-            PollEvent::Failed { origin, error, remedy } => vec![
+            PollEvent::Failed {
+                origin,
+                error,
+                remedy,
+            } => vec![
                 Message::Gone(origin.into()),
-                Message::Notice(Notice::new(Level::Warning, format!("load {origin}"), error, remedy)),
+                Message::Notice(Notice::new(
+                    Level::Warning,
+                    format!("load {origin}"),
+                    error,
+                    remedy,
+                )),
             ],
             PollEvent::Native(chains) => vec![Message::Native(chains)],
         }
@@ -192,11 +215,18 @@ impl Doors {
     fn loaded(&mut self, loaded: poller::Loaded) -> Vec<Message> {
         self.follow_nflog(&loaded.ruleset);
         let origin = loaded.origin;
-        let mut messages =
-            vec![Message::Withdraw(format!("load {origin}")), Message::Withdraw(format!("save {origin}"))];
+        let mut messages = vec![
+            Message::Withdraw(format!("load {origin}")),
+            Message::Withdraw(format!("save {origin}")),
+        ];
         for (i, warning) in loaded.warnings.iter().enumerate() {
             let key = format!("save {origin} {i}");
-            messages.push(Message::Notice(Notice::new(Level::Warning, key, warning.to_string(), "")));
+            messages.push(Message::Notice(Notice::new(
+                Level::Warning,
+                key,
+                warning.to_string(),
+                "",
+            )));
         }
         messages.push(Message::Loaded(Box::new(Loaded {
             id: origin.into(),
@@ -210,7 +240,9 @@ impl Doors {
 
     /// Lines that a source has for us; a source that ended says why.
     pub fn lines(&mut self, source: usize) -> Vec<Message> {
-        let Some(following) = self.sources.get(source) else { return Vec::new() };
+        let Some(following) = self.sources.get(source) else {
+            return Vec::new();
+        };
         let taken = following.take();
         let mut messages = vec![Message::Lines(taken.batch)];
         if let Some(Err(error)) = taken.ended {
@@ -235,18 +267,27 @@ impl Doors {
 
 /// Each rule's handle with its table's.
 fn handles(loaded: &poller::Loaded) -> Vec<Handle> {
-    let Some(handles) = &loaded.handles else { return Vec::new() };
+    let Some(handles) = &loaded.handles else {
+        return Vec::new();
+    };
     let set = &loaded.ruleset;
     let mut tables = vec![0; set.rule_count()];
     for chain in set.chains() {
-        let table = handles.tables.get(chain.table().0 as usize).copied().unwrap_or(0);
+        let table = handles
+            .tables
+            .get(chain.table().0 as usize)
+            .copied()
+            .unwrap_or(0);
         for rule in chain.rules() {
             if let Some(slot) = tables.get_mut(rule.0 as usize) {
                 *slot = table;
             }
         }
     }
-    tables.into_iter().zip(handles.rules.iter().copied()).collect()
+    tables
+        .into_iter()
+        .zip(handles.rules.iter().copied())
+        .collect()
 }
 
 fn stage_words(stage: Stage) -> &'static str {
@@ -272,7 +313,10 @@ fn start_gauge(events: UnboundedSender<Event>, mut interval: Duration) -> Option
         loop {
             if !frozen {
                 let seen = gauge.read().map_err(|error| error.to_string());
-                if events.send(Event::Message(Message::Conntrack(seen))).is_err() {
+                if events
+                    .send(Event::Message(Message::Conntrack(seen)))
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -289,5 +333,9 @@ fn start_gauge(events: UnboundedSender<Event>, mut interval: Duration) -> Option
             }
         }
     };
-    std::thread::Builder::new().name("conntrack".to_owned()).spawn(run).ok().map(|_| sender)
+    std::thread::Builder::new()
+        .name("conntrack".to_owned())
+        .spawn(run)
+        .ok()
+        .map(|_| sender)
 }

@@ -34,7 +34,11 @@ struct Style {
     modifier: Modifier,
 }
 
-const PLAIN: Style = Style { fg: Color::Reset, bg: Color::Reset, modifier: Modifier::empty() };
+const PLAIN: Style = Style {
+    fg: Color::Reset,
+    bg: Color::Reset,
+    modifier: Modifier::empty(),
+};
 
 /// The back end.
 #[derive(Debug)]
@@ -61,7 +65,13 @@ impl<S: Sink> Screen<S> {
 
     /// A screen whose state nobody knows yet.
     pub fn new(sink: S) -> Self {
-        Self { sink, out: Vec::new(), style: None, at: None, sent: false }
+        Self {
+            sink,
+            out: Vec::new(),
+            style: None,
+            at: None,
+            sent: false,
+        }
     }
 
     fn go(&mut self, to: Position) {
@@ -180,7 +190,11 @@ impl<S: Sink> Backend for Screen<S> {
     {
         for (x, y, cell) in content {
             self.go(Position { x, y });
-            self.dress(Style { fg: cell.fg, bg: cell.bg, modifier: cell.modifier });
+            self.dress(Style {
+                fg: cell.fg,
+                bg: cell.bg,
+                modifier: cell.modifier,
+            });
             let symbol = cell.symbol();
             self.out.extend_from_slice(symbol.as_bytes());
             // A terminal may disagree about the width of anything but ASCII.
@@ -224,7 +238,10 @@ impl<S: Sink> Backend for Screen<S> {
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {
-        Ok(WindowSize { columns_rows: self.size()?, pixels: Size::default() })
+        Ok(WindowSize {
+            columns_rows: self.size()?,
+            pixels: Size::default(),
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -268,7 +285,9 @@ mod tests {
         let mut terminal = Terminal::new(Screen::new(kept)).expect("terminal");
         for (text, ink) in texts {
             let line = Line::from(Span::styled((*text).to_owned(), *ink));
-            terminal.draw(|frame| frame.render_widget(line, frame.area())).expect("draw");
+            terminal
+                .draw(|frame| frame.render_widget(line, frame.area()))
+                .expect("draw");
         }
         drop(terminal);
         sent.take()
@@ -291,18 +310,31 @@ mod tests {
     #[test]
     fn a_change_of_style_names_what_differs() {
         let bold = Ink::default().bold();
-        let frames = frames(&[("a", bold), ("b", bold.fg(Color::LightRed)), ("c", Ink::default().dim())]);
+        let frames = frames(&[
+            ("a", bold),
+            ("b", bold.fg(Color::LightRed)),
+            ("c", Ink::default().dim()),
+        ]);
         assert_eq!(String::from_utf8_lossy(&frames[1]), "\x1b[1;1H\x1b[91mb");
-        assert_eq!(String::from_utf8_lossy(&frames[2]), "\x1b[1;1H\x1b[22;2;39mc");
+        assert_eq!(
+            String::from_utf8_lossy(&frames[2]),
+            "\x1b[1;1H\x1b[22;2;39mc"
+        );
     }
 
     #[test]
     fn a_real_terminal_shows_what_the_buffer_holds() {
-        let mut screen = vt100::Parser::new(5, 40, 0);
+        let mut screen = vt100::Parser::default();
         let sequence = [
             ("plain", Ink::default()),
             ("火 wide 火x", Ink::default().reversed()),
-            ("lit", Ink::default().fg(Color::Indexed(208)).bg(Color::Rgb(1, 2, 3)).underlined()),
+            (
+                "lit",
+                Ink::default()
+                    .fg(Color::Indexed(208))
+                    .bg(Color::Rgb(1, 2, 3))
+                    .underlined(),
+            ),
         ];
         for frame in frames(&sequence) {
             screen.process(&frame);

@@ -40,7 +40,8 @@ pub fn enter() -> Result<Entered, TerminalError> {
         return Err(TerminalError::NoTerminal);
     }
     ENTERED.store(true, Ordering::SeqCst);
-    crossterm::terminal::enable_raw_mode().inspect_err(|_| ENTERED.store(false, Ordering::SeqCst))?;
+    crossterm::terminal::enable_raw_mode()
+        .inspect_err(|_| ENTERED.store(false, Ordering::SeqCst))?;
     write_now(ENTER)?;
     Ok(Entered(()))
 }
@@ -90,17 +91,22 @@ impl Writer {
     pub fn start(ready: Ready) -> io::Result<Self> {
         let (frames, taken) = sync_channel::<Vec<u8>>(1);
         let (end, ended) = channel();
-        std::thread::Builder::new().name("terminal".to_owned()).spawn(move || {
-            while let Ok(frame) = taken.recv() {
-                let written = write_now(&frame).is_ok();
-                ready(written);
-                if !written {
-                    break;
+        std::thread::Builder::new()
+            .name("terminal".to_owned())
+            .spawn(move || {
+                while let Ok(frame) = taken.recv() {
+                    let written = write_now(&frame).is_ok();
+                    ready(written);
+                    if !written {
+                        break;
+                    }
                 }
-            }
-            let _ = end.send(());
-        })?;
-        Ok(Self { frames: Some(frames), ended })
+                let _ = end.send(());
+            })?;
+        Ok(Self {
+            frames: Some(frames),
+            ended,
+        })
     }
 
     /// Where a [`Screen`](super::screen::Screen) sends its frames.
@@ -124,7 +130,11 @@ pub struct FrameSink(Option<SyncSender<Vec<u8>>>);
 impl Sink for FrameSink {
     fn send(&mut self, frame: Vec<u8>) -> io::Result<()> {
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-        self.0.as_ref().ok_or_else(gone)?.send(frame).map_err(|_| gone())
+        self.0
+            .as_ref()
+            .ok_or_else(gone)?
+            .send(frame)
+            .map_err(|_| gone())
     }
 
     fn size(&self) -> io::Result<(u16, u16)> {

@@ -57,20 +57,40 @@ pub fn areas(screen: Rect, state: &State) -> Option<Areas> {
         (80.., 18..) => Shape::Narrow,
         _ => Shape::Single,
     };
-    let shape = if state.board.zoom { Shape::Single } else { shape };
-    let head = if screen.width < 80 || screen.height < 18 { 1 } else { 2 };
-    let [header, body, footer] =
-        Layout::vertical([Constraint::Length(head), Constraint::Min(1), Constraint::Length(1)]).areas(screen);
-    let mut areas =
-        Areas { shape, header, chains: Rect::ZERO, rules: Rect::ZERO, drops: Rect::ZERO, footer };
+    let shape = if state.board.zoom {
+        Shape::Single
+    } else {
+        shape
+    };
+    let head = if screen.width < 80 || screen.height < 18 {
+        1
+    } else {
+        2
+    };
+    let [header, body, footer] = Layout::vertical([
+        Constraint::Length(head),
+        Constraint::Min(1),
+        Constraint::Length(1),
+    ])
+    .areas(screen);
+    let mut areas = Areas {
+        shape,
+        header,
+        chains: Rect::ZERO,
+        rules: Rect::ZERO,
+        drops: Rect::ZERO,
+        footer,
+    };
     let feed = feed_height(shape, body.height, state);
     match shape {
         Shape::Wide => {
             let [upper, drops] =
                 Layout::vertical([Constraint::Min(1), Constraint::Length(feed)]).areas(body);
-            let [chains, rules] =
-                Layout::horizontal([Constraint::Length(list_width(screen.width)), Constraint::Min(1)])
-                    .areas(upper);
+            let [chains, rules] = Layout::horizontal([
+                Constraint::Length(list_width(screen.width)),
+                Constraint::Min(1),
+            ])
+            .areas(upper);
             (areas.chains, areas.rules, areas.drops) = (chains, rules, drops);
         }
         Shape::Narrow => {

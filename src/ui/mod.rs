@@ -8,7 +8,7 @@ mod pen;
 mod theme;
 pub mod words;
 
-pub use theme::{Theme, ThemeError, SHIPPED as THEMES};
+pub use theme::{SHIPPED as THEMES, Theme, ThemeError};
 
 use ratatui::Frame;
 
@@ -22,7 +22,10 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame<'_>) -> Viewport {
     let Some(areas) = layout::areas(screen, state) else {
         let mut pen = pen::Pen::new(buffer, screen, 0);
         pen.put("too small", theme.caution.style());
-        return Viewport { single: true, ..Viewport::default() };
+        return Viewport {
+            single: true,
+            ..Viewport::default()
+        };
     };
     panes::header::draw(state, theme, &areas, buffer);
     panes::chains::draw(state, theme, &areas, buffer);

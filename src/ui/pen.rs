@@ -19,7 +19,12 @@ impl<'a> Pen<'a> {
     pub fn new(buffer: &'a mut Buffer, area: Rect, row: u16) -> Self {
         let (end, y) = (area.right(), area.y.saturating_add(row));
         let inside = row < area.height && buffer.area.contains((area.x, y).into());
-        Self { buffer, x: area.x, y, end: if inside { end } else { area.x } }
+        Self {
+            buffer,
+            x: area.x,
+            y,
+            end: if inside { end } else { area.x },
+        }
     }
 
     /// Cells that are left.

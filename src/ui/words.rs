@@ -196,7 +196,11 @@ mod tests {
     fn nothing_that_a_terminal_obeys_passes() {
         assert_eq!(clean(b"a\x1b[2Jb"), "a␛[2Jb");
         assert_eq!(clean(b"a\nb\x7f"), "a␊b␡");
-        assert_eq!(clean("a\u{9b}31m".as_bytes()), "a\u{fffd}31m", "C1 is a control too");
+        assert_eq!(
+            clean("a\u{9b}31m".as_bytes()),
+            "a\u{fffd}31m",
+            "C1 is a control too"
+        );
         assert_eq!(clean("a\u{202e}b\u{200b}".as_bytes()), "a\u{fffd}b\u{fffd}");
         assert_eq!(clean(b"\xff\xfe"), "\u{fffd}\u{fffd}");
         assert_eq!(clean("Grüße 火".as_bytes()), "Grüße 火");
@@ -234,7 +238,10 @@ mod tests {
         ] {
             assert_eq!(rate(r), text);
         }
-        assert_eq!((bar(0.0, 9.0), bar(9.0, 9.0), bar(0.1, 1000.0)), (" ", "█", "▏"));
+        assert_eq!(
+            (bar(0.0, 9.0), bar(9.0, 9.0), bar(0.1, 1000.0)),
+            (" ", "█", "▏")
+        );
     }
 
     #[test]

@@ -86,7 +86,9 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Filter => typing::open(state),
         Action::Group => {
             state.drops.toggle();
-            state.drops.take(&state.feed, state.now, state.viewport.drops);
+            state
+                .drops
+                .take(&state.feed, state.now, state.viewport.drops);
         }
         Action::Pause => pause(state, state.feed.paused_at().is_none()),
         Action::Copy => return copy(state),
@@ -102,7 +104,12 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
 fn moves(action: Action) -> bool {
     !matches!(
         action,
-        Action::Help | Action::Notices | Action::Redraw | Action::Faster | Action::Slower | Action::Units
+        Action::Help
+            | Action::Notices
+            | Action::Redraw
+            | Action::Faster
+            | Action::Slower
+            | Action::Units
     )
 }
 
@@ -113,12 +120,17 @@ fn pause(state: &mut State, on: bool) {
     } else {
         state.feed.resume();
     }
-    state.drops.take(&state.feed, state.now, state.viewport.drops);
+    state
+        .drops
+        .take(&state.feed, state.now, state.viewport.drops);
 }
 
 /// Text for the clipboard: what a packet's prefix or a comment may hold must not run when pasted.
 fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).collect()
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect()
 }
 
 fn cancel(state: &mut State) {
@@ -134,7 +146,10 @@ fn cancel(state: &mut State) {
 
 fn turn(state: &mut State, forward: bool) {
     let panes = [Pane::Chains, Pane::Rules, Pane::Drops];
-    let here = panes.iter().position(|p| *p == state.board.pane).unwrap_or(0);
+    let here = panes
+        .iter()
+        .position(|p| *p == state.board.pane)
+        .unwrap_or(0);
     let step = if forward { 1 } else { panes.len() - 1 };
     state.board.pane = panes[(here + step) % panes.len()];
 }
@@ -159,7 +174,11 @@ fn travel_by(state: &mut State, by: isize) -> Vec<Effect> {
     match board.pane {
         Pane::Rules => {
             let rows = board.row_count();
-            board.rules.go(board.rules.at.saturating_add_signed(by), rows, state.viewport.rules);
+            board.rules.go(
+                board.rules.at.saturating_add_signed(by),
+                rows,
+                state.viewport.rules,
+            );
         }
         Pane::Drops => {
             let at = state.drops.cursor.at.saturating_add_signed(by);
@@ -176,11 +195,26 @@ fn chain_by(state: &mut State, by: isize) -> Vec<Effect> {
     let selectable = |e: &Entry| matches!(e, Entry::Chain(..) | Entry::Native(_));
     let last = board.entries.len().saturating_sub(1);
     let wanted = board.chains.at.saturating_add_signed(by).min(last);
-    let down = board.entries.iter().enumerate().skip(wanted).find(|(_, e)| selectable(e));
-    let up = board.entries.iter().enumerate().take(wanted + 1).rev().find(|(_, e)| selectable(e));
+    let down = board
+        .entries
+        .iter()
+        .enumerate()
+        .skip(wanted)
+        .find(|(_, e)| selectable(e));
+    let up = board
+        .entries
+        .iter()
+        .enumerate()
+        .take(wanted + 1)
+        .rev()
+        .find(|(_, e)| selectable(e));
     let found = if by > 0 { down.or(up) } else { up.or(down) };
-    let Some((at, entry)) = found.map(|(i, e)| (i, *e)) else { return Vec::new() };
-    board.chains.go(at, board.entries.len(), state.viewport.chains);
+    let Some((at, entry)) = found.map(|(i, e)| (i, *e)) else {
+        return Vec::new();
+    };
+    board
+        .chains
+        .go(at, board.entries.len(), state.viewport.chains);
     if board.chains.top == at && at > 0 {
         board.chains.top = at - 1; // keep the heading above the first chain in sight
     }
@@ -227,12 +261,26 @@ fn zero(state: &mut State) {
         firewall.set_zero(on);
     }
     travel::relist(state);
-    say(state, if on { "counting from now, in this view only" } else { "the kernel's own counters" });
+    say(
+        state,
+        if on {
+            "counting from now, in this view only"
+        } else {
+            "the kernel's own counters"
+        },
+    );
 }
 
 fn pace(state: &mut State, slower: bool) -> Vec<Effect> {
-    let here = INTERVALS.iter().position(|i| *i >= state.interval).unwrap_or(INTERVALS.len() - 1);
-    let next = if slower { here + 1 } else { here.saturating_sub(1) };
+    let here = INTERVALS
+        .iter()
+        .position(|i| *i >= state.interval)
+        .unwrap_or(INTERVALS.len() - 1);
+    let next = if slower {
+        here + 1
+    } else {
+        here.saturating_sub(1)
+    };
     state.interval = INTERVALS[next.min(INTERVALS.len() - 1)];
     say(state, format!("a reading every {:?}", state.interval));
     vec![Effect::Interval(state.interval)]
@@ -240,9 +288,14 @@ fn pace(state: &mut State, slower: bool) -> Vec<Effect> {
 
 fn copy(state: &mut State) -> Vec<Effect> {
     let text = match state.board.pane {
-        Pane::Drops => state.drops.selected().map(|row| printable(&row.line().text)),
+        Pane::Drops => state
+            .drops
+            .selected()
+            .map(|row| printable(&row.line().text)),
         _ => state.selected().and_then(|s| match s.row? {
-            Row::Rule(rule, _) => Some(printable(&state.firewalls[s.firewall].ruleset.command(rule))),
+            Row::Rule(rule, _) => Some(printable(
+                &state.firewalls[s.firewall].ruleset.command(rule),
+            )),
             Row::Policy => None,
         }),
     };

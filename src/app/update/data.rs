@@ -15,11 +15,11 @@ use crate::ruleset::{Author, Reading};
 pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
     match message {
         Message::Loaded(loaded) => return load(state, *loaded),
-        Message::Counters { origin, at, readings } => return count(state, origin, at, &readings),
-        Message::Gone(origin) => return gone(state, origin),
-        Message::Loading(origin, stage) => {
-            state.loading.retain(|(o, _)| *o != origin);
-            state.loading.push((origin, stage));
+        Message::Counters { id, at, readings } => return count(state, id, at, &readings),
+        Message::Gone(id) => return gone(state, id),
+        Message::Loading(id, stage) => {
+            state.loading.retain(|(o, _)| *o != id);
+            state.loading.push((id, stage));
             state.dirty = true;
         }
         Message::Native(chains) => {
@@ -62,14 +62,16 @@ fn put(state: &mut State, notice: Notice) {
 /// A structure was read, for the first time or anew.
 fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
     state.dirty = true;
-    state.loading.retain(|(origin, _)| *origin != loaded.id);
+    state.loading.retain(|(id, _)| *id != loaded.id);
     let mut firewall = Firewall::new(loaded.id, loaded.ruleset, loaded.handles);
     firewall.set_lossy(loaded.lossy);
-    let known = state.firewalls.iter().position(|f| f.origin == loaded.id);
+    let known = state.firewalls.iter().position(|f| f.id == loaded.id);
     match known {
         Some(at) => replace(state, at, firewall, loaded.author),
         None => {
-            let at = state.firewalls.partition_point(|f| order(f.origin) < order(firewall.origin));
+            let at = state
+                .firewalls
+                .partition_point(|f| order(f.id) < order(firewall.id));
             insert(state, at, firewall);
         }
     }
@@ -77,8 +79,8 @@ fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
 }
 
 /// v4 before v6 within a back end, nft before legacy.
-fn order(origin: FirewallId) -> impl Ord {
-    (origin.backend, origin.family)
+fn order(id: FirewallId) -> impl Ord {
+    (id.backend, id.family)
 }
 
 fn insert(state: &mut State, at: usize, mut firewall: Firewall) {
@@ -86,7 +88,11 @@ fn insert(state: &mut State, at: usize, mut firewall: Firewall) {
     state.firewalls.insert(at, firewall);
     let moved = |place: &mut Place| place.firewall += usize::from(place.firewall >= at);
     state.board.place.iter_mut().for_each(moved);
-    state.board.trail.iter_mut().for_each(|(place, _)| moved(place));
+    state
+        .board
+        .trail
+        .iter_mut()
+        .for_each(|(place, _)| moved(place));
 }
 
 /// A structure took the place of another: the cursor follows the rule that it was on, or says that it
@@ -99,8 +105,10 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
         let to = map.get(chain.0 as usize).copied().flatten()?;
         u32::try_from(to).ok().map(crate::ruleset::ChainIdx)
     };
-    let by = author.map(|who| format!(" by {} ({})", who.name, who.pid)).unwrap_or_default();
-    let mut words = format!("{} changed{by}", state.origin_label(new.origin));
+    let by = author
+        .map(|who| format!(" by {} ({})", who.name, who.pid))
+        .unwrap_or_default();
+    let mut words = format!("{} changed{by}", state.label(new.id));
     let selected = state.selected().filter(|s| s.firewall == at);
     let mut wanted = None;
     if let Some(selected) = selected {
@@ -131,7 +139,9 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
     state.firewalls[at] = new;
     state.board.measure(&state.firewalls);
     state.board.list_rules(&state.firewalls);
-    let row = wanted.and_then(|rule| number_of(state, rule)).or(policy.then_some(Row::Policy));
+    let row = wanted
+        .and_then(|rule| number_of(state, rule))
+        .or(policy.then_some(Row::Policy));
     travel::aim(state, row);
     act::say(state, words);
 }
@@ -152,15 +162,20 @@ fn relist(state: &mut State) -> Vec<Effect> {
     }
     state.board.list_rules(&state.firewalls);
     travel::settle(state);
-    let watch = state.board.place.and_then(|p| Some(Effect::Watch(state.firewalls.get(p.firewall)?.origin, p.chain)));
+    let watch = state
+        .board
+        .place
+        .and_then(|p| Some(Effect::Watch(state.firewalls.get(p.firewall)?.id, p.chain)));
     watch.into_iter().collect()
 }
 
 /// A ruleset is no longer there.
-fn gone(state: &mut State, origin: FirewallId) -> Vec<Effect> {
-    state.loading.retain(|(o, _)| *o != origin);
-    let Some(at) = state.firewalls.iter().position(|f| f.origin == origin) else { return Vec::new() };
-    let label = state.origin_label(origin);
+fn gone(state: &mut State, id: FirewallId) -> Vec<Effect> {
+    state.loading.retain(|(o, _)| *o != id);
+    let Some(at) = state.firewalls.iter().position(|f| f.id == id) else {
+        return Vec::new();
+    };
+    let label = state.label(id);
     state.firewalls.remove(at);
     let follow = |place: &mut Place| {
         let stays = place.firewall != at;
@@ -168,7 +183,12 @@ fn gone(state: &mut State, origin: FirewallId) -> Vec<Effect> {
         stays
     };
     state.board.trail.retain_mut(|(place, _)| follow(place));
-    if state.board.place.as_mut().is_some_and(|place| !follow(place)) {
+    if state
+        .board
+        .place
+        .as_mut()
+        .is_some_and(|place| !follow(place))
+    {
         state.board.place = None;
     }
     act::say(state, format!("{label} went: its ruleset is empty"));
@@ -176,11 +196,11 @@ fn gone(state: &mut State, origin: FirewallId) -> Vec<Effect> {
 }
 
 /// Counters were read.
-fn count(state: &mut State, origin: FirewallId, at: Duration, readings: &[Reading]) -> Vec<Effect> {
+fn count(state: &mut State, id: FirewallId, at: Duration, readings: &[Reading]) -> Vec<Effect> {
     if state.frozen {
         return Vec::new();
     }
-    let Some(firewall) = state.firewalls.iter_mut().find(|f| f.origin == origin) else {
+    let Some(firewall) = state.firewalls.iter_mut().find(|f| f.id == id) else {
         return Vec::new();
     };
     if !firewall.read(at, readings) {
@@ -206,7 +226,11 @@ fn count(state: &mut State, origin: FirewallId, at: Duration, readings: &[Readin
 }
 
 fn number_in(state: &State, place: Place, rule: crate::ruleset::RuleIdx) -> Option<Row> {
-    let chain = state.firewalls.get(place.firewall)?.ruleset.chain(place.chain);
+    let chain = state
+        .firewalls
+        .get(place.firewall)?
+        .ruleset
+        .chain(place.chain);
     let at = chain.rules().iter().position(|r| *r == rule)?;
     Some(Row::Rule(rule, at + 1))
 }
@@ -214,7 +238,9 @@ fn number_in(state: &State, place: Place, rule: crate::ruleset::RuleIdx) -> Opti
 /// The kernel's log brought lines.
 fn lines(state: &mut State, batch: Batch) {
     state.feed.push(state.now, batch);
-    state.dirty |= state.drops.look(&state.feed, state.now, state.viewport.drops);
+    state.dirty |= state
+        .drops
+        .look(&state.feed, state.now, state.viewport.drops);
 }
 
 /// From a line of the feed to the rule that wrote it.

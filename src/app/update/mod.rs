@@ -5,6 +5,9 @@ mod data;
 mod travel;
 mod typing;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::app::message::{Effect, Message};
@@ -13,7 +16,11 @@ use crate::app::state::State;
 /// Takes in what happened at `now`, and says what is to be done about it.
 pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect> {
     state.now = state.now.max(now);
-    if state.said.as_ref().is_some_and(|(_, until)| *until <= state.now) {
+    if state
+        .said
+        .as_ref()
+        .is_some_and(|(_, until)| *until <= state.now)
+    {
         state.said = None;
         state.dirty = true;
     }
@@ -22,7 +29,9 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
         Message::Paste(text) => typing::paste(state, &text),
         Message::Viewport(viewport) => travel::viewport(state, viewport),
         Message::Wake => {
-            state.drops.look(&state.feed, state.now, state.viewport.drops);
+            state
+                .drops
+                .look(&state.feed, state.now, state.viewport.drops);
             state.dirty = true;
             Vec::new()
         }

@@ -21,9 +21,13 @@ pub(super) fn settle(state: &mut State) {
     let board = &mut state.board;
     let rows = board.row_count();
     board.rules.go(board.rules.at, rows, state.viewport.rules);
-    board.chains.go(board.chains.at, board.entries.len(), state.viewport.chains);
+    board
+        .chains
+        .go(board.chains.at, board.entries.len(), state.viewport.chains);
     let drops = &mut state.drops;
-    drops.cursor.go(drops.cursor.at, drops.rows.len(), state.viewport.drops);
+    drops
+        .cursor
+        .go(drops.cursor.at, drops.rows.len(), state.viewport.drops);
 }
 
 /// Works out the rows anew and keeps the cursor on the same rule.
@@ -45,11 +49,13 @@ pub(super) fn aim(state: &mut State, row: Option<Row>) {
 
 /// Shows a chain, with the cursor on a rule of it (`None`: on the first).
 pub(super) fn go(state: &mut State, place: Place, row: Option<Row>) -> Vec<Effect> {
-    let Some(firewall) = state.firewalls.get(place.firewall) else { return Vec::new() };
+    let Some(firewall) = state.firewalls.get(place.firewall) else {
+        return Vec::new();
+    };
     if place.chain.0 as usize >= firewall.ruleset.chains().len() {
         return Vec::new();
     }
-    let origin = firewall.origin;
+    let origin = firewall.id;
     if state.board.place != Some(place) {
         state.board.place = Some(place);
         state.board.rules = Default::default();
@@ -85,7 +91,11 @@ pub(super) fn go_to_rule(state: &mut State, place: Place, rule: Option<RuleIdx>)
 
 /// The number of a rule in its chain, from 1.
 fn number(state: &State, place: Place, rule: RuleIdx) -> Option<usize> {
-    let chain = state.firewalls.get(place.firewall)?.ruleset.chain(place.chain);
+    let chain = state
+        .firewalls
+        .get(place.firewall)?
+        .ruleset
+        .chain(place.chain);
     chain.rules().iter().position(|r| *r == rule).map(|i| i + 1)
 }
 
@@ -115,10 +125,23 @@ pub(super) fn back(state: &mut State) -> Vec<Effect> {
 /// Follows the jump of the selected rule. `None` where it makes none.
 pub(super) fn follow(state: &mut State) -> Option<Vec<Effect>> {
     let selected = state.selected()?;
-    let Some(Row::Rule(rule, _)) = selected.row else { return None };
-    let target = state.firewalls.get(selected.firewall)?.ruleset.jump_target(rule)?;
+    let Some(Row::Rule(rule, _)) = selected.row else {
+        return None;
+    };
+    let target = state
+        .firewalls
+        .get(selected.firewall)?
+        .ruleset
+        .jump_target(rule)?;
     remember(state);
-    Some(go(state, Place { firewall: selected.firewall, chain: target }, None))
+    Some(go(
+        state,
+        Place {
+            firewall: selected.firewall,
+            chain: target,
+        },
+        None,
+    ))
 }
 
 /// The chain `by` lines further in the list.
@@ -128,7 +151,10 @@ pub(super) fn neighbour(state: &mut State, forward: bool) -> Vec<Effect> {
         .entries
         .iter()
         .filter_map(|e| match e {
-            Entry::Chain(firewall, chain) => Some(Place { firewall: *firewall, chain: *chain }),
+            Entry::Chain(firewall, chain) => Some(Place {
+                firewall: *firewall,
+                chain: *chain,
+            }),
             _ => None,
         })
         .collect();
@@ -138,13 +164,16 @@ pub(super) fn neighbour(state: &mut State, forward: bool) -> Vec<Effect> {
         (Some(i), false) => i.checked_sub(1).and_then(|i| chains.get(i)),
         (None, _) => chains.first(),
     };
-    next.copied().map_or_else(Vec::new, |place| go(state, place, None))
+    next.copied()
+        .map_or_else(Vec::new, |place| go(state, place, None))
 }
 
 /// The next lit rule: in this chain, else in the next chain that has one.
 pub(super) fn next_lit(state: &mut State, forward: bool) -> Vec<Effect> {
     let (now, interval) = (state.now, state.interval);
-    let found = state.firewall().and_then(|f| state.board.next_lit(f, forward, now, interval));
+    let found = state
+        .firewall()
+        .and_then(|f| state.board.next_lit(f, forward, now, interval));
     let rows = state.board.row_count();
     if let Some(at) = found {
         state.board.rules.jump(at, rows, state.viewport.rules);
@@ -170,7 +199,10 @@ pub(super) fn next_lit(state: &mut State, forward: bool) -> Vec<Effect> {
         }
         state.board.next_lit(f, forward, now, interval)
     });
-    state.board.rules.jump(first.unwrap_or(0), rows, state.viewport.rules);
+    state
+        .board
+        .rules
+        .jump(first.unwrap_or(0), rows, state.viewport.rules);
     effects
 }
 
@@ -182,8 +214,17 @@ fn next_lit_chain(state: &State, forward: bool) -> Option<Place> {
         .enumerate()
         .filter_map(|(i, e)| match e {
             Entry::Chain(f, chain) => {
-                let heat = state.firewalls.get(*f)?.chain_heat(*chain, state.now, state.interval);
-                (heat > Default::default()).then_some((i, Place { firewall: *f, chain: *chain }))
+                let heat = state
+                    .firewalls
+                    .get(*f)?
+                    .chain_heat(*chain, state.now, state.interval);
+                (heat > Default::default()).then_some((
+                    i,
+                    Place {
+                        firewall: *f,
+                        chain: *chain,
+                    },
+                ))
             }
             _ => None,
         })
@@ -215,11 +256,15 @@ pub(super) fn hottest(state: &State) -> Option<(Place, Option<RuleIdx>)> {
 
 /// Where to begin: filter INPUT where it has rules, else the fullest chain.
 pub(super) fn beginning(state: &State) -> Option<Place> {
-    let input = state.firewalls.iter().enumerate().find_map(|(firewall, f)| {
-        let chain = f.ruleset.find_chain("filter", "INPUT")?;
-        let worth = !f.ruleset.chain(chain).rules().is_empty();
-        worth.then_some(Place { firewall, chain })
-    });
+    let input = state
+        .firewalls
+        .iter()
+        .enumerate()
+        .find_map(|(firewall, f)| {
+            let chain = f.ruleset.find_chain("filter", "INPUT")?;
+            let worth = !f.ruleset.chain(chain).rules().is_empty();
+            worth.then_some(Place { firewall, chain })
+        });
     let fullest = || {
         state
             .firewalls
@@ -227,7 +272,15 @@ pub(super) fn beginning(state: &State) -> Option<Place> {
             .enumerate()
             .flat_map(|(firewall, f)| {
                 let lengths = f.ruleset.chains().iter().map(|c| c.rules().len());
-                lengths.zip(0..).map(move |(len, i)| (len, Place { firewall, chain: ChainIdx(i) }))
+                lengths.zip(0..).map(move |(len, i)| {
+                    (
+                        len,
+                        Place {
+                            firewall,
+                            chain: ChainIdx(i),
+                        },
+                    )
+                })
             })
             .max_by_key(|(len, place)| (*len, std::cmp::Reverse((place.firewall, place.chain))))
             .map(|(_, place)| place)

@@ -43,7 +43,10 @@ fn command(state: &mut State, action: Action) -> Vec<Effect> {
             line.pop();
         }),
         Action::EraseWord => edit(state, |line| {
-            let kept = line.trim_end().rfind(char::is_whitespace).map_or(0, |i| i + 1);
+            let kept = line
+                .trim_end()
+                .rfind(char::is_whitespace)
+                .map_or(0, |i| i + 1);
             line.truncate(kept);
         }),
         Action::EraseLine => edit(state, String::clear),
@@ -66,7 +69,9 @@ fn edit(state: &mut State, change: impl FnOnce(&mut String)) -> Vec<Effect> {
         Some(_) => return Vec::new(),
         None => {}
     }
-    let Some(input) = &mut state.input else { return Vec::new() };
+    let Some(input) = &mut state.input else {
+        return Vec::new();
+    };
     change(&mut input.text);
     let text = input.text.clone();
     apply(state, &text);
@@ -87,7 +92,9 @@ pub(super) fn apply(state: &mut State, text: &str) {
         Pane::Drops => {
             state.feed.set_filter(crate::app::feed::Filter::parse(text));
             state.drops.forget();
-            state.drops.take(&state.feed, state.now, state.viewport.drops);
+            state
+                .drops
+                .take(&state.feed, state.now, state.viewport.drops);
         }
     }
 }
@@ -99,18 +106,26 @@ pub(super) fn open(state: &mut State) {
         Pane::Rules => state.board.filter.text(),
         Pane::Drops => state.feed.filter().text(),
     };
-    state.input = Some(Input { text: text.to_owned(), before: text.to_owned() });
+    state.input = Some(Input {
+        text: text.to_owned(),
+        before: text.to_owned(),
+    });
 }
 
 fn accept(state: &mut State) -> Vec<Effect> {
     match state.dialog.take() {
         Some(Dialog::Help(picker)) => {
             let chosen = state.help_choices(&picker).get(picker.at).copied();
-            let action = chosen.and_then(|i| state.keymap.bindings().get(i)).map(|b| b.action);
+            let action = chosen
+                .and_then(|i| state.keymap.bindings().get(i))
+                .map(|b| b.action);
             action.map_or_else(Vec::new, |action| act::run(state, action))
         }
         Some(Dialog::Chains(picker)) => {
-            let chosen = state.chain_choices(&picker).get(picker.at).map(|(place, _)| *place);
+            let chosen = state
+                .chain_choices(&picker)
+                .get(picker.at)
+                .map(|(place, _)| *place);
             state.board.pane = Pane::Rules;
             chosen.map_or_else(Vec::new, |place| travel::go(state, place, None))
         }
@@ -139,7 +154,11 @@ fn step(state: &mut State, down: bool) -> Vec<Effect> {
         _ => return act::run(state, if down { Action::Down } else { Action::Up }),
     };
     if let Some(Dialog::Help(picker) | Dialog::Chains(picker)) = &mut state.dialog {
-        picker.at = if down { picker.at + 1 } else { picker.at.saturating_sub(1) };
+        picker.at = if down {
+            picker.at + 1
+        } else {
+            picker.at.saturating_sub(1)
+        };
         picker.at = picker.at.min(count.saturating_sub(1));
     }
     Vec::new()

@@ -15,19 +15,25 @@ pub mod legacy;
 pub mod nft;
 pub mod save;
 
+use std::sync::Arc;
+
 use crate::netfilter::netlink::NetlinkError;
 use crate::netfilter::xtables::XtablesError;
-use crate::ruleset::{ChainIdx, CounterSet, RuleIdx, Ruleset};
+use crate::netfilter::xtables::presence::PresenceError;
+use crate::ruleset::{ChainIdx, CounterSet, Counters, Lossy, RuleIdx, Ruleset};
 
 /// What one look at one chain found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Look {
     /// Read, and every number is the one known already.
     Same,
-    /// Read, and at least one number moved; the [`CounterSet`] holds the new ones.
-    Moved,
+    /// Read, and at least one number is another; the [`CounterSet`] holds the new ones.
+    Changed,
     /// The kernel's chain is not the attached one; nothing was taken. Read the structure again.
     OutOfStep,
+    /// nft: the ruleset has another generation than the door was told to trust; nothing was taken. When
+    /// the change did not touch this family, [`trust`](nft::NftDoor::trust) the new one and look again.
+    OtherGeneration,
 }
 
 /// A chain that was looked at.
@@ -37,6 +43,38 @@ pub struct Looked {
     pub chain: ChainIdx,
     /// What was found.
     pub look: Look,
+}
+
+/// The structure of an origin at one moment: equal marks of one door are equal structures. The generation
+/// for nft, a hash for legacy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark(pub u64);
+
+/// What attaching found out beside the numbers.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// The structure that the kernel had. Only when it is the mark taken *before* the save tool ran is the
+    /// text known to be this structure.
+    pub mark: Mark,
+    /// nft only.
+    pub handles: Option<Arc<Handles>>,
+    /// What the kernel does not count.
+    pub uncounted: Uncounted,
+    /// Rules that the text does not tell whole; nft only.
+    pub lossy: Vec<Lossy>,
+    /// Chains whose text and kernel have different numbers of rules; each look at them is
+    /// [`Look::OutOfStep`].
+    pub misfits: Vec<ChainIdx>,
+}
+
+/// nf_tables handles of a ruleset. Two rules of two readings are the same rule when both their handles
+/// and the handles of their tables are equal: a restore that makes a table anew counts rules from 1 again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handles {
+    /// Parallel to the ruleset's tables; 0 where the kernel has no such table.
+    pub tables: Vec<u64>,
+    /// Parallel to the ruleset's rules (indexed by [`RuleIdx`]); 0 where unknown.
+    pub rules: Vec<u64>,
 }
 
 /// Rules and policies that the kernel does not count: they stay at zero whatever passes.
@@ -80,6 +118,9 @@ pub enum CounterError {
         /// How often it was tried.
         tries: u32,
     },
+    /// The tables could not be listed.
+    #[error(transparent)]
+    Presence(#[from] PresenceError),
     /// nf_tables netlink.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
@@ -98,20 +139,30 @@ pub enum CounterError {
 
 /// Reads the counters of one origin.
 pub trait CounterDoor: Send {
-    /// Binds the door to a structure, which is the one that the kernel has now or the error says so.
-    /// What does not fit shows as [`Look::OutOfStep`] at each look.
-    fn attach(&mut self, ruleset: &Ruleset) -> Result<(), CounterError>;
+    /// The structure that the kernel has now. Take it before the save tool runs.
+    fn mark(&mut self) -> Result<Mark, CounterError>;
 
-    /// Whether the kernel's structure is still the attached one, as cheaply as the back end can tell.
-    /// For the fallback this is always `true`: only a look can tell.
-    fn is_in_step(&mut self) -> Result<bool, CounterError>;
+    /// Binds the door to a structure, matched with the kernel's chain by chain.
+    fn attach(&mut self, ruleset: &Arc<Ruleset>) -> Result<Attached, CounterError>;
 
     /// Reads `chain`, and whatever comes with it at no further cost (for legacy its whole table, for the
-    /// fallback everything): refreshes their numbers in `counters` and appends each to `looked`.
+    /// fallback everything): refreshes their numbers in `counters` and appends each to `looked`. Before
+    /// anything is attached every chain is out of step.
     fn read(
         &mut self,
         chain: ChainIdx,
         counters: &mut CounterSet,
         looked: &mut Vec<Looked>,
     ) -> Result<(), CounterError>;
+}
+
+/// Stores what was read; true when it is news.
+fn replace(place: Option<&mut Counters>, read: Counters) -> bool {
+    match place {
+        Some(place) if *place != read => {
+            *place = read;
+            true
+        }
+        _ => false,
+    }
 }

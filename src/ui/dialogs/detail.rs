@@ -10,12 +10,19 @@ use crate::ui::words;
 /// The text, for lines of so many cells.
 pub fn lines(state: &State, theme: &Theme, cells: usize) -> Vec<Line> {
     let (quiet, text) = (theme.quiet.style(), theme.text.style());
-    let Some(selected) = state.selected() else { return Vec::new() };
-    let Some(firewall) = state.firewalls.get(selected.firewall) else { return Vec::new() };
+    let Some(selected) = state.selected() else {
+        return Vec::new();
+    };
+    let Some(firewall) = state.firewalls.get(selected.firewall) else {
+        return Vec::new();
+    };
     let title = state.chain_title(selected.firewall, selected.chain);
     let mut lines: Vec<Line> = Vec::new();
     let mut pair = |name: &str, value: &str| {
-        for (i, part) in words::wrap(&words::clean_str(value), cells.saturating_sub(12)).into_iter().enumerate() {
+        for (i, part) in words::wrap(&words::clean_str(value), cells.saturating_sub(12))
+            .into_iter()
+            .enumerate()
+        {
             let name = if i == 0 { name } else { "" };
             lines.push(vec![(format!("{name:<12}"), quiet), (part, text)]);
         }
@@ -23,7 +30,10 @@ pub fn lines(state: &State, theme: &Theme, cells: usize) -> Vec<Line> {
     let (shown, rate) = match selected.row {
         Some(Row::Rule(rule, number)) => {
             pair("chain", &format!("{title}, rule {number}"));
-            pair("rule", &String::from_utf8_lossy(firewall.ruleset.spec(rule)));
+            pair(
+                "rule",
+                &String::from_utf8_lossy(firewall.ruleset.spec(rule)),
+            );
             if firewall.was_reset(rule) {
                 pair("", "its counters were zeroed while we watched");
             }
@@ -31,14 +41,23 @@ pub fn lines(state: &State, theme: &Theme, cells: usize) -> Vec<Line> {
         }
         Some(Row::Policy) => {
             pair("chain", &title);
-            pair("policy", policy_name(firewall.ruleset.chain(selected.chain).policy()));
-            (firewall.shown_policy(selected.chain), firewall.policy_rate(selected.chain))
+            pair(
+                "policy",
+                policy_name(firewall.ruleset.chain(selected.chain).policy()),
+            );
+            (
+                firewall.shown_policy(selected.chain),
+                firewall.policy_rate(selected.chain),
+            )
         }
         None => return lines,
     };
     pair("packets", &words::exact(shown.packets));
     pair("bytes", &words::exact(shown.bytes));
-    pair("per second", &format!("{:.1} packets, {:.0} bytes", rate.packets, rate.bytes));
+    pair(
+        "per second",
+        &format!("{:.1} packets, {:.0} bytes", rate.packets, rate.bytes),
+    );
     if let Some(lossy) = firewall.lossy(selected.chain) {
         let words = format!(
             "the text of rule {} says less than the kernel's rule: {}; nft list chain shows it",

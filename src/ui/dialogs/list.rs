@@ -31,8 +31,14 @@ pub fn chains(state: &State, picker: &Picker, theme: &Theme, screen: Rect, buffe
         .chain_choices(picker)
         .into_iter()
         .map(|(place, name)| {
-            let rate = state.firewalls.get(place.firewall).map(|f| f.activity(place.chain).hits.packets);
-            (words::rate(rate.unwrap_or_default()), words::clean_str(&name).into_owned())
+            let rate = state
+                .firewalls
+                .get(place.firewall)
+                .map(|f| f.activity(place.chain).hits.packets);
+            (
+                words::rate(rate.unwrap_or_default()),
+                words::clean_str(&name).into_owned(),
+            )
         })
         .collect();
     draw("chains", &rows, 6, picker, theme, screen, buffer);
@@ -51,14 +57,22 @@ fn draw(
     let inside = open(title, theme, screen, buffer);
     let accent = theme.accent.style();
     let mut pen = Pen::new(buffer, inside, 0);
-    pen.put("/", accent).put_untrusted(&picker.query, theme.text.style()).put("▏", accent);
-    let body = Rect { y: inside.y + 1, height: inside.height.saturating_sub(1), ..inside };
+    pen.put("/", accent)
+        .put_untrusted(&picker.query, theme.text.style())
+        .put("▏", accent);
+    let body = Rect {
+        y: inside.y + 1,
+        height: inside.height.saturating_sub(1),
+        ..inside
+    };
     let height = usize::from(body.height);
     let top = (picker.at + 1).saturating_sub(height);
     for (line, (i, (key, text))) in rows.iter().enumerate().skip(top).take(height).enumerate() {
         let row = u16::try_from(line).unwrap_or(u16::MAX);
         let mut pen = Pen::new(buffer, body, row);
-        pen.column(key, left, accent).skip(1).put(text, theme.text.style());
+        pen.column(key, left, accent)
+            .skip(1)
+            .put(text, theme.text.style());
         if i == picker.at {
             wash(buffer, body, line, theme.cursor.style());
         }

@@ -21,10 +21,24 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
         Some(Dialog::Help(picker)) => list::help(state, picker, theme, screen, buffer),
         Some(Dialog::Chains(picker)) => list::chains(state, picker, theme, screen, buffer),
         Some(Dialog::Notices(top)) => {
-            text("what is missing, and why", &notices::lines(state, theme, inner(screen)), *top, theme, screen, buffer);
+            text(
+                "what is missing, and why",
+                &notices::lines(state, theme, inner(screen)),
+                *top,
+                theme,
+                screen,
+                buffer,
+            );
         }
         Some(Dialog::Detail(top)) => {
-            text("rule", &detail::lines(state, theme, inner(screen)), *top, theme, screen, buffer);
+            text(
+                "rule",
+                &detail::lines(state, theme, inner(screen)),
+                *top,
+                theme,
+                screen,
+                buffer,
+            );
         }
     }
 }
@@ -40,7 +54,10 @@ fn inner(screen: Rect) -> usize {
 /// The box: most of a small screen, the middle of a large one.
 fn place(screen: Rect) -> Rect {
     let width = screen.width.saturating_sub(4).clamp(1, 110);
-    let height = screen.height.saturating_sub(4).clamp(3.min(screen.height), 36);
+    let height = screen
+        .height
+        .saturating_sub(4)
+        .clamp(3.min(screen.height), 36);
     Rect {
         x: screen.x + (screen.width - width) / 2,
         y: screen.y + (screen.height - height) / 2,
@@ -53,7 +70,9 @@ fn place(screen: Rect) -> Rect {
 fn open(title: &str, theme: &Theme, screen: Rect, buffer: &mut Buffer) -> Rect {
     let area = place(screen);
     Clear.render(area, buffer);
-    let block = Block::bordered().border_type(BorderType::Rounded).border_style(theme.accent.style());
+    let block = Block::bordered()
+        .border_type(BorderType::Rounded)
+        .border_style(theme.accent.style());
     block.render(area, buffer);
     let edge = area.inner(Margin::new(2, 0));
     Pen::new(buffer, edge, 0).put(&format!(" {title} "), theme.heading.style());

@@ -34,7 +34,10 @@ fn put(lines: &mut Vec<Line>, mark: &str, text: &str, style: ratatui::style::Sty
         return;
     }
     let text = words::clean_str(text);
-    for (i, part) in words::wrap(&text, cells.saturating_sub(2)).into_iter().enumerate() {
+    for (i, part) in words::wrap(&text, cells.saturating_sub(2))
+        .into_iter()
+        .enumerate()
+    {
         let mark = if i == 0 { mark } else { "  " };
         lines.push(vec![(format!("{mark}{part}"), style)]);
     }

@@ -12,7 +12,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::app::board::{Entry, Pane};
-use crate::app::firewall::Heat;
+use crate::app::motion::Heat;
 use crate::app::state::State;
 use crate::ruleset::{ChainIdx, Policy};
 use crate::ui::layout::Areas;
@@ -33,22 +33,47 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
     let aside: Title = if filter.is_empty() {
         Vec::new()
     } else {
-        vec![(format!(" /{} ", words::clean_str(filter.text())), theme.accent.style())]
+        vec![(
+            format!(" /{} ", words::clean_str(filter.text())),
+            theme.accent.style(),
+        )]
     };
-    let inside = frame(areas.shape, areas.chains, focused, &title, &aside, theme, buffer);
+    let inside = frame(
+        areas.shape,
+        areas.chains,
+        focused,
+        &title,
+        &aside,
+        theme,
+        buffer,
+    );
     let top = state.board.chains.top;
-    for (row, entry) in state.board.entries.iter().enumerate().skip(top).take(usize::from(inside.height)) {
+    for (row, entry) in state
+        .board
+        .entries
+        .iter()
+        .enumerate()
+        .skip(top)
+        .take(usize::from(inside.height))
+    {
         let line = row - top;
         let at = u16::try_from(line).unwrap_or(u16::MAX);
         match entry {
             Entry::Table(firewall, table) => {
-                let Some(f) = state.firewalls.get(*firewall) else { continue };
+                let Some(f) = state.firewalls.get(*firewall) else {
+                    continue;
+                };
                 let name = f.ruleset.table(*table).name();
-                let label = state.origin_label(f.origin);
+                let label = state.label(f.id);
                 let mut pen = Pen::new(buffer, inside, at);
-                pen.put(&format!("{label} {}", words::clean_str(name)), theme.heading.style());
+                pen.put(
+                    &format!("{label} {}", words::clean_str(name)),
+                    theme.heading.style(),
+                );
             }
-            Entry::Chain(firewall, chain) => chain_line(state, theme, (*firewall, *chain), inside, at, buffer),
+            Entry::Chain(firewall, chain) => {
+                chain_line(state, theme, (*firewall, *chain), inside, at, buffer)
+            }
             Entry::NativeHeading => {
                 let mut pen = Pen::new(buffer, inside, at);
                 pen.put("native nft", theme.heading.style());
@@ -56,7 +81,11 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
             Entry::Native(i) => native_line(state, theme, *i, inside, at, buffer),
         }
         if row == state.board.chains.at {
-            let style = if focused { theme.cursor.style() } else { theme.cursor_away.style() };
+            let style = if focused {
+                theme.cursor.style()
+            } else {
+                theme.cursor_away.style()
+            };
             wash(buffer, inside, line, style);
         }
     }
@@ -74,7 +103,9 @@ fn chain_line(
     at: u16,
     buffer: &mut Buffer,
 ) {
-    let Some(f) = state.firewalls.get(firewall) else { return };
+    let Some(f) = state.firewalls.get(firewall) else {
+        return;
+    };
     let it = f.ruleset.chain(chain);
     let activity = f.activity(chain);
     let heat = f.chain_heat(chain, state.now, state.interval);
@@ -87,19 +118,34 @@ fn chain_line(
         (Heat::Fading, _) => theme.fading.style(),
     };
     let idle = it.rules().is_empty() && heat == Heat::Cold;
-    let name_style = if idle { theme.quiet.style() } else { theme.text.style() };
+    let name_style = if idle {
+        theme.quiet.style()
+    } else {
+        theme.text.style()
+    };
     let mark = match (dropping, heat) {
         (true, _) => "■",
         (false, Heat::Hot) => "▸",
         _ => " ",
     };
     let rate = words::rate(shown_rate(activity.hits, state.bits));
-    let rate_style = if activity.hits.moves() { lit } else { theme.quiet.style() };
+    let rate_style = if activity.hits.moves() {
+        lit
+    } else {
+        theme.quiet.style()
+    };
     let policy_style = match it.policy() {
-        Some(Policy::Drop) => theme.text.style().add_modifier(ratatui::style::Modifier::BOLD),
+        Some(Policy::Drop) => theme
+            .text
+            .style()
+            .add_modifier(ratatui::style::Modifier::BOLD),
         _ => theme.quiet.style(),
     };
-    let policy = if f.lossy(chain).is_some() { "⚠ lossy" } else { policy_name(it.policy()) };
+    let policy = if f.lossy(chain).is_some() {
+        "⚠ lossy"
+    } else {
+        policy_name(it.policy())
+    };
     let name_width = usize::from(inside.width).saturating_sub(1 + 1 + 8 + 6);
     let mut pen = Pen::new(buffer, inside, at);
     pen.put(mark, lit);
@@ -109,15 +155,22 @@ fn chain_line(
 }
 
 fn native_line(state: &State, theme: &Theme, i: usize, inside: Rect, at: u16, buffer: &mut Buffer) {
-    let Some(chain) = state.native.get(i) else { return };
+    let Some(chain) = state.native.get(i) else {
+        return;
+    };
     let quiet = theme.quiet.style();
-    let style = if chain.drops_by_default { theme.caution.style() } else { theme.text.style() };
+    let style = if chain.drops_by_default {
+        theme.caution.style()
+    } else {
+        theme.text.style()
+    };
     let name = format!("{} {} {}", chain.family, chain.table, chain.chain);
     let policy = if chain.drops_by_default { "DROP" } else { "" };
     let hook = format!("{} {}", words::fit(chain.hook, 7), chain.priority);
     let mut pen = Pen::new(buffer, inside, at);
     let name_width = usize::from(inside.width).saturating_sub(1 + words::width(&hook) + 1 + 5);
-    pen.skip(1).column(&words::clean_str(&name), name_width, style);
+    pen.skip(1)
+        .column(&words::clean_str(&name), name_width, style);
     pen.column(policy, 4, style);
     pen.put(&hook, quiet);
 }

@@ -28,9 +28,23 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
     }
     let focused = state.board.pane == Pane::Drops;
     let (title, aside) = (title(state, theme), aside(state, theme));
-    let inside = frame(areas.shape, areas.drops, focused, &title, &aside, theme, buffer);
+    let inside = frame(
+        areas.shape,
+        areas.drops,
+        focused,
+        &title,
+        &aside,
+        theme,
+        buffer,
+    );
     let cursor = state.drops.cursor;
-    let rows = state.drops.rows.iter().enumerate().skip(cursor.top).take(usize::from(inside.height));
+    let rows = state
+        .drops
+        .rows
+        .iter()
+        .enumerate()
+        .skip(cursor.top)
+        .take(usize::from(inside.height));
     for (i, row) in rows {
         let line = i - cursor.top;
         let at = u16::try_from(line).unwrap_or(u16::MAX);
@@ -44,7 +58,11 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
     }
     if state.drops.rows.is_empty() {
         let mut pen = Pen::new(buffer, inside, 0);
-        let words = if state.feed.filter().is_empty() { "no line yet" } else { "no line has these words" };
+        let words = if state.feed.filter().is_empty() {
+            "no line yet"
+        } else {
+            "no line has these words"
+        };
         pen.skip(2).put(words, theme.quiet.style());
     }
 }
@@ -59,16 +77,28 @@ fn title(state: &State, theme: &Theme) -> Title {
     match totals.groups_last_minute {
         0 => {}
         1 => add("1 group in the last minute ".to_owned(), theme.text.style()),
-        n => add(format!("{n} groups in the last minute "), theme.text.style()),
+        n => add(
+            format!("{n} groups in the last minute "),
+            theme.text.style(),
+        ),
     }
     if totals.lost > 0 {
-        add(format!("{} lost ", words::short(totals.lost)), theme.caution.style());
+        add(
+            format!("{} lost ", words::short(totals.lost)),
+            theme.caution.style(),
+        );
     }
     if totals.suppressed > 0 {
-        add(format!("{} suppressed ", words::short(totals.suppressed)), theme.caution.style());
+        add(
+            format!("{} suppressed ", words::short(totals.suppressed)),
+            theme.caution.style(),
+        );
     }
     if totals.evicted_groups > 0 {
-        add(format!("{} groups left out ", words::short(totals.evicted_groups)), theme.quiet.style());
+        add(
+            format!("{} groups left out ", words::short(totals.evicted_groups)),
+            theme.quiet.style(),
+        );
     }
     title
 }
@@ -76,7 +106,10 @@ fn title(state: &State, theme: &Theme) -> Title {
 fn aside(state: &State, theme: &Theme) -> Title {
     let mut words = Vec::new();
     if state.feed.paused_at().is_some() {
-        words.push(format!("❚❚ paused, {} behind", words::short(state.feed.behind()).replace('·', "0")));
+        words.push(format!(
+            "❚❚ paused, {} behind",
+            words::short(state.feed.behind()).replace('·', "0")
+        ));
     }
     let filter = state.feed.filter();
     if !filter.is_empty() {
@@ -93,23 +126,40 @@ fn aside(state: &State, theme: &Theme) -> Title {
         aside.push((format!(" {} ", words.join(" · ")), theme.accent.style()));
     }
     if !state.source.is_empty() {
-        aside.push((format!(" {} ", words::clean_str(&state.source)), theme.quiet.style()));
+        aside.push((
+            format!(" {} ", words::clean_str(&state.source)),
+            theme.quiet.style(),
+        ));
     }
     aside
 }
 
-fn group_line(state: &State, theme: &Theme, group: &GroupRow, inside: Rect, at: u16, buffer: &mut Buffer) {
+fn group_line(
+    state: &State,
+    theme: &Theme,
+    group: &GroupRow,
+    inside: Rect,
+    at: u16,
+    buffer: &mut Buffer,
+) {
     let moving = group.rate > 0.0;
     let (quiet, text) = (theme.quiet.style(), theme.text.style());
     let lit = if moving { theme.alarm.style() } else { text };
     let mut pen = Pen::new(buffer, inside, at);
-    let rate = if moving { format!("{}/s", words::rate(group.rate)) } else { "·".to_owned() };
+    let rate = if moving {
+        format!("{}/s", words::rate(group.rate))
+    } else {
+        "·".to_owned()
+    };
     pen.number(&rate, 7, lit);
     pen.number(&words::short(group.count), 5, text).skip(1);
     let times = times(state, group.first, group.last);
     let room = pen.room();
     let what_width = room.saturating_sub(words::width(&times) + 1);
-    let line = Rect { width: inside.width, ..inside };
+    let line = Rect {
+        width: inside.width,
+        ..inside
+    };
     match &group.key {
         GroupKey::Flow(key) => flow_words(key, group, &mut pen, what_width, (lit, text, quiet)),
         GroupKey::Event(event) => {
@@ -131,8 +181,18 @@ fn flow_words(
 ) {
     let source = key.src.map_or_else(|| "?".to_owned(), |ip| ip.to_string());
     let wide = room > 90;
-    let address = if matches!(key.src, Some(std::net::IpAddr::V6(_))) && wide { 39 } else if wide { 20 } else { 15 };
-    pen.column(&source, address.max(words::width(&source).min(if wide { 39 } else { 24 })), text);
+    let address = if matches!(key.src, Some(std::net::IpAddr::V6(_))) && wide {
+        39
+    } else if wide {
+        20
+    } else {
+        15
+    };
+    pen.column(
+        &source,
+        address.max(words::width(&source).min(if wide { 39 } else { 24 })),
+        text,
+    );
     pen.put("→ ", quiet);
     let protocol = key.proto.map(|p| p.to_string()).unwrap_or_default();
     let port = match key.port {
@@ -162,23 +222,41 @@ fn spelled(ip: std::net::IpAddr, port: Port) -> String {
 
 fn event_words(event: &EventKey) -> String {
     match event {
-        EventKey::TableFull(None) => "conntrack table full: packets of new connections are dropped".to_owned(),
-        EventKey::TableFull(Some(netns)) => format!("conntrack table full in network namespace {netns}"),
+        EventKey::TableFull(None) => {
+            "conntrack table full: packets of new connections are dropped".to_owned()
+        }
+        EventKey::TableFull(Some(netns)) => {
+            format!("conntrack table full in network namespace {netns}")
+        }
         EventKey::Martian(from, dev) => format!(
             "martian source {} at {}: routing drops it (rp_filter)",
             from.map_or_else(|| "?".to_owned(), |ip| ip.to_string()),
             words::clean(dev.as_bytes()),
         ),
         EventKey::SynFlood(port) => format!("SYN queue of port {port} overflows"),
-        EventKey::Suppressed(by) => format!("{}: log lines held back by the rate limit", words::clean(by)),
+        EventKey::Suppressed(by) => format!(
+            "{}: log lines held back by the rate limit",
+            words::clean(by)
+        ),
         EventKey::Notice(kind) => format!("{kind:?}"),
     }
 }
 
-fn single_line(state: &State, theme: &Theme, single: &FeedLine, inside: Rect, at: u16, buffer: &mut Buffer) {
+fn single_line(
+    state: &State,
+    theme: &Theme,
+    single: &FeedLine,
+    inside: Rect,
+    at: u16,
+    buffer: &mut Buffer,
+) {
     let mut pen = Pen::new(buffer, inside, at);
-    pen.put(&clock(state, single.seen), theme.quiet.style()).skip(1);
-    let style = single.line.log().map_or(theme.caution.style(), |log| condition(log, theme));
+    pen.put(&clock(state, single.seen), theme.quiet.style())
+        .skip(1);
+    let style = single
+        .line
+        .log()
+        .map_or(theme.caution.style(), |log| condition(log, theme));
     let message = words::clean(&single.line.text).into_owned();
     pen.put(words::skip(&message, state.board.shift), style);
 }
@@ -193,14 +271,23 @@ fn condition(log: &LogLine, theme: &Theme) -> Style {
 /// `21:03:11 – now`, as far as the wall clock is known.
 fn times(state: &State, first: Moment, last: Moment) -> String {
     let now = last.ago(state.now).as_secs() < 3;
-    let last = if now { "now".to_owned() } else { clock(state, last) };
+    let last = if now {
+        "now".to_owned()
+    } else {
+        clock(state, last)
+    };
     format!("{} – {last}", clock(state, first))
 }
 
 /// The time of day of a moment, else its distance from the start.
 pub fn clock(state: &State, moment: Moment) -> String {
     let span = jiff::SignedDuration::from_millis(moment.0);
-    match state.facts.epoch.as_ref().and_then(|epoch| epoch.checked_add(span).ok()) {
+    match state
+        .facts
+        .epoch
+        .as_ref()
+        .and_then(|epoch| epoch.checked_add(span).ok())
+    {
         Some(time) => time.strftime("%H:%M:%S").to_string(),
         None => words::span(std::time::Duration::from_millis(moment.0.unsigned_abs())),
     }

@@ -15,7 +15,9 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
     pen.skip(1);
     if let Some(input) = &state.input {
         let accent = theme.accent.style();
-        pen.put("/", accent).put_untrusted(&input.text, theme.text.style()).put("▏", accent);
+        pen.put("/", accent)
+            .put_untrusted(&input.text, theme.text.style())
+            .put("▏", accent);
         return;
     }
     if let Some((said, _)) = &state.said {
@@ -28,10 +30,15 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
         None => state.key_place(),
     };
     for (binding, hint) in state.keymap.hints(place) {
-        let Some(key) = binding.keys.first().map(ToString::to_string) else { continue };
+        let Some(key) = binding.keys.first().map(ToString::to_string) else {
+            continue;
+        };
         if words::width(&key) + words::width(hint) + 3 > pen.room() {
             break;
         }
-        pen.put(&key, theme.accent.style()).skip(1).put(hint, theme.quiet.style()).skip(2);
+        pen.put(&key, theme.accent.style())
+            .skip(1)
+            .put(hint, theme.quiet.style())
+            .skip(2);
     }
 }

@@ -26,7 +26,13 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
     let area = areas.header;
     let mut pen = Pen::new(buffer, area, 0);
     let (quiet, text) = (theme.quiet.style(), theme.text.style());
-    pen.skip(1).put("ruletop", theme.accent.style().add_modifier(ratatui::style::Modifier::BOLD));
+    pen.skip(1).put(
+        "ruletop",
+        theme
+            .accent
+            .style()
+            .add_modifier(ratatui::style::Modifier::BOLD),
+    );
     let aside = condition(state, theme);
     let taken: usize = aside.iter().map(|(t, _)| words::width(t)).sum();
     let room = pen.room().saturating_sub(taken + 2);
@@ -56,10 +62,14 @@ fn title(state: &State) -> String {
     } else {
         parts.extend([facts.host.clone(), facts.kernel.clone()]);
     }
-    let mut backends: Vec<&str> = state.firewalls.iter().filter_map(|f| Some(f.origin.backend?.name())).collect();
+    let mut backends: Vec<&str> = state
+        .firewalls
+        .iter()
+        .filter_map(|f| Some(f.id.backend?.name()))
+        .collect();
     backends.dedup();
     parts.push(backends.join(" + "));
-    let mut families: Vec<&str> = state.firewalls.iter().map(|f| f.origin.family.name()).collect();
+    let mut families: Vec<&str> = state.firewalls.iter().map(|f| f.id.family.name()).collect();
     families.sort_unstable();
     families.dedup();
     parts.push(families.join(" "));
@@ -67,7 +77,11 @@ fn title(state: &State) -> String {
     let what = words::clean_str(&parts.join(" · ")).into_owned();
     match &facts.mode {
         Mode::Demo { name, symptom } => {
-            format!("{what}  demo {}: {}", words::clean_str(name), words::clean_str(symptom))
+            format!(
+                "{what}  demo {}: {}",
+                words::clean_str(name),
+                words::clean_str(symptom)
+            )
         }
         _ => what,
     }
@@ -86,17 +100,29 @@ fn condition(state: &State, theme: &Theme) -> Vec<(String, Style)> {
         return parts;
     }
     if state.frozen {
-        parts.push((" ❚❚ frozen ".to_owned(), theme.caution.style().add_modifier(ratatui::style::Modifier::REVERSED)));
+        parts.push((
+            " ❚❚ frozen ".to_owned(),
+            theme
+                .caution
+                .style()
+                .add_modifier(ratatui::style::Modifier::REVERSED),
+        ));
         return parts;
     }
     if let Some((origin, stage)) = state.loading.first() {
-        parts.push((format!("{} {stage} … ", state.origin_label(*origin)), theme.accent.style()));
+        parts.push((
+            format!("{} {stage} … ", state.label(*origin)),
+            theme.accent.style(),
+        ));
         return parts;
     }
     let age = age(state);
     match age {
         Some(age) if age > state.interval * 3 => {
-            parts.push((format!("◌ {} old ", words::span(age)), theme.caution.style()));
+            parts.push((
+                format!("◌ {} old ", words::span(age)),
+                theme.caution.style(),
+            ));
         }
         _ => {
             parts.push(("● ".to_owned(), theme.hot.style()));
@@ -109,7 +135,11 @@ fn condition(state: &State, theme: &Theme) -> Vec<(String, Style)> {
 /// How old the reading of the chain in view is.
 fn age(state: &State) -> Option<Duration> {
     let place = state.board.place?;
-    let read = state.firewalls.get(place.firewall)?.activity(place.chain).read?;
+    let read = state
+        .firewalls
+        .get(place.firewall)?
+        .activity(place.chain)
+        .read?;
     Some(state.now.saturating_sub(read))
 }
 
@@ -120,9 +150,14 @@ fn policies(state: &State, theme: &Theme, pen: &mut Pen<'_>, taken: usize) {
     order.sort_by_key(|i| *i != viewed);
     for i in order {
         let firewall = &state.firewalls[i];
-        let mut parts = vec![(format!(" {} ", state.origin_label(firewall.origin)), theme.quiet.style())];
+        let mut parts = vec![(
+            format!(" {} ", state.label(firewall.id)),
+            theme.quiet.style(),
+        )];
         for name in ["INPUT", "FORWARD", "OUTPUT"] {
-            let Some(chain) = firewall.ruleset.find_chain("filter", name) else { continue };
+            let Some(chain) = firewall.ruleset.find_chain("filter", name) else {
+                continue;
+            };
             let policy = firewall.ruleset.chain(chain).policy();
             let rate = firewall.policy_rate(chain);
             let style = match (policy, rate.moves()) {
@@ -131,9 +166,16 @@ fn policies(state: &State, theme: &Theme, pen: &mut Pen<'_>, taken: usize) {
                 (_, false) => theme.quiet.style(),
             };
             let moving = if rate.moves() { "/s" } else { "" };
-            let mark = if policy == Some(Policy::Drop) && rate.moves() { "■" } else { "" };
+            let mark = if policy == Some(Policy::Drop) && rate.moves() {
+                "■"
+            } else {
+                ""
+            };
             let rate = words::rate(shown_rate(rate, state.bits));
-            parts.push((format!(" {mark}{name} {} {rate}{moving} ", policy_name(policy)), style));
+            parts.push((
+                format!(" {mark}{name} {} {rate}{moving} ", policy_name(policy)),
+                style,
+            ));
         }
         let width: usize = parts.iter().map(|(t, _)| words::width(t)).sum();
         if parts.len() < 2 || width + taken + 2 > pen.room() {
@@ -151,7 +193,9 @@ fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
     let reading = match state.gauge.state() {
         GaugeState::Unknown => return Vec::new(),
         GaugeState::Absent => return vec![("conntrack not in use ".to_owned(), quiet)],
-        GaugeState::Failed(_) => return vec![("conntrack not readable ".to_owned(), theme.caution.style())],
+        GaugeState::Failed(_) => {
+            return vec![("conntrack not readable ".to_owned(), theme.caution.style())];
+        }
         GaugeState::Live(reading) => reading,
     };
     let level = match state.gauge.level() {
@@ -162,13 +206,16 @@ fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
     let mut parts = vec![("ct ".to_owned(), quiet)];
     let count = words::short(reading.count).replace('·', "0");
     match state.gauge.fill() {
-        None => parts.push((format!("{count} ", ), level)),
+        None => parts.push((format!("{count} ",), level)),
         Some(fill) => {
             if screen >= 100 {
                 parts.push((meter(fill, 10), level));
             }
             parts.push((format!(" {:.0}% ", fill * 100.0), level));
-            parts.push((format!("{count}/{} ", words::short(reading.max)), theme.text.style()));
+            parts.push((
+                format!("{count}/{} ", words::short(reading.max)),
+                theme.text.style(),
+            ));
         }
     }
     if let Some(growth) = state.gauge.growth().filter(|g| g.abs() >= 0.5) {
@@ -178,7 +225,12 @@ fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
     if let Some(full) = state.gauge.full_in() {
         parts.push((format!("full {} ", words::span(full)), level));
     }
-    for reason in state.gauge.reasons().into_iter().take(if screen >= 140 { 3 } else { 1 }) {
+    for reason in state
+        .gauge
+        .reasons()
+        .into_iter()
+        .take(if screen >= 140 { 3 } else { 1 })
+    {
         parts.push((format!("{reason} "), level));
     }
     if screen >= 140 {
@@ -209,7 +261,9 @@ fn spark(state: &State, cells: usize) -> String {
     const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let history: Vec<u64> = state.gauge.history().collect();
     let recent = &history[history.len().saturating_sub(cells)..];
-    let (least, most) = recent.iter().fold((u64::MAX, 0), |(a, b), n| (a.min(*n), b.max(*n)));
+    let (least, most) = recent
+        .iter()
+        .fold((u64::MAX, 0), |(a, b), n| (a.min(*n), b.max(*n)));
     recent
         .iter()
         .map(|n| {

@@ -30,18 +30,33 @@ pub fn frame(
     theme: &Theme,
     buffer: &mut Buffer,
 ) -> Rect {
-    let style = if focused { theme.accent.style() } else { theme.frame.style() };
+    let style = if focused {
+        theme.accent.style()
+    } else {
+        theme.frame.style()
+    };
     let (inside, inset) = if shape == Shape::Wide {
-        let block = Block::bordered().border_type(BorderType::Rounded).border_style(style);
+        let block = Block::bordered()
+            .border_type(BorderType::Rounded)
+            .border_style(style);
         block.render(area, buffer);
         (area.inner(Margin::new(1, 1)), 2)
     } else {
         let line = "─".repeat(usize::from(area.width));
         buffer.set_stringn(area.x, area.y, line, usize::from(area.width), style);
-        let below = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+        let below = Rect {
+            y: area.y + 1,
+            height: area.height.saturating_sub(1),
+            ..area
+        };
         (below, 1)
     };
-    let edge = Rect { x: area.x + inset, width: area.width.saturating_sub(2 * inset), height: 1, ..area };
+    let edge = Rect {
+        x: area.x + inset,
+        width: area.width.saturating_sub(2 * inset),
+        height: 1,
+        ..area
+    };
     let mut pen = Pen::new(buffer, edge, 0);
     if focused {
         pen.put("▸", style);
@@ -62,6 +77,13 @@ pub fn wash(buffer: &mut Buffer, area: Rect, row: usize, style: Style) {
     if let Ok(row) = u16::try_from(row)
         && row < area.height
     {
-        buffer.set_style(Rect { y: area.y + row, height: 1, ..area }, style);
+        buffer.set_style(
+            Rect {
+                y: area.y + row,
+                height: 1,
+                ..area
+            },
+            style,
+        );
     }
 }

@@ -4,10 +4,12 @@
 //! Numbers are those of linux/netfilter/nf_tables.h, which are the kernel's ABI and never change. Only
 //! what is read here is listed.
 
+pub mod inspect;
+
 use netlink_packet_core::NLM_F_DUMP;
 
-use super::netlink::{Dump, Message, Netlink, NetlinkError, Request, attributes, be32, text};
-use crate::ruleset::Family;
+use super::netlink::{Dump, Message, Netlink, NetlinkError, Request, attributes, be32, be64, text};
+use crate::ruleset::{Counters, Family};
 
 /// NFNL_SUBSYS_NFTABLES, in the high byte of a message type.
 pub const SUBSYSTEM: u16 = 10 << 8;
@@ -148,7 +150,7 @@ fn table_info(message: &Message<'_>) -> TableInfo {
     for (kind, value) in attributes(message.attributes) {
         match kind {
             table::NAME => info.name = text(value).to_vec(),
-            table::HANDLE => info.handle = super::netlink::be64(value).unwrap_or_default(),
+            table::HANDLE => info.handle = be64(value).unwrap_or_default(),
             table::FLAGS => info.flags = be32(value).unwrap_or_default(),
             table::OWNER => info.owner = be32(value),
             _ => {}
@@ -168,4 +170,43 @@ pub fn rules_of<'r>(
         .start(msg::GETRULE, NLM_F_DUMP, family)
         .string(rule::TABLE, table)
         .string(rule::CHAIN, chain)
+}
+
+/// What a message's `res_id` holds in that generation (`nft_base_seq_be16`).
+pub const fn generation_mark(generation: u32) -> u16 {
+    (generation & 0xffff) as u16
+}
+
+/// The counter among a rule's expressions; iptables makes one, just before the target.
+pub fn counter_of(expressions: &[u8]) -> Option<Counters> {
+    attributes(expressions).find_map(|(_, expression)| {
+        let (name, data) = named(expression)?;
+        (name == b"counter").then(|| counters_in(data))
+    })
+}
+
+/// Name and data of one expression (`NFTA_EXPR_*`, always in that order from the kernel).
+pub fn named(expression: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut parts = attributes(expression);
+    let (kind, name) = parts.next()?;
+    if kind != rule::EXPRESSION_NAME {
+        return None;
+    }
+    let data = parts
+        .next()
+        .filter(|(kind, _)| *kind == rule::EXPRESSION_DATA);
+    Some((text(name), data.map_or(&[], |(_, data)| data)))
+}
+
+/// Reads `NFTA_COUNTER_*`.
+pub fn counters_in(encoded: &[u8]) -> Counters {
+    let mut found = Counters::default();
+    for (kind, value) in attributes(encoded) {
+        match kind {
+            counter::PACKETS => found.packets = be64(value).unwrap_or_default(),
+            counter::BYTES => found.bytes = be64(value).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    found
 }
