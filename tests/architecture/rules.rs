@@ -26,8 +26,9 @@ pub const ARROWS: &[(&str, &str)] = &[
     ("audit", "verdict ruleset flow"),
     ("verdict", "ruleset flow"),
     ("edit", "ruleset flow"),
+    // Beyond the design's list: a packet has the family that a ruleset has, and one word for it is enough.
+    ("flow", "ruleset"),
     ("ruleset", ""),
-    ("flow", ""),
 ];
 
 /// Rooms without files, processes, sockets or clocks: time and facts are handed in.
