@@ -131,6 +131,12 @@ impl Ruleset {
     pub fn find_chain(&self, _table: &str, _chain: &str) -> Option<ChainIdx> {
         None
     }
+    pub fn parse(_t: Vec<u8>, _o: Origin) -> Result<Self, std::fmt::Error> {
+        Err(std::fmt::Error)
+    }
+    pub fn find_table(&self, _n: &str) -> Option<TableIdx> {
+        None
+    }
     pub fn chain_named(&self, _table: TableIdx, _name: &[u8]) -> Option<ChainIdx> {
         None
     }
