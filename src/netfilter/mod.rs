@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! xtables     structure: what `*-save -c` of each family and back end prints, and its warnings
+//! conntrack   how full the connection table is, and what its counters say
+//! drops       the kernel's words about dropped packets: its log, the journal, files, NFLOG
 //! counters    numbers: read straight from the kernel, without a process and without text
 //! events      who changed an nf_tables ruleset, and what the change touched
 //! native      what iptables cannot show: foreign base chains, and rules whose saved text lies
@@ -18,7 +20,9 @@
 //! every match and target, and nobody should link their library; but a process and a parse of all the
 //! text for each tick costs twenty times what the numbers alone cost.
 
+pub mod conntrack;
 pub mod counters;
+pub mod drops;
 pub mod events;
 pub mod native;
 pub mod netlink;
