@@ -6,6 +6,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
 
@@ -61,7 +62,7 @@ fn live() -> Result<Document, Failure> {
         if !Presence::of(origin).is_there() {
             continue;
         }
-        let saved = xtables::save(&tools, origin, Limits::default())
+        let saved = xtables::save(&tools, origin, Limits::default(), &AtomicBool::new(false))
             .map_err(|error| Failure::input(error.to_string(), error.remedy()))?;
         let mut err = std::io::stderr().lock();
         for warning in &saved.warnings {
