@@ -299,9 +299,20 @@ fn stage_words(stage: Stage) -> &'static str {
     }
 }
 
-/// NFLOG groups that rules of this set write to.
-fn nflog_groups(_ruleset: &Ruleset) -> Vec<u16> {
-    Vec::new()
+/// NFLOG groups that rules of this set write to, each once.
+fn nflog_groups(ruleset: &Ruleset) -> Vec<u16> {
+    let mut groups: Vec<u16> = ruleset
+        .rules()
+        .filter(|rule| {
+            ruleset
+                .jump(*rule)
+                .is_some_and(|jump| jump.name == b"NFLOG")
+        })
+        .filter_map(|rule| ruleset.parse_rule(rule).log()?.group)
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
 }
 
 /// Reads conntrack's figures at every tick, on a thread of its own. `None`: no thread to be had.

@@ -57,11 +57,13 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
 fn title(state: &State) -> String {
     let facts = &state.facts;
     let mut parts: Vec<String> = Vec::new();
-    if let Mode::File(name) = &facts.mode {
-        let last = name.rsplit('/').next().unwrap_or(name);
-        parts.push(format!("file {last}"));
-    } else {
-        parts.extend([facts.host.clone(), facts.kernel.clone()]);
+    match &facts.mode {
+        Mode::File(name) => {
+            let last = name.rsplit('/').next().unwrap_or(name);
+            parts.push(format!("file {last}"));
+        }
+        Mode::Demo { name, .. } => parts.push(format!("demo {name}")),
+        Mode::Live => parts.extend([facts.host.clone(), facts.kernel.clone()]),
     }
     let mut backends: Vec<&str> = state
         .firewalls
@@ -77,13 +79,7 @@ fn title(state: &State) -> String {
     parts.retain(|part| !part.is_empty());
     let what = words::clean_str(&parts.join(" · ")).into_owned();
     match &facts.mode {
-        Mode::Demo { name, symptom } => {
-            format!(
-                "{what}  demo {}: {}",
-                words::clean_str(name),
-                words::clean_str(symptom)
-            )
-        }
+        Mode::Demo { symptom, .. } => format!("{what}  {}", words::clean_str(symptom)),
         _ => what,
     }
 }
