@@ -140,9 +140,9 @@ impl Doors {
     }
 
     /// Carries out what the state asks of the doors.
-    pub fn carry_out(&mut self, effect: Effect) {
+    pub fn carry_out(&mut self, effect: &Effect) {
         let Some(poller) = &self.poller else { return };
-        match effect {
+        match *effect {
             Effect::Watch(id, chain) => {
                 let wanted = id.origin().map(|origin| (origin, chain));
                 if let Some((origin, chain)) = self.watched.filter(|old| Some(*old) != wanted) {

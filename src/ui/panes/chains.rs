@@ -72,7 +72,7 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
                 );
             }
             Entry::Chain(firewall, chain) => {
-                chain_line(state, theme, (*firewall, *chain), inside, at, buffer)
+                chain_line(state, theme, (*firewall, *chain), inside, at, buffer);
             }
             Entry::NativeHeading => {
                 let mut pen = Pen::new(buffer, inside, at);

@@ -203,7 +203,7 @@ fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
     let mut parts = vec![("ct ".to_owned(), quiet)];
     let count = words::short(reading.count).replace('·', "0");
     match state.gauge.fill() {
-        None => parts.push((format!("{count} ",), level)),
+        None => parts.push((format!("{count} "), level)),
         Some(fill) => {
             if screen >= 100 {
                 parts.push((meter(fill, 10), level));
