@@ -26,8 +26,9 @@ pub const ARROWS: &[(&str, &str)] = &[
     ("audit", "verdict ruleset flow"),
     ("verdict", "ruleset flow"),
     ("edit", "ruleset flow"),
+    // A packet says of which family it is, in the ruleset's own word.
+    ("flow", "ruleset"),
     ("ruleset", ""),
-    ("flow", ""),
 ];
 
 /// Rooms without files, processes, sockets or clocks: time and facts are handed in.
