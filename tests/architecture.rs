@@ -146,7 +146,7 @@ fn every_crime_is_found() {
         ("ui/theme.rs", "pub use crate::cli as shell;", "ui -> cli"),
         ("ui/theme.rs", "#[derive(Debug)]\nstruct S { door: Option<crate::netfilter::Door> }", "3: forbidden arrow"),
         ("ruleset/parse.rs", "use crate::flow::Packet;", "ruleset -> flow"),
-        ("flow.rs", "use crate::app::State;", "flow -> app"),
+        ("flow.rs", "use crate::verdict::Verdict;", "flow -> verdict"),
         ("netfilter/klog.rs", "use crate::app::Message;", "netfilter -> app"),
         ("host/routes.rs", "use crate::netfilter::conntrack;", "host -> netfilter"),
         ("sandbox/mod.rs", "use crate::runtime::Loop;", "sandbox -> runtime"),

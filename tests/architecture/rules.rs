@@ -26,7 +26,7 @@ pub const ARROWS: &[(&str, &str)] = &[
     ("audit", "verdict ruleset flow"),
     ("verdict", "ruleset flow"),
     ("edit", "ruleset flow"),
-    // A packet says of which family it is, in the ruleset's own word.
+    // Beyond the design's list: a packet has the family that a ruleset has, and one word for it is enough.
     ("flow", "ruleset"),
     ("ruleset", ""),
 ];

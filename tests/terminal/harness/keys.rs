@@ -1,83 +1,66 @@
 //! Keys by name, as the bytes that an xterm sends for them.
 //!
-//! Names are those of the key table: one character for itself, `Enter`, `Esc`, `PageDown`, `F5`, and
-//! `Ctrl-`, `Alt-` or `Shift-` before one of them.
+//! Names are written as in `assets/keymap.toml`: one character for itself, `<Enter>`, `<PageDown>`,
+//! `<F5>`; `<C-x>` and `<A-x>` with a modifier.
 
 /// Keys that are not characters.
 const NAMED: &[(&str, &str)] = &[
-    ("enter", "\r"),
-    ("esc", "\x1b"),
-    ("tab", "\t"),
-    ("backtab", "\x1b[Z"),
-    ("shift-tab", "\x1b[Z"),
-    ("backspace", "\x7f"),
-    ("space", " "),
-    ("up", "\x1b[A"),
-    ("down", "\x1b[B"),
-    ("right", "\x1b[C"),
-    ("left", "\x1b[D"),
-    ("home", "\x1b[H"),
-    ("end", "\x1b[F"),
-    ("insert", "\x1b[2~"),
-    ("delete", "\x1b[3~"),
-    ("pageup", "\x1b[5~"),
-    ("pagedown", "\x1b[6~"),
-    ("pgup", "\x1b[5~"),
-    ("pgdn", "\x1b[6~"),
-    ("f1", "\x1bOP"),
-    ("f2", "\x1bOQ"),
-    ("f3", "\x1bOR"),
-    ("f4", "\x1bOS"),
-    ("f5", "\x1b[15~"),
-    ("f6", "\x1b[17~"),
-    ("f7", "\x1b[18~"),
-    ("f8", "\x1b[19~"),
-    ("f9", "\x1b[20~"),
-    ("f10", "\x1b[21~"),
-    ("f11", "\x1b[23~"),
-    ("f12", "\x1b[24~"),
+    ("Enter", "\r"),
+    ("Esc", "\x1b"),
+    ("Tab", "\t"),
+    ("S-Tab", "\x1b[Z"),
+    ("Space", " "),
+    ("Backspace", "\x7f"),
+    ("Up", "\x1b[A"),
+    ("Down", "\x1b[B"),
+    ("Right", "\x1b[C"),
+    ("Left", "\x1b[D"),
+    ("Home", "\x1b[H"),
+    ("End", "\x1b[F"),
+    ("Insert", "\x1b[2~"),
+    ("Delete", "\x1b[3~"),
+    ("PageUp", "\x1b[5~"),
+    ("PageDown", "\x1b[6~"),
+    ("F1", "\x1bOP"),
+    ("F2", "\x1bOQ"),
+    ("F3", "\x1bOR"),
+    ("F4", "\x1bOS"),
+    ("F5", "\x1b[15~"),
+    ("F6", "\x1b[17~"),
+    ("F7", "\x1b[18~"),
+    ("F8", "\x1b[19~"),
+    ("F9", "\x1b[20~"),
+    ("F10", "\x1b[21~"),
+    ("F11", "\x1b[23~"),
+    ("F12", "\x1b[24~"),
 ];
 
 /// The bytes of a key; `None` for a name that no key has.
 pub fn bytes(name: &str) -> Option<Vec<u8>> {
-    let mut characters = name.chars();
-    if let (Some(only), None) = (characters.next(), characters.next()) {
-        return Some(only.to_string().into_bytes());
+    if is_one_character(name) {
+        return Some(name.as_bytes().to_vec());
     }
-    let lower = name.to_lowercase();
-    if let Some((_, sequence)) = NAMED.iter().find(|(known, _)| *known == lower) {
+    let inner = name.strip_prefix('<')?.strip_suffix('>')?;
+    if let Some((_, sequence)) = NAMED.iter().find(|(known, _)| *known == inner) {
         return Some(sequence.as_bytes().to_vec());
     }
-    let (modifier, key) = name.split_once(['-', '+'])?;
-    match modifier.to_lowercase().as_str() {
-        "alt" => {
-            let mut sequence = vec![0x1b];
-            sequence.extend(bytes(key)?);
-            Some(sequence)
-        }
-        "ctrl" => match key.as_bytes() {
-            // A terminal sends the letter's position in the alphabet; ^@ ^[ ^\ ^] ^^ ^_ around it.
-            [b' '] => Some(vec![0]),
-            [character @ (b'a'..=b'z' | b'A'..=b'Z' | b'@' | b'['..=b'_')] => {
-                Some(vec![character.to_ascii_uppercase() & 0x1f])
+    let (modifier, key) = inner.split_once('-')?;
+    if !is_one_character(key) {
+        return None;
+    }
+    match modifier {
+        "A" => Some(format!("\x1b{key}").into_bytes()),
+        // A terminal sends the letter's place in the alphabet; ^@ and ^[ to ^_ lie around it.
+        "C" => match key.as_bytes() {
+            [byte @ (b'a'..=b'z' | b'@' | b'['..=b'_')] => {
+                Some(vec![byte.to_ascii_uppercase() & 0x1f])
             }
-            _ => modified(key, 5),
-        },
-        "shift" => match key.as_bytes() {
-            [letter] => Some(vec![letter.to_ascii_uppercase()]),
-            _ => modified(key, 2),
+            _ => None,
         },
         _ => None,
     }
 }
 
-/// A named key with a modifier, xterm's way: `CSI 1;5A` for Ctrl-Up, `CSI 5;5~` for Ctrl-PageUp.
-fn modified(key: &str, modifier: u8) -> Option<Vec<u8>> {
-    let plain = String::from_utf8(bytes(key)?).ok()?;
-    let body = plain.strip_prefix("\x1b[")?;
-    let sequence = match body.strip_suffix('~') {
-        Some(number) => format!("\x1b[{number};{modifier}~"),
-        None => format!("\x1b[1;{modifier}{body}"),
-    };
-    Some(sequence.into_bytes())
+fn is_one_character(name: &str) -> bool {
+    name.chars().count() == 1
 }

@@ -271,7 +271,7 @@ impl Terminal {
         let _ = ends.keyboard.write_all(bytes.as_ref());
     }
 
-    /// Presses keys by their names, separated by spaces: `"j j Enter Ctrl-c"`. See [`keys`].
+    /// Presses keys by their names, separated by spaces: `"j j <Enter> <C-c>"`. See [`keys`].
     #[track_caller]
     pub fn press(&mut self, names: &str) {
         for name in names.split(' ') {
