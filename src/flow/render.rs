@@ -7,8 +7,8 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use super::{Fragment, IfName, KernelLine, LogLine, LogSource, Packet, Protocol, Stamp, TcpFlags};
 use super::{Body, Condition};
+use super::{Fragment, IfName, KernelLine, LogLine, LogSource, Packet, Protocol, Stamp, TcpFlags};
 use crate::ruleset::Family;
 
 impl KernelLine {
@@ -37,7 +37,11 @@ macro_rules! put {
 }
 
 fn write_log(out: &mut Vec<u8>, log: &LogLine) {
-    debug_assert_eq!(log.condition, Condition::Whole, "fields are not read from a line");
+    debug_assert_eq!(
+        log.condition,
+        Condition::Whole,
+        "fields are not read from a line"
+    );
     put_name(out, "IN=", log.input);
     put_name(out, "OUT=", log.output);
     for (key, port) in [("PHYSIN=", log.physin), ("PHYSOUT=", log.physout)] {

@@ -253,7 +253,14 @@ mod tests {
     }
 
     fn v6(next: u8, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0x6c, 0x2a, 0xbc, 0xde, 0, u8::try_from(payload.len()).unwrap()];
+        let mut bytes = vec![
+            0x6c,
+            0x2a,
+            0xbc,
+            0xde,
+            0,
+            u8::try_from(payload.len()).unwrap(),
+        ];
         bytes.extend([next, 63]);
         bytes.extend(Ipv6Addr::LOCALHOST.octets());
         bytes.extend(Ipv6Addr::UNSPECIFIED.octets());
@@ -284,8 +291,15 @@ mod tests {
         chain.extend([6, 0, 0, 1, 0, 0, 0x12, 0x34]);
         chain.extend(SYN);
         let (packet, _) = Packet::from_wire(&v6(0, &chain)).unwrap();
-        assert_eq!((packet.proto, packet.dport), (Some(Protocol::TCP), Some(3389)));
-        let want = Fragment { offset: 0, more: true, id: Some(0x1234) };
+        assert_eq!(
+            (packet.proto, packet.dport),
+            (Some(Protocol::TCP), Some(3389))
+        );
+        let want = Fragment {
+            offset: 0,
+            more: true,
+            id: Some(0x1234),
+        };
         assert_eq!(packet.fragment, Some(want));
         chain[11] = 8; // offset 8, last fragment: no ports
         let (packet, _) = Packet::from_wire(&v6(0, &chain)).unwrap();

@@ -100,11 +100,7 @@ impl LogFile {
         })
     }
 
-    fn follow_to_the_end(
-        &mut self,
-        stop: &Stop,
-        sink: &mut dyn FnMut(Batch),
-    ) -> io::Result<()> {
+    fn follow_to_the_end(&mut self, stop: &Stop, sink: &mut dyn FnMut(Batch)) -> io::Result<()> {
         let mut watch = Watch::new(&self.path);
         hand_over(self.read_history()?, sink);
         loop {
@@ -294,7 +290,11 @@ impl Watch {
     fn wait(&mut self, stop: &Stop) -> io::Result<Woken> {
         let Some(inotify) = &self.inotify else {
             let stopped = stop.pause(INTERVAL)?;
-            return Ok(if stopped { Woken::Stopped } else { Woken::Ready });
+            return Ok(if stopped {
+                Woken::Stopped
+            } else {
+                Woken::Ready
+            });
         };
         let woken = stop.wait(inotify.as_fd(), None)?;
         if woken == Woken::Stopped || stop.pause(GATHER)? {

@@ -62,7 +62,13 @@ impl Journal {
     fn start(&self) -> Result<Running, DropError> {
         let mut command = Command::new(&self.program);
         command
-            .args(["--dmesg", "--follow", "--output=json", "--no-pager", "--quiet"])
+            .args([
+                "--dmesg",
+                "--follow",
+                "--output=json",
+                "--no-pager",
+                "--quiet",
+            ])
             .arg(format!("--lines={}", self.history))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -70,12 +76,7 @@ impl Journal {
         die_with_us(&mut command);
         let name = self.program.display().to_string();
         let mut child = command.spawn().map_err(|source| {
-            DropError::open(
-                &name,
-                source,
-                "install systemd's journalctl",
-                "run as root",
-            )
+            DropError::open(&name, source, "install systemd's journalctl", "run as root")
         })?;
         let Some(stdout) = child.stdout.take() else {
             return Err(DropError::reading(&name, io::Error::other("no pipe")));
@@ -246,14 +247,19 @@ fn entry(json: &[u8], now: Timestamp) -> Option<KernelLine> {
 pub(super) fn age(wall: Option<Timestamp>, now: Timestamp) -> Duration {
     let passed = wall.map_or(SignedDuration::ZERO, |wall| now.duration_since(wall));
     let passed = Duration::try_from(passed).unwrap_or_default();
-    if passed > NEWS { passed } else { Duration::ZERO }
+    if passed > NEWS {
+        passed
+    } else {
+        Duration::ZERO
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LOG: &str = "x: IN=a OUT= SRC=1.2.3.4 DST=1.2.3.5 LEN=20 TOS=0x00 PREC=0x00 TTL=1 ID=0 PROTO=2";
+    const LOG: &str =
+        "x: IN=a OUT= SRC=1.2.3.4 DST=1.2.3.5 LEN=20 TOS=0x00 PREC=0x00 TTL=1 ID=0 PROTO=2";
 
     fn now() -> Timestamp {
         Timestamp::from_microsecond(1_700_000_100_000_000).unwrap()
@@ -272,7 +278,10 @@ mod tests {
 
     #[test]
     fn messages_that_are_no_text_come_as_bytes() {
-        let bytes: Vec<String> = format!("\u{1b}[31m{LOG}").bytes().map(|b| b.to_string()).collect();
+        let bytes: Vec<String> = format!("\u{1b}[31m{LOG}")
+            .bytes()
+            .map(|b| b.to_string())
+            .collect();
         let json = format!(r#"{{"MESSAGE":[{}]}}"#, bytes.join(","));
         let line = entry(json.as_bytes(), now()).unwrap();
         assert_eq!(line.prefix(), b"\x1b[31mx: ");
@@ -282,7 +291,14 @@ mod tests {
     #[test]
     fn what_programs_wrote_and_what_is_no_entry_is_nothing() {
         let forged = format!(r#"{{"MESSAGE":"{LOG}","SYSLOG_FACILITY":"3"}}"#);
-        for json in [forged.as_str(), "", "{", "[]", r#"{"MESSAGE":null}"#, r#"{"MESSAGE":[1,999]}"#] {
+        for json in [
+            forged.as_str(),
+            "",
+            "{",
+            "[]",
+            r#"{"MESSAGE":null}"#,
+            r#"{"MESSAGE":[1,999]}"#,
+        ] {
             assert!(entry(json.as_bytes(), now()).is_none(), "{json}");
         }
     }

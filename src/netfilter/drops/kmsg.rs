@@ -16,7 +16,6 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -217,9 +216,4 @@ impl Clocks {
         let ago = jiff::SignedDuration::try_from(self.since(boot)?).ok()?;
         self.wall.checked_sub(ago).ok().map(Wall::At)
     }
-}
-
-/// Whether the device is there at all, readable or not.
-pub(super) fn exists() -> bool {
-    Path::new(PATH).exists()
 }
