@@ -1,0 +1,341 @@
+//! The open doors of a live board: the ruleset poller, the conntrack gauge, the drop sources. What
+//! comes through them is put into the words of [`Message`] here, so that the loop stays a loop.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::app::firewall::Handle;
+use crate::app::message::{Effect, Loaded, Message};
+use crate::app::notice::{Level, Notice};
+use crate::app::state::State;
+use crate::netfilter::conntrack::ConntrackMeter;
+use crate::netfilter::drops::{self, Following};
+use crate::ruleset::{ChainIdx, Origin, Ruleset};
+use crate::runtime::board::Event;
+use crate::runtime::poller::{self, Command, PollEvent, Poller, Stage};
+
+/// The doors.
+pub struct Doors {
+    events: UnboundedSender<Event>,
+    start: Instant,
+    poller: Option<Poller>,
+    gauge: Option<Sender<Pulse>>,
+    sources: Vec<Following>,
+    /// NFLOG groups that were opened, or tried.
+    groups: Vec<u16>,
+    watched: Option<(Origin, ChainIdx)>,
+    /// The program is to be stopped like any job.
+    pub suspend: bool,
+}
+
+/// What the gauge's thread is told.
+enum Pulse {
+    Interval(Duration),
+    Freeze(bool),
+}
+
+impl Doors {
+    /// No door is open yet.
+    pub fn new(events: UnboundedSender<Event>, start: Instant) -> Self {
+        Self {
+            events,
+            start,
+            poller: None,
+            gauge: None,
+            sources: Vec::new(),
+            groups: Vec::new(),
+            watched: None,
+            suspend: false,
+        }
+    }
+
+    /// Opens them all. One that stays shut leaves the others open, and says why.
+    pub fn open(&mut self, state: &State) {
+        let events = self.events.clone();
+        let options = poller::Options {
+            interval: state.interval,
+            ..Default::default()
+        };
+        match Poller::spawn(
+            options,
+            Box::new(move |event| events.send(Event::Poll(event)).is_ok()),
+        ) {
+            Ok(poller) => self.poller = Some(poller),
+            Err(error) => self.tell(Message::Notice(Notice::new(
+                Level::Alarm,
+                "poller",
+                format!("no thread to read the firewall with: {error}"),
+                "raise the limit of processes (ulimit -u) and start again",
+            ))),
+        }
+        self.gauge = start_gauge(self.events.clone(), state.interval);
+        self.open_log();
+    }
+
+    /// Opens the kernel's log, or what stands for it.
+    fn open_log(&mut self) {
+        let opened = drops::open_best(&drops::Options::default());
+        for passed in &opened.passed_over {
+            self.tell(Message::Notice(Notice::new(
+                Level::Info,
+                format!("log {}", passed.name),
+                format!("{} is not read: {}", passed.name, passed.error),
+                "",
+            )));
+        }
+        match opened.source {
+            Some(source) => self.follow(source),
+            None => self.tell(Message::Notice(Notice::new(
+                Level::Warning,
+                "log",
+                "no kernel log can be read: the drop feed shows NFLOG only",
+                "read the reasons above; root, or CAP_SYSLOG, opens /dev/kmsg",
+            ))),
+        }
+    }
+
+    fn follow(&mut self, source: Box<dyn drops::DropSource>) {
+        let (events, index) = (self.events.clone(), self.sources.len());
+        let what = source.describe();
+        match Following::start(source, move || {
+            let _ = events.send(Event::Lines(index));
+        }) {
+            Ok(following) => {
+                self.sources.push(following);
+                let names: Vec<&str> = self.sources.iter().map(Following::describe).collect();
+                self.tell(Message::Source(names.join(" + ")));
+            }
+            Err(error) => self.tell(Message::Notice(Notice::new(
+                Level::Warning,
+                format!("log {what}"),
+                format!("{what} cannot be followed: {error}"),
+                "",
+            ))),
+        }
+    }
+
+    /// Listens to the NFLOG groups that the rules write to.
+    fn follow_nflog(&mut self, ruleset: &Ruleset) {
+        let mut groups = nflog_groups(ruleset);
+        groups.retain(|group| !self.groups.contains(group));
+        for group in groups {
+            self.groups.push(group);
+            match drops::open_nflog(&[group]) {
+                Ok(source) => self.follow(source),
+                Err(error) => self.tell(Message::Notice(Notice::new(
+                    Level::Warning,
+                    format!("nflog {group}"),
+                    format!("NFLOG group {group} is not heard: {error}"),
+                    "another program (ulogd) may hold the group; its own log has the lines",
+                ))),
+            }
+        }
+    }
+
+    /// Says something to the loop.
+    fn tell(&self, message: Message) {
+        let _ = self.events.send(Event::Message(message));
+    }
+
+    /// Carries out what the state asks of the doors.
+    pub fn carry_out(&mut self, effect: Effect) {
+        let Some(poller) = &self.poller else { return };
+        match effect {
+            Effect::Watch(id, chain) => {
+                let wanted = id.origin().map(|origin| (origin, chain));
+                if let Some((origin, chain)) = self.watched.filter(|old| Some(*old) != wanted) {
+                    poller.send(Command::Unwatch { origin, chain });
+                }
+                if let Some((origin, chain)) = wanted {
+                    poller.send(Command::Watch { origin, chain });
+                }
+                self.watched = wanted;
+            }
+            Effect::Interval(interval) => {
+                poller.send(Command::Interval(interval));
+                self.pulse(Pulse::Interval(interval));
+            }
+            Effect::Freeze(on) => {
+                poller.send(Command::Freeze(on));
+                self.pulse(Pulse::Freeze(on));
+            }
+            Effect::ReadNow => poller.send(Command::ReadNow),
+            Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Copy(_) => {}
+        }
+    }
+
+    fn pulse(&self, pulse: Pulse) {
+        if let Some(gauge) = &self.gauge {
+            let _ = gauge.send(pulse);
+        }
+    }
+
+    /// What the poller said, in the words of the state.
+    pub fn polled(&mut self, event: PollEvent) -> Vec<Message> {
+        match event {
+            PollEvent::Progress { origin, stage } => {
+                vec![Message::Loading(origin.into(), stage_words(stage))]
+            }
+            PollEvent::Loaded(loaded) => self.loaded(*loaded),
+            PollEvent::Counters {
+                origin,
+                at,
+                readings,
+            } => {
+                let at = at.saturating_duration_since(self.start);
+                vec![Message::Counters {
+                    id: origin.into(),
+                    at,
+                    readings,
+                }]
+            }
+            PollEvent::Gone { origin } => vec![
+                Message::Withdraw(format!("load {origin}")),
+                Message::Gone(origin.into()),
+            ],
+            PollEvent::Failed {
+                origin,
+                error,
+                remedy,
+            } => vec![
+                Message::Gone(origin.into()),
+                Message::Notice(Notice::new(
+                    Level::Warning,
+                    format!("load {origin}"),
+                    error,
+                    remedy,
+                )),
+            ],
+            PollEvent::Native(chains) => vec![Message::Native(chains)],
+        }
+    }
+
+    fn loaded(&mut self, loaded: poller::Loaded) -> Vec<Message> {
+        self.follow_nflog(&loaded.ruleset);
+        let origin = loaded.origin;
+        let mut messages = vec![
+            Message::Withdraw(format!("load {origin}")),
+            Message::Withdraw(format!("save {origin}")),
+        ];
+        for (i, warning) in loaded.warnings.iter().enumerate() {
+            let key = format!("save {origin} {i}");
+            messages.push(Message::Notice(Notice::new(
+                Level::Warning,
+                key,
+                warning.to_string(),
+                "",
+            )));
+        }
+        messages.push(Message::Loaded(Box::new(Loaded {
+            id: origin.into(),
+            handles: handles(&loaded),
+            ruleset: loaded.ruleset,
+            lossy: loaded.lossy,
+            author: loaded.author,
+        })));
+        messages
+    }
+
+    /// Lines that a source has for us; a source that ended says why.
+    pub fn lines(&mut self, source: usize) -> Vec<Message> {
+        let Some(following) = self.sources.get(source) else {
+            return Vec::new();
+        };
+        let taken = following.take();
+        let mut messages = vec![Message::Lines(taken.batch)];
+        if let Some(Err(error)) = taken.ended {
+            let what = following.describe();
+            messages.push(Message::Notice(Notice::new(
+                Level::Warning,
+                format!("log {what}"),
+                format!("{what} ended: {error}"),
+                "",
+            )));
+        }
+        messages
+    }
+
+    /// Shuts them all and waits for their threads.
+    pub fn close(&mut self) {
+        self.gauge = None;
+        self.poller = None;
+        self.sources.clear();
+    }
+}
+
+/// Each rule's handle with its table's.
+fn handles(loaded: &poller::Loaded) -> Vec<Handle> {
+    let Some(handles) = &loaded.handles else {
+        return Vec::new();
+    };
+    let set = &loaded.ruleset;
+    let mut tables = vec![0; set.rule_count()];
+    for chain in set.chains() {
+        let table = handles
+            .tables
+            .get(chain.table().0 as usize)
+            .copied()
+            .unwrap_or(0);
+        for rule in chain.rules() {
+            if let Some(slot) = tables.get_mut(rule.0 as usize) {
+                *slot = table;
+            }
+        }
+    }
+    tables
+        .into_iter()
+        .zip(handles.rules.iter().copied())
+        .collect()
+}
+
+fn stage_words(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Looking => "looking",
+        Stage::Saving => "reading the rules",
+        Stage::Parsing { .. } => "making sense of them",
+        Stage::Matching => "matching them with the kernel's handles",
+    }
+}
+
+/// NFLOG groups that rules of this set write to.
+fn nflog_groups(_ruleset: &Ruleset) -> Vec<u16> {
+    Vec::new()
+}
+
+/// Reads conntrack's figures at every tick, on a thread of its own. `None`: no thread to be had.
+fn start_gauge(events: UnboundedSender<Event>, mut interval: Duration) -> Option<Sender<Pulse>> {
+    let (sender, pulses) = channel();
+    let run = move || {
+        let mut gauge = ConntrackMeter::new();
+        let mut frozen = false;
+        loop {
+            if !frozen {
+                let seen = gauge.read().map_err(|error| error.to_string());
+                if events
+                    .send(Event::Message(Message::Conntrack(seen)))
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            let pulse = if frozen {
+                pulses.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                pulses.recv_timeout(interval)
+            };
+            match pulse {
+                Ok(Pulse::Interval(new)) => interval = new,
+                Ok(Pulse::Freeze(on)) => frozen = on,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("conntrack".to_owned())
+        .spawn(run)
+        .ok()
+        .map(|_| sender)
+}

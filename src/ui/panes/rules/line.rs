@@ -1,0 +1,208 @@
+//! One line of the rules: a rule or the policy, its numbers and its words.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+
+use crate::app::board::Row;
+use crate::app::cells::Cells;
+use crate::app::firewall::Firewall;
+use crate::app::motion::{Heat, Rate};
+use crate::app::state::State;
+use crate::ruleset::{ChainIdx, Counters, Policy};
+use crate::ui::panes::rules::columns::Columns;
+use crate::ui::panes::rules::{policy_name, shown_rate};
+use crate::ui::pen::Pen;
+use crate::ui::theme::Theme;
+use crate::ui::words;
+
+/// One row, ready to be drawn.
+pub(super) struct Line {
+    number: String,
+    cells: Cells,
+    counters: Counters,
+    rate: Rate,
+    heat: Heat,
+    drops: bool,
+    policy: bool,
+    reset: bool,
+}
+
+impl Line {
+    pub(super) fn of(state: &State, firewall: &Firewall, chain: ChainIdx, row: Row) -> Self {
+        let (now, interval) = (state.now, state.interval);
+        match row {
+            Row::Rule(rule, number) => {
+                let cells = Cells::of(&firewall.ruleset, rule);
+                Self {
+                    number: number.to_string(),
+                    drops: cells.drops,
+                    cells,
+                    counters: firewall.shown(rule),
+                    rate: firewall.rate(rule),
+                    heat: firewall.heat(rule, now, interval),
+                    policy: false,
+                    reset: firewall.was_reset(rule),
+                }
+            }
+            Row::Policy => {
+                let policy = firewall.ruleset.chain(chain).policy();
+                let target = policy_name(policy).to_owned();
+                Self {
+                    number: "–".to_owned(),
+                    drops: policy == Some(Policy::Drop),
+                    cells: Cells {
+                        target,
+                        text: "policy: no rule decided".to_owned(),
+                        ..Cells::default()
+                    },
+                    counters: firewall.shown_policy(chain),
+                    rate: firewall.policy_rate(chain),
+                    heat: firewall.policy_heat(chain, now, interval),
+                    policy: true,
+                    reset: false,
+                }
+            }
+        }
+    }
+
+    /// Style of what is lit: the numbers, the target and the mark.
+    fn lit(&self, theme: &Theme) -> Style {
+        match (self.heat, self.drops) {
+            (Heat::Cold, _) => theme.text.style(),
+            (Heat::Fading, false) => theme.fading.style(),
+            (Heat::Warm, false) => theme.warm.style(),
+            (Heat::Hot, false) => theme.hot.style(),
+            (Heat::Fading | Heat::Warm, true) => theme.alarm_fading.style(),
+            (Heat::Hot, true) => theme.alarm.style(),
+        }
+    }
+
+    /// The mark at the left says without colour what the colour says.
+    fn mark(&self) -> &'static str {
+        match (self.heat, self.drops) {
+            (Heat::Cold, _) => " ",
+            (Heat::Fading, _) => "·",
+            (Heat::Warm, false) => "▹",
+            (Heat::Hot, false) => "▸",
+            (Heat::Warm, true) => "▫",
+            (Heat::Hot, true) => "■",
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // one row's whole context, used here only
+    pub(super) fn draw(
+        &self,
+        columns: &Columns,
+        most: f64,
+        state: &State,
+        theme: &Theme,
+        body: Rect,
+        at: u16,
+        buffer: &mut Buffer,
+    ) {
+        let (lit, quiet) = (self.lit(theme), theme.quiet.style());
+        let plain = if self.heat == Heat::Cold && self.counters.packets == 0 {
+            quiet
+        } else {
+            theme.text.style()
+        };
+        let numbers = if self.counters.packets == 0 && self.heat == Heat::Cold {
+            quiet
+        } else {
+            lit
+        };
+        let shown = shown_rate(self.rate, state.bits);
+        let mut pen = Pen::new(buffer, body, at);
+        pen.put(self.mark(), lit)
+            .put(if self.reset { "↺" } else { " " }, theme.caution.style());
+        pen.number(&self.number, columns.number, quiet);
+        if columns.rate == 0 {
+            let text = if columns.packets > 6 {
+                packets(self.counters.packets, columns.packets)
+            } else if self.rate.moves() {
+                with_unit(shown)
+            } else {
+                words::short(self.counters.packets)
+            };
+            pen.number(&text, columns.packets, numbers);
+            pen.number(&words::short(self.counters.bytes), columns.bytes, numbers);
+        } else {
+            pen.number(
+                &packets(self.counters.packets, columns.packets),
+                columns.packets,
+                numbers,
+            );
+            pen.number(&words::short(self.counters.bytes), columns.bytes, numbers);
+            let start = columns.rate;
+            pen.number(
+                &words::rate(shown),
+                start,
+                if self.rate.moves() { lit } else { quiet },
+            );
+        }
+        // The bar stands in the gap behind the rate.
+        pen.put(words::bar(shown, most), lit).skip(1);
+        self.words(columns, state, &mut pen, (lit, plain, quiet));
+    }
+
+    fn words(
+        &self,
+        columns: &Columns,
+        state: &State,
+        pen: &mut Pen<'_>,
+        styles: (Style, Style, Style),
+    ) {
+        let (lit, plain, quiet) = styles;
+        let mut target = if self.heat == Heat::Cold { plain } else { lit };
+        if self.drops {
+            target = target.add_modifier(Modifier::BOLD);
+        }
+        let cells = &self.cells;
+        let name = words::clean_str(&cells.target).into_owned();
+        let name = if cells.jumps {
+            format!("→{name}")
+        } else {
+            name
+        };
+        pen.column(&name, columns.target, target);
+        for (text, width) in [
+            (&cells.protocol, columns.protocol),
+            (&cells.input, columns.input),
+            (&cells.output, columns.output),
+            (&cells.source, columns.source),
+            (&cells.destination, columns.destination),
+        ] {
+            pen.column(&words::clean_str(text), width, plain);
+        }
+        let style = if self.policy { quiet } else { plain };
+        let text = words::clean_str(&cells.text).into_owned();
+        let comment = words::clean_str(&cells.comment).into_owned();
+        if columns.comment > 0 {
+            pen.column(words::skip(&text, state.board.shift), columns.text, style);
+            pen.put(&comment, quiet);
+        } else {
+            let both = match (text.is_empty(), comment.is_empty()) {
+                (_, true) => text,
+                (true, false) => format!("# {comment}"),
+                (false, false) => format!("{text}  # {comment}"),
+            };
+            pen.put(words::skip(&both, state.board.shift), style);
+        }
+    }
+}
+
+/// Every digit where there is room, else five cells.
+fn packets(n: u64, width: usize) -> String {
+    let all = words::exact(n);
+    if n > 0 && width >= 10 && all.len() <= width {
+        all
+    } else {
+        words::short(n)
+    }
+}
+
+/// `41/s`, in at most six cells.
+fn with_unit(rate: f64) -> String {
+    format!("{}/s", words::rate(rate)).chars().take(6).collect()
+}
