@@ -108,17 +108,13 @@ fn is_full(trial: &mut Trial) -> bool {
 
 /// In each family something is accepted, and of all that drops or rejects the culprit counts the most.
 fn the_culprit_moves_most(trial: &mut Trial, scenario: &Scenario, backend: &str) {
-    let firewall = &scenario.firewall;
-    for (family, program, text) in [
-        (4, "iptables", &firewall.v4),
-        (6, "ip6tables", &firewall.v6),
-    ] {
-        let mut read = || save(trial, &format!("{program}-{backend}-save"), text);
-        let before = read();
+    for (family, program) in [(4, "iptables"), (6, "ip6tables")] {
+        let save = format!("{program}-{backend}-save -c");
+        let before = packets(&trial.run(&save));
         let culprit = scenario.expected.iter().find(|one| one.family == family);
         let wait = format!("{program}: the rules of {} to count", scenario.name);
         let deltas = wait_until(&wait, || {
-            let mut now = read();
+            let mut now = packets(&trial.run(&save));
             for (rule, count) in &mut now {
                 // No rule vanishes and none is zeroed.
                 *count -= before[rule];
@@ -143,15 +139,6 @@ fn the_culprit_moves_most(trial: &mut Trial, scenario: &Scenario, backend: &str)
             }
         }
     }
-}
-
-/// The counters of the tables that the scenario's text has. Table by table, because the file that lists the
-/// legacy ones, /proc/net/ip_tables_names, is closed to root of a user namespace.
-fn save(trial: &mut Trial, program: &str, text: &str) -> BTreeMap<String, u64> {
-    text.lines()
-        .filter_map(|line| line.strip_prefix('*'))
-        .flat_map(|table| packets(&trial.run(&format!("{program} -c -t {table}"))))
-        .collect()
 }
 
 /// Packets by rule: `filter -A INPUT … -j DROP`, and by policy: `filter INPUT DROP`. A rule that is there
