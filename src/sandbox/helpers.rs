@@ -120,6 +120,7 @@ fn ask<A: DeserializeOwned>(
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // the shape that map_err wants
 fn gone(error: io::Error) -> SandboxError {
     SandboxError::Gone(error.to_string())
 }

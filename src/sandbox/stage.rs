@@ -15,9 +15,9 @@ use std::thread;
 
 use ipnet::IpNet;
 
-use super::actors::{self, PlaceThread, Tally};
+use super::actors::{self, Pending, PlaceThread, Tally};
 use super::rules;
-use super::scenario::{Link, Place, Scenario};
+use super::scenario::{Link, Place, Probe, Scenario};
 use super::tools::{Tools, run};
 use super::wire::{Event, Line, Plan, ProbeAnswer, ProbeQuestion, TrafficAnswer, TrafficQuestion};
 
@@ -44,14 +44,22 @@ pub fn serve(mut control: Line, traffic: Line) -> io::Result<()> {
     let Stage { places, tallies } = stage;
     // Detached: the end of the process ends it.
     thread::spawn(move || answer_traffic(traffic, &tallies));
-    while let Some(probe) = control.receive::<ProbeQuestion>()? {
-        let answer: ProbeAnswer = match places.get(&probe.at) {
-            Some(place) => place.probe(&probe),
-            None => Err(format!("this scenario has nothing {:?}", probe.at).to_lowercase()),
-        };
-        control.send(&answer)?;
+    while let Some(probes) = control.receive::<ProbeQuestion>()? {
+        control.send(&try_flows(&places, &probes))?;
     }
     Ok(())
+}
+
+/// Start them all, then wait for each.
+fn try_flows(places: &BTreeMap<Place, PlaceThread>, probes: &[Probe]) -> ProbeAnswer {
+    let started: Result<Vec<_>, String> = probes
+        .iter()
+        .map(|probe| match places.get(&probe.at) {
+            Some(place) => place.probe(probe),
+            None => Err(format!("this scenario has nothing {:?}", probe.at).to_lowercase()),
+        })
+        .collect();
+    started?.into_iter().map(Pending::wait).collect()
 }
 
 fn answer_traffic(mut traffic: Line, tallies: &[(String, Arc<Tally>)]) {
@@ -115,18 +123,26 @@ fn build(plan: &Plan, control: &mut Line, notes: &mut Vec<String>) -> Result<Sta
     Ok(Stage { places, tallies })
 }
 
-/// What every place needs, in the calling thread's namespace: sockets for ping (icmp(7)), and link-local
-/// addresses that are usable at once. Without the second, neighbours are not even asked for during the
-/// first two seconds, while the kernel looks for duplicates.
+/// What every place needs, in the calling thread's namespace: sockets for ping (icmp(7)); no forwarding
+/// unless the scenario says so, since a new namespace takes IPv4's settings over from the machine; and
+/// link-local addresses that are usable at once. Without the last, neighbours are not even asked for
+/// during the first two seconds, while the kernel looks for duplicates.
 fn settle(ipv6: bool) -> Result<(), String> {
-    let mut sysctls = BTreeMap::from([("net.ipv4.ping_group_range", "0 0")]);
+    let mut sysctls = vec![
+        ("net.ipv4.ping_group_range", "0 0"),
+        ("net.ipv4.ip_forward", "0"),
+    ];
     if ipv6 {
-        sysctls.insert("net.ipv6.conf.default.accept_dad", "0");
+        sysctls.push(("net.ipv6.conf.all.disable_ipv6", "0"));
+        sysctls.push(("net.ipv6.conf.default.disable_ipv6", "0"));
+        sysctls.push(("net.ipv6.conf.default.accept_dad", "0"));
     }
-    set_sysctls(&sysctls)
+    set_sysctls(sysctls)
 }
 
-fn set_sysctls(sysctls: &BTreeMap<impl AsRef<str>, impl AsRef<str>>) -> Result<(), String> {
+fn set_sysctls<N: AsRef<str>, V: AsRef<str>>(
+    sysctls: impl IntoIterator<Item = (N, V)>,
+) -> Result<(), String> {
     for (name, value) in sysctls {
         let path = format!("/proc/sys/{}", name.as_ref().replace('.', "/"));
         fs::write(&path, value.as_ref()).map_err(|error| format!("{path}: {error}"))?;
@@ -290,7 +306,8 @@ fn fill_conntrack(scenario: &Scenario, notes: &mut Vec<String>) {
     match actors::fill_allowed() {
         Ok(max) => {
             notes.push(format!(
-                "the conntrack table is filled with {max} made-up entries; the kernel's own log will say \"table full\""
+                "the conntrack table is filled with {max} made-up entries: {} MB of kernel memory while it lasts, and \"table full\" in the machine's log",
+                max * actors::ENTRY_BYTES / 1_000_000,
             ));
             thread::spawn(move || actors::keep_full(&fill, max));
         }

@@ -36,10 +36,10 @@ pub enum Event {
     Failed { step: String, detail: String },
 }
 
-/// A question on control once it is ready.
-pub type ProbeQuestion = Probe;
-/// The answer to it, or why there is none.
-pub type ProbeAnswer = Result<ProbeResult, String>;
+/// A question on control once it is ready: flows to try, all at once.
+pub type ProbeQuestion = Vec<Probe>;
+/// The answers, in the same order, or why there are none.
+pub type ProbeAnswer = Result<Vec<ProbeResult>, String>;
 
 /// The question on traffic.
 #[derive(Debug, Serialize, Deserialize)]
