@@ -272,8 +272,17 @@ impl Terminal {
     }
 
     /// Presses keys by their names, separated by spaces: `"j j <Enter> <C-c>"`. See [`keys`].
+    ///
+    /// # Panics
+    /// When something follows `<Esc>`: in one piece with it, it would be another key (Alt and that
+    /// one). Wait for what `<Esc>` does first, as a person would.
     #[track_caller]
     pub fn press(&mut self, names: &str) {
+        let escape = names.find("<Esc>");
+        assert!(
+            escape.is_none_or(|at| names[at..] == *"<Esc>"),
+            "keys after <Esc> in {names:?}"
+        );
         for name in names.split(' ') {
             let bytes = keys::bytes(name).unwrap_or_else(|| panic!("no key is called {name:?}"));
             self.send(bytes);
@@ -297,6 +306,11 @@ impl Terminal {
     /// What the program wrote since.
     pub fn output_since(&self, mark: Mark) -> Vec<u8> {
         self.shared.lock().output()[mark.0..].to_vec()
+    }
+
+    /// Everything that the program wrote.
+    pub fn output_since_start(&self) -> Vec<u8> {
+        self.output_since(Mark(0))
     }
 
     /// How much the program wrote since.
