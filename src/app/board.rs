@@ -151,7 +151,10 @@ enum Rows {
         policy: bool,
     },
     /// Positions in the chain; the number of rules stands for the policy.
-    Some(Vec<u32>),
+    Some {
+        list: Vec<u32>,
+        policy: bool,
+    },
 }
 
 impl Board {
@@ -253,10 +256,10 @@ impl Board {
                 rows.sort_by_key(|i| std::cmp::Reverse(firewall.shown(rules[*i as usize]).packets));
             }
         }
-        if policy && self.filter.is_empty() && keep(firewall.shown_policy(place.chain).packets) {
-            rows.push(end);
-        }
-        self.rows = Rows::Some(rows);
+        let policy =
+            policy && self.filter.is_empty() && keep(firewall.shown_policy(place.chain).packets);
+        rows.extend(policy.then_some(end));
+        self.rows = Rows::Some { list: rows, policy };
     }
 
     /// The order of rows depends on numbers that move.
@@ -269,7 +272,16 @@ impl Board {
         match &self.rows {
             Rows::None => 0,
             Rows::All { rules, policy } => rules + usize::from(*policy),
-            Rows::Some(list) => list.len(),
+            Rows::Some { list, .. } => list.len(),
+        }
+    }
+
+    /// How many of them are rules: the policy's row is not.
+    pub fn rules_shown(&self) -> usize {
+        match &self.rows {
+            Rows::None => 0,
+            Rows::All { rules, .. } => *rules,
+            Rows::Some { list, policy } => list.len() - usize::from(*policy),
         }
     }
 
@@ -279,7 +291,7 @@ impl Board {
         let position = match &self.rows {
             Rows::None => return None,
             Rows::All { .. } => i,
-            Rows::Some(list) => *list.get(i)? as usize,
+            Rows::Some { list, .. } => *list.get(i)? as usize,
         };
         match chain.rules().get(position) {
             Some(rule) => Some(Row::Rule(*rule, position + 1)),
@@ -297,7 +309,7 @@ impl Board {
         match &self.rows {
             Rows::None => None,
             Rows::All { .. } => (position < self.row_count()).then_some(position),
-            Rows::Some(list) => list.iter().position(|p| *p as usize == position),
+            Rows::Some { list, .. } => list.iter().position(|p| *p as usize == position),
         }
     }
 

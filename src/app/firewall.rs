@@ -22,6 +22,8 @@ pub struct FirewallId {
     pub family: Family,
     /// nf_tables or x_tables.
     pub backend: Option<Backend>,
+    /// Which of several dumps of the same one in a file; 0 for the kernel's own.
+    pub nth: u8,
 }
 
 impl From<Origin> for FirewallId {
@@ -29,6 +31,7 @@ impl From<Origin> for FirewallId {
         Self {
             family: origin.family,
             backend: Some(origin.backend),
+            nth: 0,
         }
     }
 }
@@ -134,7 +137,7 @@ impl Firewall {
                 old.into_iter().enumerate().map(|(i, k)| (k, i)).collect();
             new.iter().map(|key| index.get(key).copied()).collect()
         }
-        let by_text = || join(&self.ruleset.identities(), old.ruleset.identities());
+        let by_text = || join(self.ruleset.identities(), old.ruleset.identities().to_vec());
         if self.handles.is_empty() || old.handles.is_empty() {
             return by_text();
         }

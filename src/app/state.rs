@@ -260,10 +260,14 @@ impl State {
     /// `v4`, or `v4 legacy` where both back ends hold rules.
     pub fn label(&self, id: FirewallId) -> String {
         let family = id.family.name();
-        match id.backend {
-            Some(backend) if self.two_backends() => format!("{family} {}", backend.name()),
-            _ => family.to_owned(),
+        let mut label = family.to_owned();
+        if let Some(backend) = id.backend.filter(|_| self.two_backends()) {
+            label = format!("{label} {}", backend.name());
         }
+        if id.nth > 0 {
+            label = format!("{label} ({})", u16::from(id.nth) + 1);
+        }
+        label
     }
 
     /// Rows of the help for what was typed: indexes into the keymap.

@@ -3,14 +3,16 @@
 //! `save` of an unedited dump is byte for byte what was read; `json` is one document with a `schema`
 //! field. Without a file it is this box: every ruleset that it holds, one after the other.
 
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use crate::app::firewall::FirewallId;
-use crate::app::message::{Loaded, Message};
 use crate::cli::{Failure, input, print};
+use crate::host;
+use crate::netfilter::xtables::{self, Limits, Presence, Tools};
+use crate::ruleset::{Document, Hints, Origin};
 
 /// What to print.
 #[derive(Debug, Args)]
@@ -30,19 +32,49 @@ enum Format {
 }
 
 /// Prints.
-pub fn run(_export: &Export) -> Result<ExitCode, Failure> {
-    print(b"")
+pub fn run(export: &Export) -> Result<ExitCode, Failure> {
+    let documents = match &export.file {
+        Some(path) => vec![input::document(path)?],
+        None => live()?,
+    };
+    match export.format {
+        Format::Save => {
+            let text: Vec<u8> = documents.iter().flat_map(|d| d.bytes()).copied().collect();
+            print(&text)
+        }
+        Format::Json => print(b""),
+    }
 }
 
-/// The rulesets of a dump, as the board takes them.
-pub fn messages(_bytes: Vec<u8>, _path: &Path) -> Result<Vec<Message>, Failure> {
-    let _ = |id: FirewallId, ruleset| Loaded {
-        id,
-        ruleset,
-        handles: Vec::new(),
-        lossy: Vec::new(),
-        author: None,
-    };
-    let _ = input::name;
-    Ok(Vec::new())
+/// What the save tool of every back end and family prints that holds tables here. What a tool says
+/// beside the rules goes to standard error.
+fn live() -> Result<Vec<Document>, Failure> {
+    if !host::may_read_firewall() {
+        return Err(Failure::privilege(
+            "reading the firewall takes CAP_NET_ADMIN, which this process lacks",
+            "run it as root (sudo ruletop export), or give a saved dump with --file",
+        ));
+    }
+    let tools = Tools::find();
+    let mut documents = Vec::new();
+    for origin in Origin::ALL {
+        if !Presence::of(origin).is_there() {
+            continue;
+        }
+        let saved = xtables::save(&tools, origin, Limits::default())
+            .map_err(|error| Failure::input(error.to_string(), error.remedy()))?;
+        let mut err = std::io::stderr().lock();
+        for warning in &saved.warnings {
+            // Nobody may be listening there.
+            let _ = writeln!(err, "ruletop: {origin}: {warning}");
+        }
+        let hints = Hints {
+            family: Some(origin.family),
+            backend: Some(origin.backend),
+        };
+        let document = Document::parse(saved.bytes, hints)
+            .map_err(|error| Failure::input(format!("{origin}: {error}"), "please report it"))?;
+        documents.push(document);
+    }
+    Ok(documents)
 }

@@ -31,9 +31,9 @@ fn live(screen: &Screen) -> Result<ExitCode, Failure> {
 }
 
 fn saved(path: &Path, screen: &Screen) -> Result<ExitCode, Failure> {
-    let bytes = input::read(path)?;
+    let document = input::document(path)?;
     let mut state = state(screen, Mode::File(input::name(path)))?;
-    for message in crate::cli::export::messages(bytes, path)? {
+    for message in input::messages(document) {
         crate::app::update::update(&mut state, message, Duration::ZERO);
     }
     open(state, screen, false)

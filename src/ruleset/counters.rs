@@ -23,6 +23,44 @@ impl Counters {
             bytes: self.bytes.checked_sub(earlier.bytes)?,
         })
     }
+
+    /// Read `[packets:bytes]` at the start of `text`, and how long it was. A number past 64 bits stays
+    /// at the largest, as the kernel's own would.
+    pub fn from_brackets(text: &[u8]) -> Option<(Self, usize)> {
+        let inner = text.strip_prefix(b"[")?;
+        let length = memchr::memchr(b']', inner.get(..MAX_BRACKETS.min(inner.len()))?)?;
+        let counters = Self::from_pair(inner.get(..length)?, b':')?;
+        Some((counters, length + 2))
+    }
+
+    /// Read `packets`, a separator, `bytes`.
+    pub(super) fn from_pair(text: &[u8], separator: u8) -> Option<Self> {
+        let at = memchr::memchr(separator, text)?;
+        Some(Self {
+            packets: decimal(text.get(..at)?)?,
+            bytes: decimal(text.get(at + 1..)?)?,
+        })
+    }
+
+    /// `[packets:bytes]`, as a dump writes it.
+    pub(super) fn write_brackets(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("[{}:{}]", self.packets, self.bytes).as_bytes());
+    }
+}
+
+/// Longest text between brackets that is looked at: two numbers of 64 bits are 41 bytes.
+const MAX_BRACKETS: usize = 64;
+
+/// Decimal digits and nothing else; saturates.
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(text.iter().fold(0, |number: u64, digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    }))
 }
 
 /// Every counter of one ruleset: a flat vector for the rules and one for the chain policies.
@@ -73,4 +111,41 @@ pub struct ChainCounters {
     pub policy: Option<Counters>,
     /// One per rule, first rule first.
     pub rules: Vec<Counters>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_are_read() {
+        let read = |text: &str| Counters::from_brackets(text.as_bytes());
+        let counters = |packets, bytes| Counters { packets, bytes };
+        assert_eq!(read("[3:4] -A"), Some((counters(3, 4), 5)));
+        assert_eq!(
+            read("[99999999999999999999:18446744073709551615]").map(|r| r.0),
+            Some(counters(u64::MAX, u64::MAX))
+        );
+        for bad in [
+            "", "[", "[]", "[1]", "[1:]", "[:1]", "[a:1]", "[-1:1]", "[1:2", "3:4]",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_counter_that_went_backwards_has_no_growth() {
+        let (old, new) = (
+            Counters {
+                packets: 5,
+                bytes: 5,
+            },
+            Counters {
+                packets: 6,
+                bytes: 4,
+            },
+        );
+        assert_eq!(new.since(old), None);
+        assert_eq!(old.since(old), Some(Counters::default()));
+    }
 }

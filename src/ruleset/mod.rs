@@ -1,16 +1,55 @@
-//! The model of a ruleset.
+//! The model of a ruleset: what iptables-save printed, read without loss.
 //!
-//! STUB API: signatures are agreed, the body is being written.
+//! One [`Document`] is one text: a file, or what one `*-save` wrote. It holds one or more
+//! [`Ruleset`]s, each of one address family and one back end, because a naive backup script writes
+//! IPv4 and IPv6, or nft and legacy, one after the other into one file. The text is kept once, byte
+//! for byte; everything else is a position in it. That has three consequences which the rest of the
+//! product leans on:
+//!
+//! - Printing an unedited document gives the same bytes, whatever was in it: CRLF, odd comments,
+//!   invalid UTF-8, a missing last newline, lines that nobody understands.
+//! - A ruleset of 100,000 rules costs its text and a few numbers a rule. What a rule *means* is worked
+//!   out when somebody asks ([`Ruleset::parse_rule`]) and borrowed from the text.
+//! - Structure and counters are apart ([`CounterSet`]): a tick replaces numbers, never rules.
+//!
+//! Reading is generous and honest: whatever a person can tell the meaning of is read, also where
+//! iptables-restore would refuse it, and every liberty taken is a [`Diagnostic`] with line, column and
+//! what was expected. What cannot be understood stays in the text and says so. Only a text that is no
+//! dump at all is refused.
+//!
+//! What this room does not do: it never reads a file, runs a program or looks at a clock; it does not
+//! decide packets (`verdict`), change rules (`edit`) or make text safe for a terminal (the drawing side
+//! does: names, comments and prefixes here are the bytes that somebody else chose).
+//!
+//! Rooms within: `document` splits a text into rulesets, `line` and `command` read its lines, `build`
+//! carries out what they say, `model` is the result; `spec` gives a rule its types; `identity`,
+//! `references`, `print`, `json` and `export` are what is asked of it.
+//! Formats: iptables-save(8), iptables-restore(8), iptables-extensions(8).
 
+mod build;
+mod command;
 mod counters;
-mod hooks;
-mod origin;
+mod detect;
+mod diagnostic;
+mod document;
+
+mod identity;
+
+mod line;
+mod model;
+
+pub mod spec;
 
 pub use counters::{ChainCounters, CounterSet, Counters, Reading};
+pub use detect::{Evidence, Header};
+pub use diagnostic::{Diagnostic, ParseError, Severity, Warning};
+pub use document::{Document, Hints};
+mod hooks;
+mod origin;
 pub use hooks::{BaseChain, Lossy, NftFamily, Owner};
+pub use identity::TextId;
+pub use model::{Chain, ChainIdx, Policy, RuleIdx, Ruleset, Table, TableIdx};
 pub use origin::{Author, Origin};
-
-use std::sync::Arc;
 
 /// Address family of a ruleset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -31,7 +70,6 @@ pub enum Backend {
     /// x_tables, through iptables-legacy.
     Legacy,
 }
-
 impl Family {
     /// `v4` or `v6`.
     pub fn name(self) -> &'static str {
@@ -51,148 +89,20 @@ impl Backend {
         }
     }
 }
-
-/// Index into [`Ruleset::tables`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TableIdx(pub u32);
-/// Index into [`Ruleset::chains`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChainIdx(pub u32);
-/// Index into [`Ruleset::rules`], in the order of the text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RuleIdx(pub u32);
-
-/// What a built-in chain does with a packet that no rule decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Policy {
-    Accept,
-    Drop,
-    /// Only ip_queue's old QUEUE; legal in restore input.
-    Queue,
-}
-
-/// One table of a ruleset.
-#[derive(Clone, Debug)]
-pub struct Table {
-    name: Box<str>,
-}
-impl Table {
-    pub fn chains(&self) -> &[ChainIdx] {
-        &[]
-    }
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// One chain. Names are bytes in the kernel; a name that is not UTF-8 shows U+FFFD here.
-#[derive(Clone, Debug)]
-pub struct Chain {
-    name: Box<str>,
-    table: TableIdx,
-    policy: Option<Policy>,
-    rules: Vec<RuleIdx>,
-}
-impl Chain {
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-    pub fn table(&self) -> TableIdx {
-        self.table
-    }
-    pub fn name_bytes(&self) -> &[u8] {
-        self.name.as_bytes()
-    }
-    /// `None` for a user chain.
-    pub fn policy(&self) -> Option<Policy> {
-        self.policy
-    }
-    /// In evaluation order; the rule number is the position plus one.
-    pub fn rules(&self) -> &[RuleIdx] {
-        &self.rules
-    }
-    /// A chain that the kernel calls from a hook (INPUT, PREROUTING …).
-    pub fn is_builtin(&self) -> bool {
-        self.policy.is_some()
-    }
-}
-
-/// What one `*-save` printed for one family and back end. Immutable; counters are apart.
-#[derive(Debug)]
-pub struct Ruleset {
-    text: Arc<[u8]>,
-    family: Family,
-    backend: Option<Backend>,
-    tables: Vec<Table>,
-    chains: Vec<Chain>,
-}
-
 impl Ruleset {
-    pub fn family(&self) -> Family {
-        self.family
+    pub fn drops_or_rejects(&self, rule: RuleIdx) -> bool {
+        let s = self.spec(rule);
+        memchr::memmem::find(s, b"-j DROP").is_some()
+            || memchr::memmem::find(s, b"-j REJECT").is_some()
     }
-    pub fn backend(&self) -> Option<Backend> {
-        self.backend
+    pub fn jump_target(&self, rule: RuleIdx) -> Option<ChainIdx> {
+        let s = String::from_utf8_lossy(self.spec(rule)).into_owned();
+        let t = s.split("-j ").nth(1)?.split(' ').next()?.to_owned();
+        let c = self.chain_of(rule)?;
+        let tb = self.table(self.chain(c).table()).name().to_owned();
+        self.find_chain(&tb, &t)
     }
-    pub fn tables(&self) -> &[Table] {
-        &self.tables
+    pub fn command(&self, rule: RuleIdx) -> Vec<u8> {
+        self.line(rule).to_vec()
     }
-    pub fn chains(&self) -> &[Chain] {
-        &self.chains
-    }
-    pub fn chain(&self, chain: ChainIdx) -> &Chain {
-        &self.chains[chain.0 as usize]
-    }
-    pub fn table(&self, table: TableIdx) -> &Table {
-        &self.tables[table.0 as usize]
-    }
-    /// Find by names.
-    pub fn find_chain(&self, _table: &str, _chain: &str) -> Option<ChainIdx> {
-        None
-    }
-    pub fn chain_named(&self, _table: TableIdx, _name: &[u8]) -> Option<ChainIdx> {
-        None
-    }
-    pub fn rule_count(&self) -> usize {
-        0
-    }
-    /// The rule without its counters and without `-A CHAIN`: `-p tcp -m tcp --dport 22 -j ACCEPT`.
-    pub fn spec(&self, _rule: RuleIdx) -> &[u8] {
-        &self.text[..0]
-    }
-    /// The counters that the dump itself carried.
-    pub fn saved_counters(&self) -> CounterSet {
-        CounterSet::default()
-    }
-    /// Identity of a rule that survives reorders: hash of (table, chain, normalised text) and the occurrence.
-    pub fn text_id(&self, _rule: RuleIdx) -> TextId {
-        TextId {
-            hash: 0,
-            occurrence: 0,
-        }
-    }
-    /// Printing an unedited ruleset gives the same bytes.
-    pub fn identities(&self) -> Vec<TextId> {
-        Vec::new()
-    }
-    pub fn drops_or_rejects(&self, _rule: RuleIdx) -> bool {
-        false
-    }
-    pub fn jump_target(&self, _rule: RuleIdx) -> Option<ChainIdx> {
-        None
-    }
-    pub fn command(&self, _rule: RuleIdx) -> Vec<u8> {
-        Vec::new()
-    }
-    pub fn bytes(&self) -> &[u8] {
-        &self.text
-    }
-}
-
-/// Identity of a rule by its text: equal rules of one chain are told apart by their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TextId {
-    pub hash: u64,
-    pub occurrence: u32,
 }

@@ -20,10 +20,21 @@ use super::error::SandboxError;
 use crate::ruleset::Backend;
 
 /// The built-in files, in the order in which they are offered: the first is the default.
-const BUILT_IN: &[(&str, &str)] = &[(
+macro_rules! built_in {
+    ($($name:literal),+ $(,)?) => {
+        &[$(($name, include_str!(concat!("../../assets/scenarios/", $name, ".toml")))),+]
+    };
+}
+const BUILT_IN: &[(&str, &str)] = built_in![
     "drop-before-accept",
-    include_str!("../../assets/scenarios/drop-before-accept.toml"),
-)];
+    "missing-established",
+    "default-drop-no-service",
+    "conntrack-full",
+    "forward-blocked",
+    "wrong-interface",
+    "docker-beside-ufw",
+    "busy-box",
+];
 
 /// A network, a firewall that is wrong in one point, and the traffic that shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

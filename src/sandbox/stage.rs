@@ -79,14 +79,16 @@ fn build(plan: &Plan, control: &mut Line, notes: &mut Vec<String>) -> Result<Sta
     };
 
     let name = step("kernel settings")?;
-    set_sysctls(&scenario.sysctls).map_err(|said| (name, said))?;
+    settle(plan.ipv6)
+        .and_then(|()| set_sysctls(&scenario.sysctls))
+        .map_err(|said| (name, said))?;
 
     let loading = {
         let (scenario, tools, log) = (scenario.clone(), tools.clone(), plan.log);
         thread::spawn(move || load_rules(&scenario, &tools, log))
     };
     let name = step("network")?;
-    let places = lay_cables(scenario, tools).map_err(|said| (name, said))?;
+    let places = lay_cables(scenario, tools, plan.ipv6).map_err(|said| (name, said))?;
     let name = step("firewall")?;
     loading
         .join()
@@ -113,10 +115,21 @@ fn build(plan: &Plan, control: &mut Line, notes: &mut Vec<String>) -> Result<Sta
     Ok(Stage { places, tallies })
 }
 
-fn set_sysctls(sysctls: &BTreeMap<String, String>) -> Result<(), String> {
+/// What every place needs, in the calling thread's namespace: sockets for ping (icmp(7)), and link-local
+/// addresses that are usable at once. Without the second, neighbours are not even asked for during the
+/// first two seconds, while the kernel looks for duplicates.
+fn settle(ipv6: bool) -> Result<(), String> {
+    let mut sysctls = BTreeMap::from([("net.ipv4.ping_group_range", "0 0")]);
+    if ipv6 {
+        sysctls.insert("net.ipv6.conf.default.accept_dad", "0");
+    }
+    set_sysctls(&sysctls)
+}
+
+fn set_sysctls(sysctls: &BTreeMap<impl AsRef<str>, impl AsRef<str>>) -> Result<(), String> {
     for (name, value) in sysctls {
-        let path = format!("/proc/sys/{}", name.replace('.', "/"));
-        fs::write(&path, value).map_err(|error| format!("{path}: {error}"))?;
+        let path = format!("/proc/sys/{}", name.as_ref().replace('.', "/"));
+        fs::write(&path, value.as_ref()).map_err(|error| format!("{path}: {error}"))?;
     }
     Ok(())
 }
@@ -145,7 +158,11 @@ fn load_rules(scenario: &Scenario, tools: &Tools, log: super::LogTarget) -> Resu
 }
 
 /// Make the places and the links to them.
-fn lay_cables(scenario: &Scenario, tools: &Tools) -> Result<BTreeMap<Place, PlaceThread>, String> {
+fn lay_cables(
+    scenario: &Scenario,
+    tools: &Tools,
+    ipv6: bool,
+) -> Result<BTreeMap<Place, PlaceThread>, String> {
     let mut places = BTreeMap::new();
     for place in [Place::Outside, Place::Behind] {
         let links: Vec<Link> = scenario
@@ -159,17 +176,13 @@ fn lay_cables(scenario: &Scenario, tools: &Tools) -> Result<BTreeMap<Place, Plac
         }
         let (scenario, ip) = (scenario.clone(), tools.ip.clone());
         let thread = PlaceThread::start(place, move || {
-            fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0")
-                .map_err(|error| format!("ping_group_range: {error}"))?;
+            settle(ipv6)?;
             run(&ip, &["-batch", "-"], &far_side(place, &links, &scenario))
         })?;
         places.insert(place, thread);
     }
     run(&tools.ip, &["-batch", "-"], &box_side(scenario))?;
-    let thread = PlaceThread::start(Place::Box, || {
-        fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0")
-            .map_err(|error| format!("ping_group_range: {error}"))
-    })?;
+    let thread = PlaceThread::start(Place::Box, || Ok(()))?;
     places.insert(Place::Box, thread);
     Ok(places)
 }

@@ -7,11 +7,13 @@
 //! [`Totals`] says how many went.
 //!
 //! Pausing freezes what is shown, not what is kept. The filter ([`Filter`]) chooses what is shown, not
-//! what is kept. Times are handed in; the order of everything shown is a function of what was pushed,
-//! so two runs over the same lines look the same.
+//! what is kept; of a group it judges the latest line, which has the fields that the group shares.
+//! Times are handed in; the order of everything shown is a function of what was pushed, so two runs
+//! over the same lines look the same.
 
 mod filter;
 mod group;
+mod window;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +22,9 @@ use std::time::Duration;
 pub use filter::Filter;
 pub use group::{EventKey, FlowKey, GroupKey, GroupRow, Port};
 
-use crate::flow::{Batch, KernelLine};
+use self::group::Groups;
+use self::window::Window;
+use crate::flow::{Batch, Body, Condition, KernelLine};
 
 /// Bounds of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,11 @@ impl Moment {
     /// From the caller's time.
     pub fn at(now: Duration) -> Self {
         Self(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// That long before.
+    pub fn before(self, age: Duration) -> Self {
+        Self(self.0.saturating_sub(Self::at(age).0))
     }
 
     /// How long ago that was.
@@ -86,10 +95,18 @@ pub struct Totals {
     pub truncated: u64,
     /// Lines that arrived garbled; they are in the raw view and in no group.
     pub damaged: u64,
-    /// Groups thrown out to stay within bounds, and the lines they counted.
+    /// Groups thrown out to stay within bounds.
     pub evicted_groups: u64,
-    /// See `evicted_groups`.
+    /// The lines that those had counted.
     pub evicted_lines: u64,
+}
+
+/// What was shown when the feed was paused.
+#[derive(Debug)]
+struct Frozen {
+    at: Duration,
+    rows: Vec<GroupRow>,
+    ring: VecDeque<FeedLine>,
 }
 
 /// The feed.
@@ -97,8 +114,16 @@ pub struct Totals {
 pub struct Feed {
     limits: Limits,
     ring: VecDeque<FeedLine>,
+    groups: Groups,
     filter: Filter,
+    frozen: Option<Frozen>,
+    totals: Totals,
+    minute: Window<60, 1_000>,
+    latest: Option<Moment>,
+    version: u64,
 }
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl Feed {
     /// An empty feed.
@@ -111,28 +136,73 @@ impl Feed {
 
     /// Takes in what a source handed over at `now`.
     pub fn push(&mut self, now: Duration, batch: Batch) {
-        let _ = (now, batch, self.limits);
+        if batch.lines.is_empty() && batch.lost == 0 {
+            return;
+        }
+        self.version += 1;
+        self.totals.lost = self.totals.lost.saturating_add(batch.lost);
+        let now = Moment::at(now);
+        for line in batch.lines {
+            self.add(now, line);
+        }
+    }
+
+    fn add(&mut self, now: Moment, line: KernelLine) {
+        let seen = now.before(line.age);
+        let condition = line.log().map_or(Condition::Whole, |log| log.condition);
+        self.totals.truncated += u64::from(condition == Condition::Truncated);
+        self.totals.damaged += u64::from(condition == Condition::Damaged);
+        if let Body::Suppressed(held) = &line.body {
+            self.totals.suppressed = self.totals.suppressed.saturating_add(held.count);
+        }
+        self.minute.add(seen, 1);
+        self.latest = self.latest.max(Some(seen));
+        let line = Arc::new(line);
+        self.groups.add(seen, now, &line, self.limits.groups);
+        while self.ring.len() >= self.limits.lines.max(1) {
+            self.ring.pop_front();
+        }
+        self.ring.push_back(FeedLine {
+            number: self.totals.lines,
+            seen,
+            line,
+        });
+        self.totals.lines += 1;
     }
 
     /// The groups that pass the filter: highest rate first, then latest, then a fixed order.
     pub fn groups(&self, now: Duration) -> Vec<GroupRow> {
-        let _ = now;
-        Vec::new()
+        let mut rows = match &self.frozen {
+            Some(frozen) => frozen.rows.clone(),
+            None => self.groups.rows(Moment::at(now)),
+        };
+        if !self.filter.is_empty() {
+            rows.retain(|row| self.filter.accepts(&row.sample));
+        }
+        rows
     }
 
     /// The lines that pass the filter, oldest first; `.rev()` for newest first.
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = &FeedLine> {
-        self.ring.iter().filter(|l| self.filter.accepts(&l.line))
+        let ring = self.frozen.as_ref().map_or(&self.ring, |f| &f.ring);
+        ring.iter().filter(|shown| self.filter.accepts(&shown.line))
     }
 
-    /// What was seen and what was left out, at `now`.
+    /// What was seen and what was left out, at `now`; pausing does not stop it.
     pub fn totals(&self, now: Duration) -> Totals {
-        let _ = now;
-        Totals::default()
+        let now = Moment::at(now);
+        Totals {
+            last_minute: self.minute.count(now),
+            groups_last_minute: self.groups.active(now.before(MINUTE)),
+            evicted_groups: self.groups.evicted_groups,
+            evicted_lines: self.groups.evicted_lines,
+            ..self.totals
+        }
     }
 
     /// Shows only what `filter` accepts, from now on.
     pub fn set_filter(&mut self, filter: Filter) {
+        self.version += 1;
         self.filter = filter;
     }
 
@@ -143,32 +213,46 @@ impl Feed {
 
     /// Freezes what [`Self::groups`] and [`Self::lines`] show. Lines go on being kept.
     pub fn pause(&mut self, now: Duration) {
-        let _ = now;
+        if self.frozen.is_none() {
+            self.version += 1;
+            self.frozen = Some(Frozen {
+                at: now,
+                rows: self.groups.rows(Moment::at(now)),
+                ring: self.ring.clone(),
+            });
+        }
     }
 
     /// Shows the present again.
-    pub fn resume(&mut self) {}
+    pub fn resume(&mut self) {
+        self.version += 1;
+        self.frozen = None;
+    }
 
     /// When it was paused.
     pub fn paused_at(&self) -> Option<Duration> {
-        None
+        self.frozen.as_ref().map(|frozen| frozen.at)
     }
 
     /// Lines that came while paused.
     pub fn behind(&self) -> u64 {
-        0
+        let Some(frozen) = &self.frozen else { return 0 };
+        let shown = frozen.ring.back().map_or(0, |last| last.number + 1);
+        self.totals.lines - shown
     }
 
-    /// Changes whenever [`Self::groups`] or [`Self::lines`] would show something else for another
-    /// reason than time passing.
+    /// Changes whenever something is shown differently for another reason than time passing.
     pub fn version(&self) -> u64 {
-        0
+        self.version
     }
 
-    /// Time passing alone still changes what is shown: some rate is not yet back to zero. While this
-    /// holds, draw again in about a second; when it does not, nothing needs to be drawn.
+    /// Time passing alone still changes what is shown: a line of the last minute will be one no more.
+    /// While this holds, draw again in about a second; when it does not, nothing needs to be drawn.
     pub fn is_moving(&self, now: Duration) -> bool {
-        let _ = now;
-        false
+        let seen = |latest: Moment| latest.ago(now) <= MINUTE + Duration::from_secs(1);
+        self.frozen.is_none() && self.latest.is_some_and(seen)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,7 @@ fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
 
 /// v4 before v6 within a back end, nft before legacy.
 fn order(id: FirewallId) -> impl Ord {
-    (id.backend, id.family)
+    (id.backend, id.family, id.nth)
 }
 
 fn insert(state: &mut State, at: usize, mut firewall: Firewall) {

@@ -128,7 +128,12 @@ fn chain_line(
         (false, Heat::Hot) => "▸",
         _ => " ",
     };
-    let rate = words::rate(shown_rate(activity.hits, state.bits));
+    // A saved dump has no rates; how many rules there are is what one looks for.
+    let rate = if state.is_live() {
+        words::rate(shown_rate(activity.hits, state.bits))
+    } else {
+        words::short(it.rules().len() as u64)
+    };
     let rate_style = if activity.hits.moves() {
         lit
     } else {
@@ -146,11 +151,16 @@ fn chain_line(
     } else {
         policy_name(it.policy())
     };
-    let name_width = usize::from(inside.width).saturating_sub(1 + 1 + 8 + 6);
+    let room = usize::from(inside.width).saturating_sub(1 + 1 + 5);
     let mut pen = Pen::new(buffer, inside, at);
     pen.put(mark, lit);
-    pen.column(&words::clean_str(it.name()), name_width, name_style);
-    pen.column(policy, 7, policy_style);
+    let name = words::clean_str(it.name());
+    if policy.is_empty() {
+        pen.column(&name, room, name_style); // a user chain needs no room for a policy
+    } else {
+        pen.column(&name, room.saturating_sub(8), name_style);
+        pen.column(policy, 7, policy_style);
+    }
     pen.number(&rate, 5, rate_style);
 }
 

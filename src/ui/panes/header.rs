@@ -58,7 +58,8 @@ fn title(state: &State) -> String {
     let facts = &state.facts;
     let mut parts: Vec<String> = Vec::new();
     if let Mode::File(name) = &facts.mode {
-        parts.push(format!("file {name}"));
+        let last = name.rsplit('/').next().unwrap_or(name);
+        parts.push(format!("file {last}"));
     } else {
         parts.extend([facts.host.clone(), facts.kernel.clone()]);
     }

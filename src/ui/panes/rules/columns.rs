@@ -27,8 +27,8 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Shares out the cells: numbers and target first, then what the chain uses, the rest to the text.
-    pub(super) fn share(cells: usize, needs: Widths) -> Self {
-        let wide = cells >= 96;
+    pub(super) fn share(cells: usize, needs: Widths, live: bool) -> Self {
+        let wide = cells >= 84;
         let roomy = cells >= 140;
         let address = if roomy {
             43
@@ -72,8 +72,8 @@ impl Columns {
             text: 0,
             comment: 0,
         };
-        if columns.packets == 5 {
-            columns.rate = 0; // packets and rate share a column
+        if columns.packets == 5 || !live {
+            columns.rate = 0; // packets and rate share a column; a saved dump has no rates
         }
         let rest = cells.saturating_sub(columns.fixed());
         if roomy && needs.comment > 0 {
@@ -115,7 +115,11 @@ pub(super) fn heads(
     let per_second = if state.bits { "bit/s" } else { "/s" };
     pen.skip(2).number("#", columns.number, style);
     pen.number(
-        if columns.rate == 0 { "pkts" } else { "packets" },
+        if columns.packets < 7 {
+            "pkts"
+        } else {
+            "packets"
+        },
         columns.packets,
         style,
     );

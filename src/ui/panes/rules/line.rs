@@ -118,12 +118,15 @@ impl Line {
             .put(if self.reset { "↺" } else { " " }, theme.caution.style());
         pen.number(&self.number, columns.number, quiet);
         if columns.rate == 0 {
-            let text = if self.rate.moves() {
+            let text = if columns.packets > 6 {
+                packets(self.counters.packets, columns.packets)
+            } else if self.rate.moves() {
                 with_unit(shown)
             } else {
                 words::short(self.counters.packets)
             };
             pen.number(&text, columns.packets, numbers);
+            pen.number(&words::short(self.counters.bytes), columns.bytes, numbers);
         } else {
             pen.number(
                 &packets(self.counters.packets, columns.packets),

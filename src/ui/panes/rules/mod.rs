@@ -42,7 +42,11 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
         empty(state, theme, inside, buffer);
         return;
     };
-    let columns = Columns::share(usize::from(inside.width), state.board.widths);
+    let columns = Columns::share(
+        usize::from(inside.width),
+        state.board.widths,
+        state.is_live(),
+    );
     heads(state, &columns, theme, inside, buffer);
     let body = Rect {
         y: inside.y + 1,
@@ -143,8 +147,7 @@ fn title(state: &State, theme: &Theme) -> Title {
     }
     title.push(dash());
     let rules = chain.rules().len();
-    let shown =
-        state.board.row_count() - usize::from(chain.is_builtin()).min(state.board.row_count());
+    let shown = state.board.rules_shown();
     let all = state.board.filter.is_empty() && state.board.show == Show::All;
     let count = match (all, rules) {
         (true, 1) => "1 rule ".to_owned(),
