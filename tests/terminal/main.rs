@@ -24,7 +24,7 @@ fn dump() -> Launch {
 
 /// The board is drawn: its dump is named and its rules are there.
 fn is_board(screen: &Screen) -> bool {
-    screen.alternate && screen.contains("rules")
+    screen.alternate && screen.contains("INPUT")
 }
 
 /// Starts a board and waits for it.
