@@ -245,23 +245,8 @@ impl Terminal {
 
     /// The screen once nothing was written for a moment, or after a while in any case.
     pub fn settled(&mut self) -> Screen {
-        let deadline = Instant::now() + PATIENCE;
-        let mut model = self.shared.lock();
-        loop {
-            let before = model.received();
-            let quiet_until = Instant::now() + SETTLED;
-            while model.received() == before && !model.is_closed() {
-                let left = quiet_until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                let waited = self.shared.changed.wait_timeout(model, left);
-                model = waited.unwrap_or_else(PoisonError::into_inner).0;
-            }
-            if model.received() == before || model.is_closed() || Instant::now() > deadline {
-                return model.screen();
-            }
-        }
+        self.wait_for_silence(SETTLED);
+        self.screen()
     }
 
     /// Types bytes as they are.
@@ -323,6 +308,36 @@ impl Terminal {
         let mark = self.mark();
         std::thread::sleep(span);
         self.output_since(mark)
+    }
+
+    /// Waits until something was written after the mark.
+    #[track_caller]
+    pub fn wait_for_bytes(&mut self, mark: Mark) {
+        let written = self.wait_until(PATIENCE, |model| (model.received() > mark.0).then_some(()));
+        if written.is_none() {
+            self.give_up("an answer");
+        }
+    }
+
+    /// Waits until nothing was written for so long, or for a while in any case.
+    pub fn wait_for_silence(&self, span: Duration) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut model = self.shared.lock();
+        loop {
+            let before = model.received();
+            let quiet_until = Instant::now() + span;
+            while model.received() == before && !model.is_closed() {
+                let left = quiet_until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                let waited = self.shared.changed.wait_timeout(model, left);
+                model = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if model.received() == before || model.is_closed() || Instant::now() > deadline {
+                return;
+            }
+        }
     }
 
     /// Stops reading, as a dead link does: the pty fills and the program's writes block.
