@@ -44,7 +44,7 @@ pub enum Touch {
 /// What changed since the last look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// The last change's generation and author; `None` when only parts of a change have arrived yet.
+    /// The last change's generation and author; `None` when nothing arrived, or its word was lost.
     pub author: Option<Author>,
     /// IPv4 iptables tables.
     pub v4: Touch,
@@ -68,6 +68,13 @@ impl Changes {
             Family::V4 => self.v4,
             Family::V6 => self.v6,
         }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.v4 = self.v4.max(other.v4);
+        self.v6 = self.v6.max(other.v6);
+        self.native |= other.native;
+        self.missed |= other.missed;
     }
 
     fn miss(&mut self) {
@@ -111,11 +118,14 @@ pub struct Listener {
     authors: Socket,
     all: Socket,
     buffer: Vec<u8>,
+    /// Objects of a change whose generation has not arrived yet.
+    pending: Changes,
 }
 
 impl Listener {
     /// Listens in the calling thread's network namespace. Needs CAP_NET_ADMIN there (the group is not
-    /// open to everybody).
+    /// open to everybody), and makes the kernel load nf_tables: ask
+    /// [`nf_tables_is_loaded`](super::xtables::presence::nf_tables_is_loaded) first.
     pub fn open() -> Result<Self, NetlinkError> {
         let authors = listening(Some(msg::NEWGEN)).map_err(NetlinkError::Open)?;
         let all = listening(None).map_err(NetlinkError::Open)?;
@@ -123,6 +133,7 @@ impl Listener {
             authors,
             all,
             buffer: Vec::with_capacity(RECEIVE_BUFFER),
+            pending: Changes::default(),
         })
     }
 
@@ -131,24 +142,43 @@ impl Listener {
         self.authors.as_fd()
     }
 
-    /// Takes everything that has arrived, without waiting.
+    /// Takes every complete change that has arrived, without waiting.
     pub fn drain(&mut self) -> Result<Changes, NetlinkError> {
         let mut changes = Changes::default();
-        let mut author = None;
+        let mut author: Option<Author> = None;
         drain(&self.authors, &mut self.buffer, |message| match message {
-            Some((msg::NEWGEN, _, attributes_of)) => {
-                author = author_in(attributes_of).or(author.take())
-            }
-            Some(_) => {}
+            Some((_, _, attributes_of)) => newest(&mut author, author_in(attributes_of)),
             None => changes.miss(),
         })?;
-        // Objects are sent before their NEWGEN, so the other socket holds at least those of this author.
+        // The kernel sends a change's objects before its generation, to both sockets: what follows the
+        // last generation here belongs to a change that is not announced yet.
+        let pending = &mut self.pending;
         drain(&self.all, &mut self.buffer, |message| match message {
-            Some((kind, family, attributes_of)) => changes.note(kind, family, attributes_of),
-            None => changes.miss(),
+            Some((msg::NEWGEN, _, attributes_of)) => {
+                newest(&mut author, author_in(attributes_of));
+                changes.add(std::mem::take(pending));
+            }
+            Some((kind, family, attributes_of)) => pending.note(kind, family, attributes_of),
+            None => {
+                *pending = Changes::default();
+                changes.miss();
+            }
         })?;
         changes.author = author.map(resolve);
         Ok(changes)
+    }
+}
+
+/// Keeps the author of the later generation; generations wrap around.
+fn newest(kept: &mut Option<Author>, found: Option<Author>) {
+    let later = match (&kept, &found) {
+        (Some(kept), Some(found)) => {
+            found.generation.wrapping_sub(kept.generation).cast_signed() > 0
+        }
+        (_, found) => found.is_some(),
+    };
+    if later {
+        *kept = found;
     }
 }
 

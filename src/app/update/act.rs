@@ -293,9 +293,14 @@ fn copy(state: &mut State) -> Vec<Effect> {
             .selected()
             .map(|row| printable(&row.line().text)),
         _ => state.selected().and_then(|s| match s.row? {
-            Row::Rule(rule, _) => Some(printable(
-                &state.firewalls[s.firewall].ruleset.command(rule),
-            )),
+            Row::Rule(rule, _) => {
+                let set = &state.firewalls[s.firewall].ruleset;
+                let spec = printable(set.spec(rule));
+                Some(format!(
+                    "-A {} {spec}",
+                    printable(set.chain(s.chain).name_bytes())
+                ))
+            }
             Row::Policy => None,
         }),
     };

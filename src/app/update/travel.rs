@@ -132,7 +132,8 @@ pub(super) fn follow(state: &mut State) -> Option<Vec<Effect>> {
         .firewalls
         .get(selected.firewall)?
         .ruleset
-        .jump_target(rule)?;
+        .jump(rule)?
+        .chain?;
     remember(state);
     Some(go(
         state,

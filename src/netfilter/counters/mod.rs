@@ -32,7 +32,7 @@ pub enum Look {
     /// The kernel's chain is not the attached one; nothing was taken. Read the structure again.
     OutOfStep,
     /// nft: the ruleset has another generation than the door was told to trust; nothing was taken. When
-    /// the change did not touch this family, [`trust`](nft::NftDoor::trust) the new one and look again.
+    /// the change did not touch this family, [`trust`](CounterDoor::trust) the new one and look again.
     OtherGeneration,
 }
 
@@ -154,6 +154,14 @@ pub trait CounterDoor: Send {
         counters: &mut CounterSet,
         looked: &mut Vec<Looked>,
     ) -> Result<(), CounterError>;
+
+    /// Tells that the generation is now `generation`, and that this family's tables are as they were
+    /// attached, or that only rules of some chains changed: handles then tell which. Not after a table was
+    /// made anew: its handles start over and prove nothing. Without meaning for doors that have no
+    /// generations.
+    fn trust(&mut self, generation: u32) {
+        let _ = generation;
+    }
 }
 
 /// Stores what was read; true when it is news.

@@ -57,15 +57,6 @@ impl NftDoor {
         })
     }
 
-    /// Tells that generation `generation` left this family's tables as they were attached, or changed
-    /// rules of some chains only: handles then tell which. Not after a table was made anew: its handles
-    /// start over and prove nothing.
-    pub fn trust(&mut self, generation: u32) {
-        if let Some(attached) = &mut self.attached {
-            attached.generation = generation;
-        }
-    }
-
     /// Binds the door to a structure that was matched with `inspection`.
     pub fn attach_inspected(
         &mut self,
@@ -193,6 +184,12 @@ impl CounterDoor for NftDoor {
         let look = self.look(chain, counters)?;
         looked.push(Looked { chain, look });
         Ok(())
+    }
+
+    fn trust(&mut self, generation: u32) {
+        if let Some(attached) = &mut self.attached {
+            attached.generation = generation;
+        }
     }
 }
 

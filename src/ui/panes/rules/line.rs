@@ -5,11 +5,10 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use crate::app::board::Row;
-use crate::app::cells::Cells;
 use crate::app::firewall::Firewall;
 use crate::app::motion::{Heat, Rate};
 use crate::app::state::State;
-use crate::ruleset::{ChainIdx, Counters, Policy};
+use crate::ruleset::{Cells, ChainIdx, Counters, Policy};
 use crate::ui::panes::rules::columns::Columns;
 use crate::ui::panes::rules::{policy_name, shown_rate};
 use crate::ui::pen::Pen;
@@ -24,6 +23,7 @@ pub(super) struct Line {
     rate: Rate,
     heat: Heat,
     drops: bool,
+    jumps: bool,
     policy: bool,
     reset: bool,
 }
@@ -33,11 +33,12 @@ impl Line {
         let (now, interval) = (state.now, state.interval);
         match row {
             Row::Rule(rule, number) => {
-                let cells = Cells::of(&firewall.ruleset, rule);
+                let jump = firewall.ruleset.jump(rule);
                 Self {
                     number: number.to_string(),
-                    drops: cells.drops,
-                    cells,
+                    drops: firewall.ruleset.drops_or_rejects(rule),
+                    jumps: jump.is_some_and(|jump| jump.chain.is_some()),
+                    cells: firewall.ruleset.cells(rule),
                     counters: firewall.shown(rule),
                     rate: firewall.rate(rule),
                     heat: firewall.heat(rule, now, interval),
@@ -51,9 +52,10 @@ impl Line {
                 Self {
                     number: "–".to_owned(),
                     drops: policy == Some(Policy::Drop),
+                    jumps: false,
                     cells: Cells {
                         target,
-                        text: "policy: no rule decided".to_owned(),
+                        matches: "policy: no rule decided".to_owned(),
                         ..Cells::default()
                     },
                     counters: firewall.shown_policy(chain),
@@ -160,7 +162,7 @@ impl Line {
         }
         let cells = &self.cells;
         let name = words::clean_str(&cells.target).into_owned();
-        let name = if cells.jumps {
+        let name = if self.jumps {
             format!("→{name}")
         } else {
             name
@@ -168,16 +170,16 @@ impl Line {
         pen.column(&name, columns.target, target);
         for (text, width) in [
             (&cells.protocol, columns.protocol),
-            (&cells.input, columns.input),
-            (&cells.output, columns.output),
+            (&cells.in_interface, columns.input),
+            (&cells.out_interface, columns.output),
             (&cells.source, columns.source),
             (&cells.destination, columns.destination),
         ] {
             pen.column(&words::clean_str(text), width, plain);
         }
         let style = if self.policy { quiet } else { plain };
-        let text = words::clean_str(&cells.text).into_owned();
-        let comment = words::clean_str(&cells.comment).into_owned();
+        let text = words::clean_str(&cells.matches).into_owned();
+        let comment = words::clean_str(cells.comment.as_deref().unwrap_or_default()).into_owned();
         if columns.comment > 0 {
             pen.column(words::skip(&text, state.board.shift), columns.text, style);
             pen.put(&comment, quiet);
