@@ -134,14 +134,14 @@ impl Loop {
                 },
                 () = until(wake) => self.take(Message::Wake),
             }
-            if self.state.dirty && !self.busy && self.end.is_none() {
-                self.draw()?;
-            }
             if self.doors.suspend {
                 self.doors.suspend = false;
                 drop(input);
                 self.suspend(&mut signals).await?;
                 input = EventStream::new();
+            }
+            if self.state.dirty && !self.busy && self.end.is_none() {
+                self.draw()?;
             }
         }
         self.doors.close();
