@@ -19,6 +19,8 @@ pub struct Theme {
     pub accent: Role,
     /// The row under the cursor.
     pub cursor: Role,
+    /// The row under the cursor, when it drops traffic now.
+    pub cursor_alarm: Role,
     /// The row under the cursor of a pane without the focus.
     pub cursor_away: Role,
     /// A counter that rises now.

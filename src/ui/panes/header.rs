@@ -12,7 +12,7 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::style::Style;
 
-use crate::app::gauge::{GaugeState, Level};
+use crate::app::gauge::{GaugeState, Level, Reason};
 use crate::app::state::{Mode, State};
 use crate::ruleset::Policy;
 use crate::ui::layout::Areas;
@@ -184,6 +184,9 @@ fn policies(state: &State, theme: &Theme, pen: &mut Pen<'_>, taken: usize) {
     }
 }
 
+/// A calm table that is full later than this is no news.
+const NEAR: Duration = Duration::from_secs(3_600);
+
 /// The conntrack gauge, as much of it as a screen so wide has room for.
 fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
     let quiet = theme.quiet.style();
@@ -219,13 +222,15 @@ fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
         let arrow = if growth > 0.0 { "▲" } else { "▼" };
         parts.push((format!("{arrow}{}/s ", words::rate(growth.abs())), quiet));
     }
-    if let Some(full) = state.gauge.full_in() {
+    let soon = |full: &Duration| *full < NEAR || state.gauge.level() > Level::Calm;
+    if let Some(full) = state.gauge.full_in().filter(soon) {
         parts.push((format!("full {} ", words::span(full)), level));
     }
     for reason in state
         .gauge
         .reasons()
         .into_iter()
+        .filter(|reason| !matches!(reason, Reason::Filling(_) | Reason::FullSoon(_))) // said already
         .take(if screen >= 140 { 3 } else { 1 })
     {
         parts.push((format!("{reason} "), level));
@@ -234,7 +239,8 @@ fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
         if let Some(load) = state.gauge.load() {
             parts.push((format!("{load:.2}/bucket "), quiet));
         }
-        parts.push((spark(state, 24), level));
+        let history: Vec<u64> = state.gauge.history().collect();
+        parts.push((words::spark(&history, 24), level));
         parts.push((" ".to_owned(), quiet));
     }
     parts
@@ -249,25 +255,6 @@ fn meter(fill: f64, cells: usize) -> String {
         .map(|cell| match eighths.saturating_sub(cell * 8) {
             8.. => "█",
             part => EIGHTHS[part],
-        })
-        .collect()
-}
-
-/// The last minutes, oldest first, against the most that was seen.
-fn spark(state: &State, cells: usize) -> String {
-    const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let history: Vec<u64> = state.gauge.history().collect();
-    let recent = &history[history.len().saturating_sub(cells)..];
-    let (least, most) = recent
-        .iter()
-        .fold((u64::MAX, 0), |(a, b), n| (a.min(*n), b.max(*n)));
-    recent
-        .iter()
-        .map(|n| {
-            let range = (most - least).max(1);
-            #[allow(clippy::cast_possible_truncation)]
-            let step = ((n - least) * 7 / range) as usize;
-            STEPS[step.min(7)]
         })
         .collect()
 }

@@ -80,6 +80,11 @@ impl Line {
         }
     }
 
+    /// It drops traffic now.
+    pub(super) fn alarms(&self) -> bool {
+        self.drops && self.heat == Heat::Hot
+    }
+
     /// The mark at the left says without colour what the colour says.
     fn mark(&self) -> &'static str {
         match (self.heat, self.drops) {
