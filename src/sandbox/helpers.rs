@@ -72,7 +72,7 @@ impl Helpers {
         control.send(plan).map_err(gone)?;
         loop {
             match control.receive::<Event>().map_err(gone)? {
-                Some(Event::Progress(step)) => progress(&step),
+                Some(Event::Progress(step)) => progress(&step.to_string()),
                 Some(Event::Ready { notes }) => return Ok(notes),
                 Some(Event::Failed { step, detail }) => {
                     return Err(SandboxError::Setup { step, detail });

@@ -21,6 +21,7 @@ mod check;
 mod error;
 mod helpers;
 mod keeper;
+mod library;
 mod namespaces;
 mod rules;
 mod scenario;
@@ -33,9 +34,10 @@ use std::path::{Path, PathBuf};
 
 pub use error::SandboxError;
 pub use keeper::actor_main;
+pub use library::{Command, scenarios};
 pub use scenario::{
     Client, Culprit, Fill, Firewall, Link, Listener, LogTarget, NFLOG_GROUP, Place, Probe,
-    ProbeResult, Proto, Scenario, Set, scenarios,
+    ProbeResult, Proto, Scenario, Set,
 };
 
 use crate::ruleset::Backend;

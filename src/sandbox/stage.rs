@@ -14,15 +14,17 @@ use std::sync::Arc;
 use std::thread;
 
 use ipnet::IpNet;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::actors::{self, Pending, PlaceThread, Tally};
+use super::error::Step;
 use super::rules;
 use super::scenario::{Link, Place, Probe, Scenario};
 use super::tools::{Tools, run};
 use super::wire::{Event, Line, Plan, ProbeAnswer, ProbeQuestion, TrafficAnswer, TrafficQuestion};
 
-/// A step that failed: its name, and what was said.
-type Failed = (String, String);
+/// A step that failed, and what was said.
+type Failed = (Step, String);
 
 /// A sandbox that stands.
 struct Stage {
@@ -35,6 +37,10 @@ pub fn serve(mut control: Line, traffic: Line) -> io::Result<()> {
     let Some(plan) = control.receive::<Plan>()? else {
         return Ok(());
     };
+    // A connection takes two descriptors here, one at each end; the usual soft limit of 1,024 is soon spent.
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
     let mut notes = Vec::new();
     let stage = match build(&plan, &mut control, &mut notes) {
         Ok(stage) => stage,
@@ -78,40 +84,41 @@ fn build(plan: &Plan, control: &mut Line, notes: &mut Vec<String>) -> Result<Sta
     let Plan {
         scenario, tools, ..
     } = plan;
+    let at = |step| move |said| (step, said);
     // A failed send means that the UI is gone; then nothing more is to be built.
-    let mut step = |name: &str| -> Result<String, Failed> {
-        control
-            .send(&Event::Progress(name.to_owned()))
-            .map_err(|error| (name.to_owned(), error.to_string()))?;
-        Ok(name.to_owned())
+    let mut begin = |step| {
+        let sent = control.send(&Event::Progress(step));
+        sent.map_err(|error| (step, error.to_string()))
     };
 
-    let name = step("kernel settings")?;
+    begin(Step::Settings)?;
     settle(plan.ipv6)
         .and_then(|()| set_sysctls(&scenario.sysctls))
-        .map_err(|said| (name, said))?;
+        .map_err(at(Step::Settings))?;
 
+    begin(Step::Network)?;
     let loading = {
         let (scenario, tools, log) = (scenario.clone(), tools.clone(), plan.log);
         thread::spawn(move || load_rules(&scenario, &tools, log))
     };
-    let name = step("network")?;
-    let places = lay_cables(scenario, tools, plan.ipv6).map_err(|said| (name, said))?;
-    let name = step("firewall")?;
+    let places = lay_cables(scenario, tools, plan.ipv6).map_err(at(Step::Network))?;
+
+    begin(Step::Firewall)?;
     loading
         .join()
         .unwrap_or_else(|_| Err("thread ended early".to_owned()))
-        .map_err(|said| (name, said))?;
+        .map_err(at(Step::Firewall))?;
 
-    let name = step("services")?;
-    let mut tallies = Vec::new();
-    for (at, place) in &places {
-        let mine = scenario.listeners.iter().filter(|one| one.at == *at);
-        place
+    begin(Step::Services)?;
+    for (place, thread) in &places {
+        let mine = scenario.listeners.iter().filter(|one| one.at == *place);
+        thread
             .listen(mine.cloned().collect(), plan.ipv6)
-            .map_err(|said| (name.clone(), said))?;
+            .map_err(at(Step::Services))?;
     }
-    step("clients")?;
+
+    begin(Step::Clients)?;
+    let mut tallies = Vec::new();
     for client in &scenario.clients {
         let tally = Arc::new(Tally::default());
         if let Some(place) = places.get(&client.at) {

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Traffic;
+use super::error::Step;
 use super::scenario::{LogTarget, Probe, ProbeResult, Scenario};
 use super::tools::Tools;
 
@@ -31,9 +32,9 @@ pub struct Plan {
 /// Lines on control, from the helper, until `Ready` or `Failed`.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Event {
-    Progress(String),
+    Progress(Step),
     Ready { notes: Vec<String> },
-    Failed { step: String, detail: String },
+    Failed { step: Step, detail: String },
 }
 
 /// A question on control once it is ready: flows to try, all at once.

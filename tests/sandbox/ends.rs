@@ -20,7 +20,7 @@ fn an_orderly_end_leaves_nothing() {
     let trial = Trial::start(SCENARIO, "nft", User::Me);
     let left = What::of(&trial);
     assert!(trial.finish().success());
-    left.is_gone();
+    left.must_be_gone();
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn sigkill_of_the_ui_leaves_nothing() {
         let trial = Trial::start(SCENARIO, "legacy", user);
         let left = What::of(&trial);
         trial.kill();
-        left.is_gone();
+        left.must_be_gone();
     }
 }
 
@@ -131,7 +131,7 @@ impl What {
     }
 
     /// No process, no thread in one of its namespaces, hence no namespace, link, rule or mount in them.
-    fn is_gone(self) {
+    fn must_be_gone(&self) {
         // The threads of a process go one by one, after it has become a zombie.
         wait_until("its processes to go", || {
             let left = |pid: i32| !namespaces_of(pid).is_disjoint(&self.spaces);

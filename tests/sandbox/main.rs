@@ -5,6 +5,9 @@
 //! matters, as nobody in a user namespace too; as anybody else all of it runs in a user namespace. Where
 //! neither can be had they fail, with what the program said.
 
+// clippy.toml lets `#[test]` functions unwrap; their helpers are tests too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod ends;
 mod errors;
 mod scenarios;

@@ -54,6 +54,37 @@ fn in_a_user_namespace_too() {
     play("conntrack-full", "nft", User::Nobody);
 }
 
+/// A file of the user's own, with ipsets: a list of bans that holds all customers.
+#[test]
+fn a_scenario_from_a_file_with_ipsets() {
+    let text = include_str!("../../assets/scenarios/drop-before-accept.toml")
+        .replace(
+            "links = [",
+            r#"sets = [
+                { name = "bans", kind = "hash:net", members = ["203.0.113.0/24"] },
+                { name = "bans6", kind = "hash:net family inet6", members = ["2001:db8:203::/64"] },
+            ]
+            links = ["#,
+        )
+        .replacen(
+            "--dport 443 -m comment",
+            "--dport 443 -m set --match-set bans src -m comment",
+            1,
+        )
+        .replacen(
+            "--dport 443 -m comment",
+            "--dport 443 -m set --match-set bans6 src -m comment",
+            1,
+        );
+    assert!(text.contains("--match-set bans6 src"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bans.toml");
+    std::fs::write(&file, text).unwrap();
+    for backend in ["nft", "legacy"] {
+        play(file.to_str().unwrap(), backend, User::Me);
+    }
+}
+
 fn play(name: &str, backend: &str, user: User) {
     let scenario = Scenario::load(name).unwrap();
     let mut trial = Trial::start(name, backend, user);
