@@ -358,7 +358,7 @@ fn log_rules_speak_through_the_ring_on_both_back_ends_and_families() {
                 );
                 assert_eq!(log.packet.src, Some(loopback(origin)));
                 assert_eq!(log.input.to_string(), "lo");
-                assert_eq!(log.link.ethertype().is_some(), true);
+                assert!(log.link.ethertype().is_some());
             }
             net.tables(origin, "-F INPUT");
         }
