@@ -5,5 +5,6 @@ mod counters;
 mod events;
 mod lossy;
 mod native;
+mod poller;
 mod save;
 mod support;
