@@ -32,7 +32,7 @@ pub enum Look {
     /// The kernel's chain is not the attached one; nothing was taken. Read the structure again.
     OutOfStep,
     /// nft: the ruleset has another generation than the door was told to trust; nothing was taken. When
-    /// the change did not touch this family, [`trust`](nft::NftDoor::trust) the new one and look again.
+    /// the change did not touch this chain, [`trust`](CounterDoor::trust) the new one and look again.
     OtherGeneration,
 }
 
@@ -49,6 +49,13 @@ pub struct Looked {
 /// for nft, a hash for legacy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark(pub u64);
+
+impl Mark {
+    /// nft: the generation that it is.
+    pub const fn generation(self) -> u32 {
+        (self.0 & 0xffff_ffff) as u32
+    }
+}
 
 /// What attaching found out beside the numbers.
 #[derive(Clone, Debug)]
@@ -154,6 +161,13 @@ pub trait CounterDoor: Send {
         counters: &mut CounterSet,
         looked: &mut Vec<Looked>,
     ) -> Result<(), CounterError>;
+
+    /// Tells that the generation is now `generation` and that the chains that are still going to be read
+    /// were not touched on the way to it. The kernel's events say which were; handles alone do not, since a
+    /// replaced rule keeps the handle of the old one. Without meaning for doors that have no generations.
+    fn trust(&mut self, generation: u32) {
+        let _ = generation;
+    }
 }
 
 /// Stores what was read; true when it is news.

@@ -6,7 +6,8 @@
 //!
 //! Of an answer only three things are read, in place: the generation that every message carries in its
 //! header (16 bits of it), each rule's handle, and its counter. Numbers are taken when the generation is
-//! the trusted one *and* every handle stands where it stood when the door was attached.
+//! the trusted one *and* every handle stands where it stood when the door was attached. Neither would do
+//! alone: a set that gains an element raises the generation, and a replaced rule keeps its handle.
 
 use std::sync::Arc;
 
@@ -55,15 +56,6 @@ impl NftDoor {
             scratch: Vec::new(),
             attached: None,
         })
-    }
-
-    /// Tells that generation `generation` left this family's tables as they were attached, or changed
-    /// rules of some chains only: handles then tell which. Not after a table was made anew: its handles
-    /// start over and prove nothing.
-    pub fn trust(&mut self, generation: u32) {
-        if let Some(attached) = &mut self.attached {
-            attached.generation = generation;
-        }
     }
 
     /// Binds the door to a structure that was matched with `inspection`.
@@ -193,6 +185,12 @@ impl CounterDoor for NftDoor {
         let look = self.look(chain, counters)?;
         looked.push(Looked { chain, look });
         Ok(())
+    }
+
+    fn trust(&mut self, generation: u32) {
+        if let Some(attached) = &mut self.attached {
+            attached.generation = generation;
+        }
     }
 }
 

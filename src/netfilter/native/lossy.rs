@@ -14,7 +14,7 @@
 use std::fmt;
 
 use super::field::{Field, Loaded};
-use crate::netfilter::netlink::{attributes, be32, be64, text};
+use crate::netfilter::netlink::{attributes, be32, be64};
 use crate::netfilter::nftables::named;
 use crate::ruleset::Family;
 
@@ -109,7 +109,6 @@ mod attr {
     pub const LIMIT_TYPE: u16 = 4;
     pub const LIMIT_FLAGS: u16 = 5;
     pub const LOG_GROUP: u16 = 1;
-    pub const LOG_PREFIX: u16 = 2;
 }
 
 /// `NFT_REG_VERDICT`.
@@ -118,8 +117,6 @@ const VERDICT: u32 = 0;
 const META_NFTRACE: u32 = 12;
 /// Seconds in the units that `--limit` knows; nft knows weeks as well.
 const LIMIT_UNITS: [u64; 4] = [1, 60, 3600, 86400];
-/// `--nflog-prefix` holds this many bytes (libxt_NFLOG), nft's prefix twice as many.
-const NFLOG_PREFIX: usize = 63;
 
 /// How far a rule has been read.
 struct Reader {
@@ -338,8 +335,8 @@ impl Reader {
     }
 
     fn log(&mut self, data: &[u8]) -> Result<(), Why> {
-        let prefix = find(data, attr::LOG_PREFIX).map_or(0, |prefix| text(prefix).len());
-        if find(data, attr::LOG_GROUP).is_none() || prefix > NFLOG_PREFIX + 1 {
+        // Without a group it is the kernel log's, which iptables writes as a target of its own.
+        if find(data, attr::LOG_GROUP).is_none() {
             return Err(Why::Expression("log".into()));
         }
         self.statement()

@@ -55,19 +55,13 @@ pub fn base_chains(netlink: &mut Netlink) -> Result<Vec<BaseChain>, NetlinkError
 /// type, hook and priority are the ones that it would give the chain itself (iptables/nft.c,
 /// `xtables_ipv4`).
 pub fn is_shown_by_iptables(chain: &BaseChain) -> bool {
-    let (Some(priority), Some(family)) = (
-        iptables_priority(&chain.table, &chain.chain),
-        iptables_family(chain.family),
-    ) else {
-        return false;
-    };
-    let _ = family;
     let kind = match (chain.table.as_str(), chain.chain.as_str()) {
         ("nat", _) => "nat",
         ("mangle", "OUTPUT") => "route",
         _ => "filter",
     };
-    chain.priority == priority
+    iptables_family(chain.family).is_some()
+        && iptables_priorities(&chain.table, &chain.chain).contains(&chain.priority)
         && chain.kind == kind
         && chain.chain.to_ascii_lowercase() == chain.hook
 }
@@ -81,16 +75,17 @@ pub const fn iptables_family(family: NftFamily) -> Option<Family> {
     }
 }
 
-/// The priority of iptables' built-in chains (linux/netfilter_ipv4.h); `None` for a chain it does not have.
-fn iptables_priority(table: &str, chain: &str) -> Option<i32> {
+/// The priorities of iptables' built-in chains (linux/netfilter_ipv4.h); none for a chain it does not
+/// have. iptables-nft gives its security table 150, the kernel's own number for it is 50.
+fn iptables_priorities(table: &str, chain: &str) -> &'static [i32] {
     match (table, chain) {
-        ("raw", "PREROUTING" | "OUTPUT") => Some(-300),
-        ("mangle", "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING") => Some(-150),
-        ("nat", "PREROUTING" | "OUTPUT") => Some(-100),
-        ("nat", "INPUT" | "POSTROUTING") => Some(100),
-        ("filter", "INPUT" | "FORWARD" | "OUTPUT") => Some(0),
-        ("security", "INPUT" | "FORWARD" | "OUTPUT") => Some(50),
-        _ => None,
+        ("raw", "PREROUTING" | "OUTPUT") => &[-300],
+        ("mangle", "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING") => &[-150],
+        ("nat", "PREROUTING" | "OUTPUT") => &[-100],
+        ("nat", "INPUT" | "POSTROUTING") => &[100],
+        ("filter", "INPUT" | "FORWARD" | "OUTPUT") => &[0],
+        ("security", "INPUT" | "FORWARD" | "OUTPUT") => &[150, 50],
+        _ => &[],
     }
 }
 
@@ -147,20 +142,24 @@ struct Hook {
 /// Reads `NFTA_HOOK_*`.
 fn hook_in(encoded: &[u8]) -> Hook {
     let mut hook = Hook::default();
-    let name = |value| String::from_utf8_lossy(text(value)).into_owned();
+    let mut add = |value| {
+        let device = String::from_utf8_lossy(text(value)).into_owned();
+        // A single device is told twice, alone and in the list.
+        if !hook.devices.contains(&device) {
+            hook.devices.push(device);
+        }
+    };
+    for (kind, value) in attributes(encoded) {
+        match kind {
+            chain::HOOK_DEVICE => add(value),
+            chain::HOOK_DEVICES => attributes(value).for_each(|(_, value)| add(value)),
+            _ => {}
+        }
+    }
     for (kind, value) in attributes(encoded) {
         match kind {
             chain::HOOK_NUMBER => hook.number = be32(value).unwrap_or_default(),
             chain::HOOK_PRIORITY => hook.priority = be32(value).unwrap_or_default().cast_signed(),
-            chain::HOOK_DEVICE => hook.devices.push(name(value)),
-            chain::HOOK_DEVICES => {
-                let all = attributes(value).map(|(_, value)| name(value));
-                for device in all {
-                    if !hook.devices.contains(&device) {
-                        hook.devices.push(device);
-                    }
-                }
-            }
             _ => {}
         }
     }
@@ -172,11 +171,11 @@ const fn hook_name(family: NftFamily, number: u32) -> &'static str {
     match (family, number) {
         (NftFamily::Netdev, 0) | (NftFamily::Inet, 5) => "ingress",
         (NftFamily::Netdev, 1) => "egress",
-        (NftFamily::Arp, 0) | (_, 1) => "input",
-        (NftFamily::Arp, 1) => "output",
+        (NftFamily::Arp, 0) => "input",
+        (NftFamily::Arp, 1) | (_, 3) => "output",
         (_, 0) => "prerouting",
+        (_, 1) => "input",
         (_, 2) => "forward",
-        (_, 3) => "output",
         (_, 4) => "postrouting",
         _ => "unknown hook",
     }

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -38,8 +39,16 @@ const STDERR_LIMIT: usize = 64 * 1024;
 /// Between looks at a process that closed its pipes but has not ended.
 const REAP_PAUSE: Duration = Duration::from_millis(2);
 
-/// Runs `command` with no input. `name` stands in errors.
-pub(super) fn run(mut command: Command, limits: Limits, name: &str) -> Result<Ended, XtablesError> {
+/// Between looks at the stop sign while the tool prints nothing.
+const STOP_WITHIN: Duration = Duration::from_millis(100);
+
+/// Runs `command` with no input, until it ends, passes a bound or `stop` is set. `name` stands in errors.
+pub(super) fn run(
+    mut command: Command,
+    limits: Limits,
+    stop: &AtomicBool,
+    name: &str,
+) -> Result<Ended, XtablesError> {
     let run_error = |source| XtablesError::Run {
         tool: name.to_owned(),
         source,
@@ -54,16 +63,24 @@ pub(super) fn run(mut command: Command, limits: Limits, name: &str) -> Result<En
     };
     let deadline = Instant::now() + limits.time;
     let mut pipes = Pipes::new(stdout, stderr).map_err(run_error)?;
-    let timed_out = || XtablesError::TimedOut {
-        tool: name.to_owned(),
-        limit: limits.time,
+    let time_left = || {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let tool = || name.to_owned();
+        if stop.load(Ordering::Relaxed) {
+            Err(XtablesError::Stopped { tool: tool() })
+        } else if left.is_zero() {
+            let limit = limits.time;
+            Err(XtablesError::TimedOut {
+                tool: tool(),
+                limit,
+            })
+        } else {
+            Ok(left)
+        }
     };
     while pipes.is_open() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(timed_out());
-        }
-        pipes.read_some(left).map_err(run_error)?;
+        let patience = time_left()?.min(STOP_WITHIN);
+        pipes.read_some(patience).map_err(run_error)?;
         if pipes.stdout.len() > limits.bytes {
             return Err(XtablesError::TooLong {
                 tool: name.to_owned(),
@@ -83,9 +100,7 @@ pub(super) fn run(mut command: Command, limits: Limits, name: &str) -> Result<En
                 stderr: pipes.stderr,
             });
         }
-        if Instant::now() >= deadline {
-            return Err(timed_out());
-        }
+        time_left()?;
         std::thread::sleep(REAP_PAUSE);
     }
 }

@@ -18,6 +18,7 @@ pub mod presence;
 mod tools;
 mod warning;
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use presence::Presence;
@@ -55,6 +56,15 @@ pub enum XtablesError {
         /// What it said.
         stderr: String,
     },
+    /// A native nft rule in iptables' own tables stopped the tool (it fails on some and crashes on
+    /// others).
+    #[error("{tool} cannot print a native nft rule in its tables: {stderr}")]
+    NativeRule {
+        /// The tool as run.
+        tool: String,
+        /// What it said.
+        stderr: String,
+    },
     /// Killed because it did not end in time.
     #[error("{tool} did not end within {} s and was killed", limit.as_secs())]
     TimedOut {
@@ -62,6 +72,12 @@ pub enum XtablesError {
         tool: String,
         /// How long it was given.
         limit: Duration,
+    },
+    /// Killed because this program told so.
+    #[error("{tool} was stopped")]
+    Stopped {
+        /// The tool as run.
+        tool: String,
     },
     /// Somebody or something killed the tool.
     #[error("{tool} was killed by signal {signal}")]
@@ -115,9 +131,14 @@ impl XtablesError {
             Self::NoKernelSupport { .. } => {
                 "the kernel has no such table: load its module (modprobe), or use the other back end"
             }
+            Self::NativeRule { .. } => "see the rule with: nft list ruleset",
+            Self::Signal { signal, .. } if *signal == nix::libc::SIGSEGV => {
+                "some native nft rules crash it: see them with: nft list ruleset"
+            }
             Self::TimedOut { .. } | Self::Signal { .. } | Self::TooLong { .. } => {
                 "run the same command by hand to see where it stops"
             }
+            Self::Stopped { .. } => "start again",
             Self::Failed { .. } => "run the same command by hand; its own words are above",
             Self::Run { .. } => "check that the file exists and may be executed",
         }
@@ -157,11 +178,21 @@ impl Default for Limits {
 /// tell "empty" from "not there", and because a save of an absent legacy back end needs its tool for
 /// nothing.
 pub fn save(tools: &Tools, origin: Origin, limits: Limits) -> Result<Saved, XtablesError> {
+    save_unless(&AtomicBool::new(false), tools, origin, limits)
+}
+
+/// As [`save`]; setting `stop` kills the running tool, which is then [`XtablesError::Stopped`].
+pub fn save_unless(
+    stop: &AtomicBool,
+    tools: &Tools,
+    origin: Origin,
+    limits: Limits,
+) -> Result<Saved, XtablesError> {
     let tool = tools.save(origin)?;
     let name = tool.to_string();
     let mut command = tool.command();
     command.arg("-c");
-    let ended = child::run(command, limits, &name)?;
+    let ended = child::run(command, limits, stop, &name)?;
     let stderr = String::from_utf8_lossy(&ended.stderr);
     if let Some(error) = failure(&name, &ended, stderr.trim()) {
         return Err(error);
@@ -177,40 +208,39 @@ pub fn save(tools: &Tools, origin: Origin, limits: Limits) -> Result<Saved, Xtab
 /// The error that an ended run stands for, if any. The words are those of libiptc, libxtables and
 /// nft (iptables/iptables-save.c, nft.c `nft_strerror`, libiptc/libiptc.c `iptc_strerror`).
 fn failure(name: &str, ended: &child::Ended, stderr: &str) -> Option<XtablesError> {
-    let tool = name.to_owned();
+    let (tool, text) = (name.to_owned(), stderr.to_owned());
     let code = match ended.status {
         child::Status::Code(0) => return None,
         child::Status::Code(code) => code,
         child::Status::Signal(signal) => return Some(XtablesError::Signal { tool, signal }),
     };
     let says = |words: &[&str]| words.iter().any(|word| stderr.contains(word));
-    let stderr = stderr.to_owned();
-    Some(
-        if says_any(
-            &stderr,
-            &[
-                "Permission denied",
-                "you must be root",
-                "Operation not permitted",
-            ],
-        ) {
-            XtablesError::Permission { tool, stderr }
-        } else if says(&[
-            "Table does not exist",
-            "do you need to insmod",
-            "Protocol not available",
-            "Protocol not supported",
-            "Module is wrong version",
-            "Could not fetch rule set generation id: Invalid argument",
-            "Failed to initialize nft",
-        ]) {
-            XtablesError::NoKernelSupport { tool, stderr }
-        } else {
-            XtablesError::Failed { tool, code, stderr }
-        },
-    )
+    Some(if says(&DENIED) {
+        XtablesError::Permission { tool, stderr: text }
+    } else if says(&["Parsing nftables rule failed"]) {
+        XtablesError::NativeRule { tool, stderr: text }
+    } else if says(&UNSUPPORTED) {
+        XtablesError::NoKernelSupport { tool, stderr: text }
+    } else {
+        XtablesError::Failed {
+            tool,
+            code,
+            stderr: text,
+        }
+    })
 }
 
-fn says_any(stderr: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| stderr.contains(word))
-}
+const DENIED: [&str; 3] = [
+    "Permission denied",
+    "you must be root",
+    "Operation not permitted",
+];
+const UNSUPPORTED: [&str; 7] = [
+    "Table does not exist",
+    "do you need to insmod",
+    "Protocol not available",
+    "Protocol not supported",
+    "Module is wrong version",
+    "Could not fetch rule set generation id: Invalid argument",
+    "Failed to initialize nft",
+];

@@ -11,6 +11,7 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::{Limits, XtablesError, child};
@@ -73,7 +74,7 @@ impl Tool {
     fn version(&self) -> Option<(Version, Option<Backend>)> {
         let mut command = self.command();
         command.arg("-V");
-        let ended = child::run(command, VERSION_LIMITS, "-V").ok()?;
+        let ended = child::run(command, VERSION_LIMITS, &AtomicBool::new(false), "-V").ok()?;
         parse_version(&String::from_utf8_lossy(&ended.stdout))
     }
 }

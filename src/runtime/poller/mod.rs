@@ -4,14 +4,28 @@
 //! that nothing here knows the loop. Every origin is answered once at the start (loaded, gone or failed)
 //! and again whenever that changes; one that fails leaves the others running.
 //!
+//! Rooms within: `thread` is the loop, `load` reads a structure (on a thread of its own, so that a large
+//! one holds nothing up), `live` reads the numbers of a loaded one, `budget` says when there may be more.
+//!
 //! Looking costs CPU on a box that has none to spare, so there is a [`Budget`]: the chains in view are
 //! read every tick, the others in turn as far as the budget reaches, and a tick is stretched rather than
 //! the budget broken. Frozen means nothing is read and nothing wakes.
 
+mod budget;
+mod live;
+mod load;
+mod slot;
+mod thread;
+
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::netfilter::counters::Uncounted;
+pub use crate::netfilter::counters::{Handles, Uncounted};
 use crate::netfilter::xtables::Warning;
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Origin, Reading, Ruleset};
 
@@ -62,9 +76,11 @@ pub struct Loaded {
     pub origin: Origin,
     /// The structure, with the counters that the dump carried.
     pub ruleset: Arc<Ruleset>,
+    /// Where its counters come from from now on.
+    pub source: Source,
     /// The kernel's handles; `None` for legacy, which has none, and for an nft ruleset that never stood
     /// still long enough to be matched with them.
-    pub handles: Option<Handles>,
+    pub handles: Option<Arc<Handles>>,
     /// Rules whose saved text says less than the kernel's rule.
     pub lossy: Vec<Lossy>,
     /// Rules and policies that the kernel does not count.
@@ -79,14 +95,16 @@ pub struct Loaded {
     pub took: Duration,
 }
 
-/// nf_tables handles of a ruleset. Two rules of two readings are the same rule when both their handles
-/// and the handles of their tables are equal: a restore that makes a table anew counts rules from 1 again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Handles {
-    /// Parallel to the ruleset's tables; 0 where the kernel has no such table.
-    pub tables: Vec<u64>,
-    /// Parallel to the ruleset's rules (indexed by [`RuleIdx`](crate::ruleset::RuleIdx)); 0 where unknown.
-    pub rules: Vec<u64>,
+/// How the counters of a loaded ruleset are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Straight from the kernel.
+    Kernel,
+    /// By running the save tool: the kernel would not be asked directly.
+    Tool,
+    /// Not at all until the next load: the ruleset kept changing while it was read, so nothing proves which
+    /// number belongs to which rule. The dump's own numbers are right for the moment of the dump.
+    DumpOnly,
 }
 
 /// What a first load is doing.
@@ -108,7 +126,7 @@ pub enum Stage {
 /// What the poller is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Read this chain every tick, until [`Command::Unwatch`] or the next load of the origin that lacks it.
+    /// Read this chain every tick, until [`Command::Unwatch`]. Kept over a load, by table and name.
     Watch {
         /// Which ruleset.
         origin: Origin,
@@ -171,20 +189,56 @@ impl Default for Options {
 /// Takes the poller's events, on the poller's thread; false ends the poller (nobody listens any more).
 pub type Sink = Box<dyn FnMut(PollEvent) -> bool + Send>;
 
-/// The running thread. Dropping it stops the thread and waits for it.
+/// The running thread. Dropping it kills a running tool, ends the thread and waits for it.
 #[derive(Debug)]
 pub struct Poller {
-    commands: std::sync::mpsc::Sender<Command>,
+    commands: mpsc::Sender<thread::Note>,
+    wake: UnixStream,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Poller {
     /// Starts the thread in the network namespace of the calling thread.
-    pub fn spawn(_options: Options, _sink: Sink) -> std::io::Result<Self> {
-        Err(std::io::Error::other("not yet"))
+    pub fn spawn(options: Options, sink: Sink) -> io::Result<Self> {
+        let (wake, woken) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        let (commands, notes) = mpsc::channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let line = thread::Line {
+            notes,
+            woken,
+            back: commands.clone(),
+            wake: wake.try_clone()?,
+            stop: Arc::clone(&stop),
+        };
+        let thread = std::thread::Builder::new()
+            .name("poller".into())
+            .spawn(move || thread::run(options, sink, line))?;
+        Ok(Self {
+            commands,
+            wake,
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// Tells the poller something. A poller that has ended takes it without a word.
     pub fn send(&self, command: Command) {
-        let _ = self.commands.send(command);
+        if command == Command::Stop {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        let _ = self.commands.send(thread::Note::Command(command));
+        thread::ring(&self.wake);
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.send(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // a panic there has been printed there
+        }
     }
 }
