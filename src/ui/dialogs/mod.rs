@@ -57,12 +57,14 @@ fn inner(screen: Rect) -> usize {
 }
 
 /// The box for so many lines: most of a small screen, the middle of a large one.
-fn place(screen: Rect) -> Rect {
+fn place(screen: Rect, lines: usize) -> Rect {
     let width = screen.width.saturating_sub(4).clamp(1, 110);
-    let height = screen
+    let wanted = u16::try_from(lines.saturating_add(2)).unwrap_or(u16::MAX);
+    let room = screen
         .height
         .saturating_sub(4)
         .clamp(3.min(screen.height), 36);
+    let height = room.min(wanted);
     Rect {
         x: screen.x + (screen.width - width) / 2,
         y: screen.y + (screen.height - height) / 2,

@@ -153,8 +153,16 @@ fn group_line(
     };
     pen.number(&rate, 7, lit);
     pen.number(&words::short(group.count), 5, text).skip(1);
-    let times = times(state, group.first, group.last);
     let room = pen.room();
+    let times = if room < 90 {
+        latest(state, group.last)
+    } else {
+        format!(
+            "{} – {}",
+            clock(state, group.first),
+            latest(state, group.last)
+        )
+    };
     let what_width = room.saturating_sub(words::width(&times) + 1);
     let line = Rect {
         width: inside.width,
@@ -267,15 +275,13 @@ fn condition(log: &LogLine, theme: &Theme) -> Style {
     }
 }
 
-/// `21:03:11 – now`, as far as the wall clock is known.
-fn times(state: &State, first: Moment, last: Moment) -> String {
-    let now = last.ago(state.now).as_secs() < 3;
-    let last = if now {
+/// When the last line came: `now`, or the time of day.
+fn latest(state: &State, last: Moment) -> String {
+    if last.ago(state.now).as_secs() < 3 {
         "now".to_owned()
     } else {
         clock(state, last)
-    };
-    format!("{} – {last}", clock(state, first))
+    }
 }
 
 /// The time of day of a moment, else its distance from the start.

@@ -174,8 +174,13 @@ fn policies(state: &State, theme: &Theme, pen: &mut Pen<'_>, taken: usize) {
                 style,
             ));
         }
-        let width: usize = parts.iter().map(|(t, _)| words::width(t)).sum();
-        if parts.len() < 2 || width + taken + 2 > pen.room() {
+        let width =
+            |parts: &[(String, Style)]| parts.iter().map(|(t, _)| words::width(t)).sum::<usize>();
+        // The ruleset in view gives what fits of it; the others come whole or not at all.
+        while i == viewed && parts.len() > 1 && width(&parts) + taken + 1 > pen.room() {
+            parts.pop();
+        }
+        if parts.len() < 2 || width(&parts) + taken + 1 > pen.room() {
             break;
         }
         for (text, style) in &parts {
