@@ -1,13 +1,11 @@
 //! Driving one trial: start, order, read, find its processes.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -32,7 +30,9 @@ pub struct Trial {
 
 /// A trial that may not have come up; `mark` is put into its environment, to find its processes by.
 pub fn spawn(scenario: &str, backend: &str, user: User, mark: &str) -> Child {
-    let mut command = Command::new(binary());
+    // By its descriptor: a checkout may lie in a folder that is closed to nobody.
+    let binary = File::open(env!("CARGO_BIN_EXE_ruletop")).unwrap();
+    let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
     if user == User::Nobody && nix::unistd::geteuid().is_root() {
         command.uid(65534).gid(65534);
     }
@@ -114,21 +114,6 @@ impl Drop for Trial {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The binary, at a path where any user may run it: a checkout may lie in a folder that is closed to others.
-fn binary() -> &'static PathBuf {
-    static BINARY: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    &BINARY
-        .get_or_init(|| {
-            let folder = tempfile::tempdir().unwrap();
-            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-            let copy = folder.path().join("ruletop");
-            fs::copy(env!("CARGO_BIN_EXE_ruletop"), &copy).unwrap();
-            fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-            (folder, copy)
-        })
-        .1
 }
 
 /// The one child of a process that has one.
