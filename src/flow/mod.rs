@@ -19,7 +19,9 @@ mod link;
 mod packet;
 mod parse;
 mod reading;
+mod render;
 mod stamp;
+mod wire;
 
 pub use batch::{Batch, LogSource};
 pub use line::{

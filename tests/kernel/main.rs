@@ -1,6 +1,7 @@
 //! Behaviour against the real kernel, both back ends and both families, each test in a private network
 //! namespace. Run as root, or in a user namespace; see `support`.
 
+mod counters;
 mod events;
 mod lossy;
 mod native;

@@ -291,6 +291,8 @@ impl Scan {
             (Place::Dpt, b"DPT") => packet.dport = Some(narrow(value)?),
             (Place::Dpt, _) => packet.icmp.get_or_insert_default().code = Some(narrow(value)?),
             (Place::Seq, b"SEQ") => packet.tcp_seq = Some(narrow(value)?),
+            (Place::Seq, b"LEN") => packet.udp_length = Some(narrow(value)?),
+            (Place::Urgp, _) => packet.urgent = Some(narrow(value)?),
             (Place::Seq, b"ID") => {
                 packet.icmp.get_or_insert_default().echo = Some((narrow(value)?, 0));
             }

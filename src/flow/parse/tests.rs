@@ -67,6 +67,7 @@ fn every_field_of_a_tcp_line_is_read() {
         tcp_seq: Some(3_335_848_604),
         tcp_ack: Some(0),
         window: Some(8192),
+        urgent: Some(0),
         length: Some(60),
         ttl: Some(64),
         tos: Some(0xc2),
