@@ -147,6 +147,7 @@ impl Doors {
 
     /// Says something to the loop.
     fn tell(&self, message: Message) {
+        tracing::info!(?message, "said");
         let _ = self.events.send(Event::Message(message));
     }
 
@@ -210,20 +211,31 @@ impl Doors {
                 origin,
                 error,
                 remedy,
-            } => vec![
-                Message::Gone(origin.into()),
-                Message::Notice(Notice::new(
-                    Level::Warning,
-                    format!("load {origin}"),
-                    error,
-                    remedy,
-                )),
-            ],
+            } => {
+                tracing::warn!(%origin, error, "cannot be read");
+                vec![
+                    Message::Gone(origin.into()),
+                    Message::Notice(Notice::new(
+                        Level::Warning,
+                        format!("load {origin}"),
+                        error,
+                        remedy,
+                    )),
+                ]
+            }
             PollEvent::Native(chains) => vec![native_notice(&chains), Message::Native(chains)],
         }
     }
 
     fn loaded(&mut self, loaded: poller::Loaded) -> Vec<Message> {
+        tracing::info!(
+            origin = %loaded.origin,
+            rules = loaded.ruleset.rule_count(),
+            chains = loaded.ruleset.chains().len(),
+            took = ?loaded.took,
+            author = ?loaded.author,
+            "loaded"
+        );
         self.follow_nflog(&loaded.ruleset);
         let origin = loaded.origin;
         let mut messages = vec![
