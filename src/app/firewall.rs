@@ -191,7 +191,11 @@ impl Firewall {
 
     fn read_chain(&mut self, chain: ChainIdx, at: Duration, new: &ChainCounters) -> bool {
         let ruleset = Arc::clone(&self.ruleset);
-        let Some(rules) = ruleset.chains().get(chain.0 as usize).map(|c| c.rules()) else {
+        let Some(rules) = ruleset
+            .chains()
+            .get(chain.0 as usize)
+            .map(crate::ruleset::Chain::rules)
+        else {
             return false;
         };
         if rules.len() != new.rules.len() {

@@ -60,6 +60,8 @@ pub enum Dialog {
     Chains(Picker),
     /// What is missing, and why; scrolled by so many lines.
     Notices(usize),
+    /// The conntrack table in full; scrolled by so many lines.
+    Conntrack(usize),
     /// The selected rule in full; scrolled by so many lines.
     Detail(usize),
 }

@@ -6,7 +6,6 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
 
@@ -62,7 +61,7 @@ fn live() -> Result<Document, Failure> {
         if !Presence::of(origin).is_there() {
             continue;
         }
-        let saved = xtables::save(&tools, origin, Limits::default(), &AtomicBool::new(false))
+        let saved = xtables::save(&tools, origin, Limits::default())
             .map_err(|error| Failure::input(error.to_string(), error.remedy()))?;
         let mut err = std::io::stderr().lock();
         for warning in &saved.warnings {

@@ -10,6 +10,7 @@
 //!
 //! A socket filter has no wrapper in nix, hence the `unsafe` in this file.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -17,28 +18,58 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use netlink_packet_core::NetlinkBuffer;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::netlink::{NetlinkError, attributes, be32, text};
-use super::nftables::{self, IPTABLES_TABLES, genid, msg};
+use super::nftables::{self, IPTABLES_TABLES, chain, genid, msg, rule};
 use crate::ruleset::{Author, Family};
 
 const NLMSG_HDRLEN: usize = 16;
 const NFGENMSG_LEN: usize = 4;
 /// Larger than any datagram of the group: the kernel batches up to a page or two of messages.
 const RECEIVE_BUFFER: usize = 64 * 1024;
-/// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`: always the first attribute.
+/// What a burst of changes may take up before it counts as missed; the usual 208 kB hold some 700 rules.
+const SOCKET_BUFFER: usize = 1 << 20;
+/// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`.
 const TABLE: u16 = 1;
 
+/// A chain of one family, by the names that the kernel has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChainName {
+    /// Its table.
+    pub table: Vec<u8>,
+    /// Itself.
+    pub chain: Vec<u8>,
+}
+
 /// How far a change reaches into what iptables shows of one family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Touch {
     /// Not at all.
     #[default]
     Nothing,
-    /// Rules or chains: the handles of the other rules still tell which they are.
-    Rules,
-    /// A whole table came or went, or events were lost: handles prove nothing.
-    Tables,
+    /// The structure changed. Rules outside these chains are what they were; inside, not even a handle
+    /// proves anything: a replaced rule keeps the handle of the old one.
+    Chains(BTreeSet<ChainName>),
+    /// A whole table went, or events were lost: nothing is proved.
+    Everything,
+}
+
+impl Touch {
+    /// More chains than this are as good as all of them.
+    const MOST: usize = 4096;
+
+    /// Both changes together.
+    pub fn add(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (_, Self::Nothing) | (Self::Everything, _) => {}
+            (Self::Chains(chains), Self::Chains(more)) => chains.extend(more),
+            (_, other) => *self = other,
+        }
+        if matches!(self, Self::Chains(chains) if chains.len() > Self::MOST) {
+            *self = Self::Everything;
+        }
+    }
 }
 
 /// What changed since the last look.
@@ -57,58 +88,67 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Everything may have changed, nobody knows how.
+    pub const fn unknown() -> Self {
+        Self {
+            author: None,
+            v4: Touch::Everything,
+            v6: Touch::Everything,
+            native: true,
+            missed: true,
+        }
+    }
+
     /// Nothing arrived.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     /// How far it reaches into one family.
-    pub const fn touch(&self, family: Family) -> Touch {
+    pub const fn touch(&self, family: Family) -> &Touch {
         match family {
-            Family::V4 => self.v4,
-            Family::V6 => self.v6,
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
         }
     }
 
     fn add(&mut self, other: Self) {
-        self.v4 = self.v4.max(other.v4);
-        self.v6 = self.v6.max(other.v6);
+        self.v4.add(other.v4);
+        self.v6.add(other.v6);
         self.native |= other.native;
         self.missed |= other.missed;
     }
 
-    fn miss(&mut self) {
-        self.missed = true;
-        self.native = true;
-        self.v4 = Touch::Tables;
-        self.v6 = Touch::Tables;
-    }
-
-    fn note(&mut self, kind: u16, family: u8, attributes_of: &[u8]) {
-        let touch = match kind {
-            msg::NEWTABLE | msg::DELTABLE => Touch::Tables,
-            msg::NEWCHAIN | msg::DELCHAIN | msg::NEWRULE | msg::DELRULE => Touch::Rules,
+    fn note(&mut self, kind: u16, family: u8, encoded: &[u8]) {
+        let name_kind = match kind {
+            msg::NEWTABLE | msg::DELTABLE => None,
+            msg::NEWCHAIN | msg::DELCHAIN => Some(chain::NAME),
+            msg::NEWRULE | msg::DELRULE => Some(rule::CHAIN),
             _ => return, // sets, objects, flow tables: no text and no base chain is other for them
         };
-        let table = attributes(attributes_of).find(|(kind, _)| *kind == TABLE);
-        let owned = table.is_some_and(|(_, name)| IPTABLES_TABLES.contains(&text(name)));
+        // A foreign base chain may stand in an iptables table.
+        self.native |= name_kind != Some(rule::CHAIN);
+        let find = |wanted| attributes(encoded).find(|(kind, _)| *kind == wanted);
+        let name = |wanted| find(wanted).map_or(&[][..], |(_, value)| text(value));
+        let table = name(TABLE);
         let place = match family {
-            _ if !owned => None,
+            _ if !IPTABLES_TABLES.contains(&table) => None,
             2 => Some(&mut self.v4),
             10 => Some(&mut self.v6),
             _ => None,
         };
-        match place {
-            Some(place) => *place = touch.max(*place),
-            None => self.native = true,
-        }
-        // A foreign base chain may stand in an iptables table.
-        if matches!(
-            kind,
-            msg::NEWCHAIN | msg::DELCHAIN | msg::NEWTABLE | msg::DELTABLE
-        ) {
+        let Some(place) = place else {
             self.native = true;
-        }
+            return;
+        };
+        place.add(match name_kind {
+            None if kind == msg::DELTABLE => Touch::Everything,
+            None => Touch::Chains(BTreeSet::new()),
+            Some(wanted) => Touch::Chains(BTreeSet::from([ChainName {
+                table: table.to_vec(),
+                chain: name(wanted).to_vec(),
+            }])),
+        });
     }
 }
 
@@ -147,21 +187,21 @@ impl Listener {
         let mut changes = Changes::default();
         let mut author: Option<Author> = None;
         drain(&self.authors, &mut self.buffer, |message| match message {
-            Some((_, _, attributes_of)) => newest(&mut author, author_in(attributes_of)),
-            None => changes.miss(),
+            Some((_, _, encoded)) => newest(&mut author, author_in(encoded)),
+            None => changes.add(Changes::unknown()),
         })?;
         // The kernel sends a change's objects before its generation, to both sockets: what follows the
         // last generation here belongs to a change that is not announced yet.
         let pending = &mut self.pending;
         drain(&self.all, &mut self.buffer, |message| match message {
-            Some((msg::NEWGEN, _, attributes_of)) => {
-                newest(&mut author, author_in(attributes_of));
+            Some((msg::NEWGEN, _, encoded)) => {
+                newest(&mut author, author_in(encoded));
                 changes.add(std::mem::take(pending));
             }
-            Some((kind, family, attributes_of)) => pending.note(kind, family, attributes_of),
+            Some((kind, family, encoded)) => pending.note(kind, family, encoded),
             None => {
                 *pending = Changes::default();
-                changes.miss();
+                changes.add(Changes::unknown());
             }
         })?;
         changes.author = author.map(resolve);
@@ -189,6 +229,8 @@ fn listening(only: Option<u16>) -> io::Result<Socket> {
     if let Some(kind) = only {
         take_only(&socket, kind)?;
     }
+    // Refused where CAP_NET_ADMIN is of a user namespace: then the usual size does.
+    let _ = setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BUFFER);
     socket.set_non_blocking(true)?;
     socket.add_membership(nftables::GROUP)?;
     Ok(socket)
@@ -253,8 +295,8 @@ fn drain(
     loop {
         buffer.clear();
         match socket.recv(buffer, 0) {
-            Ok(_) => walk(buffer, &mut |kind, family, attributes_of| {
-                visit(Some((kind, family, attributes_of)));
+            Ok(_) => walk(buffer, &mut |kind, family, encoded| {
+                visit(Some((kind, family, encoded)));
             }),
             Err(error) => match error.raw_os_error() {
                 Some(libc::EAGAIN) => return Ok(()),
@@ -275,8 +317,8 @@ fn walk(mut datagram: &[u8], visit: &mut impl FnMut(u16, u8, &[u8])) {
     while let Ok(message) = NetlinkBuffer::new_checked(datagram) {
         let length = message.length() as usize;
         let payload = datagram.get(NLMSG_HDRLEN..length).unwrap_or_default();
-        if let Some((header, attributes_of)) = payload.split_first_chunk::<NFGENMSG_LEN>() {
-            visit(message.message_type(), header[0], attributes_of);
+        if let Some((header, encoded)) = payload.split_first_chunk::<NFGENMSG_LEN>() {
+            visit(message.message_type(), header[0], encoded);
         }
         datagram = datagram
             .get(length.next_multiple_of(4)..)
@@ -284,7 +326,7 @@ fn walk(mut datagram: &[u8], visit: &mut impl FnMut(u16, u8, &[u8])) {
     }
 }
 
-fn author_in(attributes_of: &[u8]) -> Option<Author> {
+fn author_in(encoded: &[u8]) -> Option<Author> {
     let mut author = Author {
         generation: 0,
         pid: 0,
@@ -292,7 +334,7 @@ fn author_in(attributes_of: &[u8]) -> Option<Author> {
         cmdline: None,
         parent: None,
     };
-    for (kind, value) in attributes(attributes_of) {
+    for (kind, value) in attributes(encoded) {
         match kind {
             genid::ID => author.generation = be32(value)?,
             genid::PID => author.pid = be32(value)?,
@@ -347,27 +389,62 @@ mod tests {
         bytes
     }
 
-    #[test]
-    fn a_change_is_sorted_by_family_and_table() {
-        let filter = attribute(TABLE, b"filter\0");
-        let foreign = attribute(TABLE, b"f2b-table\0");
-        let mut changes = Changes::default();
-        changes.note(msg::NEWRULE, 2, &filter);
-        assert_eq!(
-            (changes.v4, changes.v6, changes.native),
-            (Touch::Rules, Touch::Nothing, false)
-        );
-        changes.note(msg::DELTABLE, 10, &filter);
-        assert_eq!((changes.v4, changes.v6), (Touch::Rules, Touch::Tables));
-        changes.note(msg::NEWRULE, 10, &filter);
-        assert_eq!(changes.v6, Touch::Tables, "the stronger one stays");
+    fn of_chain(table: &[u8], kind: u16, chain: &[u8]) -> Vec<u8> {
+        [attribute(TABLE, table), attribute(kind, chain)].concat()
+    }
 
-        for (family, table) in [(1, &filter), (2, &foreign), (10, &foreign)] {
+    fn chains(names: &[&str]) -> Touch {
+        Touch::Chains(
+            names
+                .iter()
+                .map(|name| ChainName {
+                    table: b"filter".to_vec(),
+                    chain: name.as_bytes().to_vec(),
+                })
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_change_is_sorted_by_family_table_and_chain() {
+        let input = of_chain(b"filter\0", rule::CHAIN, b"INPUT\0");
+        let web = of_chain(b"filter\0", chain::NAME, b"web\0");
+        let mut changes = Changes::default();
+        changes.note(msg::NEWRULE, 2, &input);
+        assert_eq!(changes.v4, chains(&["INPUT"]));
+        assert_eq!((&changes.v6, changes.native), (&Touch::Nothing, false));
+        changes.note(msg::DELCHAIN, 2, &web);
+        assert_eq!(changes.v4, chains(&["INPUT", "web"]));
+        changes.note(msg::NEWTABLE, 10, &input);
+        assert_eq!(
+            changes.v6,
+            chains(&[]),
+            "no chain of before is another for it"
+        );
+        changes.note(msg::DELTABLE, 10, &input);
+        changes.note(msg::NEWRULE, 10, &input);
+        assert_eq!(changes.v6, Touch::Everything, "the stronger one stays");
+    }
+
+    #[test]
+    fn what_iptables_does_not_own_is_native() {
+        let own = of_chain(b"filter\0", rule::CHAIN, b"INPUT\0");
+        let foreign = of_chain(b"f2b-table\0", rule::CHAIN, b"INPUT\0");
+        for (family, message) in [(1, &own), (2, &foreign), (10, &foreign)] {
             let mut changes = Changes::default();
-            changes.note(msg::NEWRULE, family, table);
+            changes.note(msg::NEWRULE, family, message);
             assert!(changes.native, "family {family}");
             assert_eq!((changes.v4, changes.v6), (Touch::Nothing, Touch::Nothing));
         }
+    }
+
+    #[test]
+    fn very_many_chains_are_everything() {
+        let mut touch = Touch::Nothing;
+        for number in 0..=Touch::MOST {
+            touch.add(chains(&[&number.to_string()]));
+        }
+        assert_eq!(touch, Touch::Everything);
     }
 
     #[test]

@@ -134,14 +134,14 @@ impl Loop {
                 },
                 () = until(wake) => self.take(Message::Wake),
             }
-            if self.state.dirty && !self.busy && self.end.is_none() {
-                self.draw()?;
-            }
             if self.doors.suspend {
                 self.doors.suspend = false;
                 drop(input);
                 self.suspend(&mut signals).await?;
                 input = EventStream::new();
+            }
+            if self.state.dirty && !self.busy && self.end.is_none() {
+                self.draw()?;
             }
         }
         self.doors.close();
@@ -183,7 +183,7 @@ impl Loop {
     fn input(&mut self, event: TerminalEvent) {
         match event {
             TerminalEvent::Key(key) if key.kind != KeyEventKind::Release => {
-                self.take(Message::Key(key.into()))
+                self.take(Message::Key(key.into()));
             }
             TerminalEvent::Paste(text) => self.take(Message::Paste(text)),
             TerminalEvent::Resize(..) => self.state.dirty = true,
@@ -194,7 +194,7 @@ impl Loop {
     fn signal(&mut self, number: i32) {
         match number {
             n if n == SignalKind::from_raw(nix::libc::SIGTSTP).as_raw_value() => {
-                self.doors.suspend = true
+                self.doors.suspend = true;
             }
             n if n == nix::libc::SIGCONT => {} // taken care of where we stopped
             n => self.end = Some(End::Signal(n)),
@@ -222,7 +222,7 @@ impl Loop {
                 // Goes out with the next frame, so that the writer is never waited for.
                 self.terminal.backend_mut().append(&clipboard(&text));
             }
-            other => self.doors.carry_out(other),
+            other => self.doors.carry_out(&other),
         }
     }
 

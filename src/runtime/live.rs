@@ -9,7 +9,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::app::firewall::Handle;
 use crate::app::message::{Effect, Loaded, Message};
 use crate::app::notice::{Level, Notice};
-use crate::app::state::State;
+use crate::app::state::{Mode, State};
+use crate::flow::{Body, KernelLine, LogSource};
+use crate::host;
 use crate::netfilter::conntrack::ConntrackMeter;
 use crate::netfilter::drops::{self, Following};
 use crate::ruleset::{ChainIdx, Origin, Ruleset};
@@ -26,6 +28,8 @@ pub struct Doors {
     /// NFLOG groups that were opened, or tried.
     groups: Vec<u16>,
     watched: Option<(Origin, ChainIdx)>,
+    /// A demo runs in a namespace of its own, while the kernel's log is the whole machine's.
+    demo: bool,
     /// The program is to be stopped like any job.
     pub suspend: bool,
 }
@@ -47,6 +51,7 @@ impl Doors {
             sources: Vec::new(),
             groups: Vec::new(),
             watched: None,
+            demo: false,
             suspend: false,
         }
     }
@@ -71,12 +76,18 @@ impl Doors {
             ))),
         }
         self.gauge = start_gauge(self.events.clone(), state.interval);
+        self.demo = matches!(state.facts.mode, Mode::Demo { .. });
         self.open_log();
     }
 
     /// Opens the kernel's log, or what stands for it.
     fn open_log(&mut self) {
-        let opened = drops::open_best(&drops::Options::default());
+        let history = if self.demo {
+            0
+        } else {
+            drops::Options::default().history
+        };
+        let opened = drops::open_best(&drops::Options { history });
         for passed in &opened.passed_over {
             self.tell(Message::Notice(Notice::new(
                 Level::Info,
@@ -140,9 +151,9 @@ impl Doors {
     }
 
     /// Carries out what the state asks of the doors.
-    pub fn carry_out(&mut self, effect: Effect) {
+    pub fn carry_out(&mut self, effect: &Effect) {
         let Some(poller) = &self.poller else { return };
-        match effect {
+        match *effect {
             Effect::Watch(id, chain) => {
                 let wanted = id.origin().map(|origin| (origin, chain));
                 if let Some((origin, chain)) = self.watched.filter(|old| Some(*old) != wanted) {
@@ -243,7 +254,11 @@ impl Doors {
         let Some(following) = self.sources.get(source) else {
             return Vec::new();
         };
-        let taken = following.take();
+        let mut taken = following.take();
+        if self.demo {
+            let own = host::network_namespace();
+            taken.batch.lines.retain(|line| is_of_demo(line, own));
+        }
         let mut messages = vec![Message::Lines(taken.batch)];
         if let Some(Err(error)) = taken.ended {
             let what = following.describe();
@@ -262,6 +277,15 @@ impl Doors {
         self.gauge = None;
         self.poller = None;
         self.sources.clear();
+    }
+}
+
+/// Of the machine's log, a demo shows only what names its own namespace; NFLOG is its own anyway.
+fn is_of_demo(line: &KernelLine, own: Option<u64>) -> bool {
+    match (&line.source, &line.body) {
+        (LogSource::Nflog(_), _) => true,
+        (_, Body::TableFull(full)) => own.is_some() && full.netns == own,
+        _ => false,
     }
 }
 
@@ -299,9 +323,20 @@ fn stage_words(stage: Stage) -> &'static str {
     }
 }
 
-/// NFLOG groups that rules of this set write to.
-fn nflog_groups(_ruleset: &Ruleset) -> Vec<u16> {
-    Vec::new()
+/// NFLOG groups that rules of this set write to, each once.
+fn nflog_groups(ruleset: &Ruleset) -> Vec<u16> {
+    let mut groups: Vec<u16> = ruleset
+        .rules()
+        .filter(|rule| {
+            ruleset
+                .jump(*rule)
+                .is_some_and(|jump| jump.name == b"NFLOG")
+        })
+        .filter_map(|rule| ruleset.parse_rule(rule).log()?.group)
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
 }
 
 /// Reads conntrack's figures at every tick, on a thread of its own. `None`: no thread to be had.

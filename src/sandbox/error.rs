@@ -56,14 +56,58 @@ pub enum SandboxError {
     /// A step inside the namespaces failed (links, sysctls, firewall, listeners).
     #[error("setting up the sandbox: {step}: {detail}")]
     Setup {
-        /// The step, in words.
-        step: String,
+        /// Which.
+        step: Step,
         /// First lines of what the program or the kernel said.
         detail: String,
     },
     /// The helper processes are gone, or do not answer.
     #[error("the sandbox's helpers do not answer: {0}")]
     Gone(String),
+}
+
+/// A step of the set-up inside the namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Step {
+    /// Sysctls.
+    Settings,
+    /// Links, addresses, routes.
+    Network,
+    /// ipsets and rules.
+    Firewall,
+    /// Listeners.
+    Services,
+    /// Those who call.
+    Clients,
+}
+
+impl Step {
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Settings => {
+                "run it outside the container, or in a privileged one: /proc/sys has to be writable"
+            }
+            Self::Network => {
+                "try another scenario; a kernel without veth or bridge cannot play this one"
+            }
+            Self::Firewall => {
+                "try the other back end (--backend nft or legacy), or another scenario"
+            }
+            Self::Services | Self::Clients => "try another scenario",
+        }
+    }
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Settings => "kernel settings",
+            Self::Network => "network",
+            Self::Firewall => "firewall",
+            Self::Services => "services",
+            Self::Clients => "clients",
+        })
+    }
 }
 
 impl SandboxError {
@@ -87,9 +131,7 @@ impl SandboxError {
             Self::Io { .. } => {
                 "run it as root, or outside the container that forbids this".to_owned()
             }
-            Self::Setup { .. } => {
-                "try the other back end (--backend nft or legacy), or another scenario".to_owned()
-            }
+            Self::Setup { step, .. } => step.remedy().to_owned(),
             Self::Gone(_) => "leave and start the demo again".to_owned(),
         }
     }

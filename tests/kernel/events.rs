@@ -1,6 +1,6 @@
 //! Change events: they name the process, tell the family, and traffic makes none.
 
-use ruletop::netfilter::events::{Changes, Listener, Touch};
+use ruletop::netfilter::events::{ChainName, Changes, Listener, Touch};
 use ruletop::netfilter::netlink::{Netlink, Request};
 use ruletop::netfilter::nftables::generation;
 use ruletop::ruleset::Family;
@@ -15,6 +15,16 @@ fn changes(listener: &mut Listener) -> Changes {
     })
 }
 
+fn chain(name: &str) -> Touch {
+    Touch::Chains(
+        [ChainName {
+            table: b"filter".to_vec(),
+            chain: name.as_bytes().to_vec(),
+        }]
+        .into(),
+    )
+}
+
 #[test]
 fn an_edit_names_its_process_and_its_family() {
     in_namespace(|net| {
@@ -23,22 +33,22 @@ fn an_edit_names_its_process_and_its_family() {
         let first = changes(&mut listener);
         let author = first.author.clone().unwrap();
         assert_eq!(author.name, "iptables-nft");
-        assert_eq!((first.v4, first.v6), (Touch::Tables, Touch::Nothing));
+        assert_eq!((first.v4, first.v6), (chain("INPUT"), Touch::Nothing));
 
         let pid = net.ok("echo $$; exec ip6tables-nft -A INPUT -j ACCEPT");
         let second = changes(&mut listener);
         let author = second.author.clone().unwrap();
         assert_eq!(author.pid, pid.trim().parse::<u32>().unwrap());
-        assert_eq!(second.touch(Family::V4), Touch::Nothing);
-        assert_eq!(
-            second.touch(Family::V6),
-            Touch::Tables,
-            "its table was made"
-        );
+        assert_eq!(*second.touch(Family::V4), Touch::Nothing);
+        assert_eq!(*second.touch(Family::V6), chain("INPUT"));
         assert!(!second.missed);
 
         net.tables(NFT6, "-A INPUT -j DROP");
-        assert_eq!(changes(&mut listener).v6, Touch::Rules);
+        assert_eq!(changes(&mut listener).v6, chain("INPUT"));
+        net.tables(NFT6, "-N web");
+        assert_eq!(changes(&mut listener).v6, chain("web"));
+        net.ok("nft delete table ip6 filter");
+        assert_eq!(changes(&mut listener).v6, Touch::Everything);
         assert!(listener.drain().unwrap().is_empty());
     });
 }
@@ -109,7 +119,10 @@ fn a_large_restore_keeps_its_author_and_says_what_was_missed() {
         net.restore(NFT4, "", &format!("*filter\n{rules}COMMIT\n"));
         let change = changes(&mut listener);
         assert!(change.missed, "20,000 rules do not fit in a socket buffer");
-        assert_eq!((change.v4, change.v6), (Touch::Tables, Touch::Tables));
+        assert_eq!(
+            (change.v4, change.v6),
+            (Touch::Everything, Touch::Everything)
+        );
         let author = change.author.unwrap();
         assert_eq!(author.name, "iptables-nft-re", "at most 15 bytes of a name");
         assert!(

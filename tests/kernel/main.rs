@@ -3,6 +3,7 @@
 
 mod conntrack;
 mod drops;
+mod counters;
 mod events;
 mod lossy;
 mod native;

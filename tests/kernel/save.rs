@@ -3,22 +3,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ruletop::netfilter::netlink::{Netlink, Request};
 use ruletop::netfilter::nftables::generation;
-use ruletop::netfilter::xtables::{self, Limits, Presence, Saved, Tools, Warning, XtablesError};
+use ruletop::netfilter::xtables::{self, Limits, Presence, Tools, Warning, XtablesError, save};
 use ruletop::ruleset::Origin;
 
 use crate::support::{LEGACY4, LEGACY6, NFT4, NFT6, in_namespace};
 
 fn tools() -> Tools {
     Tools::find()
-}
-
-fn save(tools: &Tools, origin: Origin, limits: Limits) -> Result<Saved, XtablesError> {
-    xtables::save(tools, origin, limits, &AtomicBool::new(false))
 }
 
 fn tables(origin: Origin) -> Vec<String> {

@@ -32,7 +32,7 @@ pub enum Look {
     /// The kernel's chain is not the attached one; nothing was taken. Read the structure again.
     OutOfStep,
     /// nft: the ruleset has another generation than the door was told to trust; nothing was taken. When
-    /// the change did not touch this family, [`trust`](CounterDoor::trust) the new one and look again.
+    /// the change did not touch this chain, [`trust`](CounterDoor::trust) the new one and look again.
     OtherGeneration,
 }
 
@@ -49,6 +49,13 @@ pub struct Looked {
 /// for nft, a hash for legacy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark(pub u64);
+
+impl Mark {
+    /// nft: the generation that it is.
+    pub const fn generation(self) -> u32 {
+        (self.0 & 0xffff_ffff) as u32
+    }
+}
 
 /// What attaching found out beside the numbers.
 #[derive(Clone, Debug)]
@@ -155,10 +162,9 @@ pub trait CounterDoor: Send {
         looked: &mut Vec<Looked>,
     ) -> Result<(), CounterError>;
 
-    /// Tells that the generation is now `generation`, and that this family's tables are as they were
-    /// attached, or that only rules of some chains changed: handles then tell which. Not after a table was
-    /// made anew: its handles start over and prove nothing. Without meaning for doors that have no
-    /// generations.
+    /// Tells that the generation is now `generation` and that the chains that are still going to be read
+    /// were not touched on the way to it. The kernel's events say which were; handles alone do not, since a
+    /// replaced rule keeps the handle of the old one. Without meaning for doors that have no generations.
     fn trust(&mut self, generation: u32) {
         let _ = generation;
     }

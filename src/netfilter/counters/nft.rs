@@ -6,7 +6,8 @@
 //!
 //! Of an answer only three things are read, in place: the generation that every message carries in its
 //! header (16 bits of it), each rule's handle, and its counter. Numbers are taken when the generation is
-//! the trusted one *and* every handle stands where it stood when the door was attached.
+//! the trusted one *and* every handle stands where it stood when the door was attached. Neither would do
+//! alone: a set that gains an element raises the generation, and a replaced rule keeps its handle.
 
 use std::sync::Arc;
 

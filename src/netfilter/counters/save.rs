@@ -38,7 +38,7 @@ impl SaveDoor {
     }
 
     fn read_text(&self) -> Result<Ruleset, CounterError> {
-        let saved = xtables::save(&self.tools, self.origin, self.limits, &self.stop)?;
+        let saved = xtables::save_unless(&self.stop, &self.tools, self.origin, self.limits)?;
         Ruleset::parse(saved.bytes, self.origin).map_err(|error| CounterError::Unreadable {
             tool: format!("{}-save", self.origin),
             detail: error.to_string(),

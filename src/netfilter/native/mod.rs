@@ -142,20 +142,24 @@ struct Hook {
 /// Reads `NFTA_HOOK_*`.
 fn hook_in(encoded: &[u8]) -> Hook {
     let mut hook = Hook::default();
-    let name = |value| String::from_utf8_lossy(text(value)).into_owned();
+    let mut add = |value| {
+        let device = String::from_utf8_lossy(text(value)).into_owned();
+        // A single device is told twice, alone and in the list.
+        if !hook.devices.contains(&device) {
+            hook.devices.push(device);
+        }
+    };
+    for (kind, value) in attributes(encoded) {
+        match kind {
+            chain::HOOK_DEVICE => add(value),
+            chain::HOOK_DEVICES => attributes(value).for_each(|(_, value)| add(value)),
+            _ => {}
+        }
+    }
     for (kind, value) in attributes(encoded) {
         match kind {
             chain::HOOK_NUMBER => hook.number = be32(value).unwrap_or_default(),
             chain::HOOK_PRIORITY => hook.priority = be32(value).unwrap_or_default().cast_signed(),
-            chain::HOOK_DEVICE => hook.devices.push(name(value)),
-            chain::HOOK_DEVICES => {
-                let all = attributes(value).map(|(_, value)| name(value));
-                for device in all {
-                    if !hook.devices.contains(&device) {
-                        hook.devices.push(device);
-                    }
-                }
-            }
             _ => {}
         }
     }

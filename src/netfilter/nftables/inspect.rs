@@ -21,7 +21,7 @@ const TRIES: u32 = 8;
 /// What was seen of one rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleSeen {
-    /// Unique in its table, never used again while the table lives.
+    /// Unique in its table and kept by a rule that replaces it; counted from 1 again in a table made anew.
     pub handle: u64,
     /// It has a counter.
     pub counted: bool,

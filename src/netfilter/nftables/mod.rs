@@ -17,6 +17,7 @@ pub const SUBSYSTEM: u16 = 10 << 8;
 pub const GROUP: u32 = 7;
 
 /// `enum nf_tables_msg_types`.
+#[allow(missing_docs)] // the names are those of the kernel header
 pub mod msg {
     use super::SUBSYSTEM;
     pub const NEWTABLE: u16 = SUBSYSTEM;
@@ -33,6 +34,7 @@ pub mod msg {
 }
 
 /// `NFTA_TABLE_*`.
+#[allow(missing_docs)] // the names are those of the kernel header
 pub mod table {
     pub const NAME: u16 = 1;
     pub const FLAGS: u16 = 2;
@@ -43,6 +45,7 @@ pub mod table {
 }
 
 /// `NFTA_CHAIN_*`, `NFTA_HOOK_*`, `NFTA_COUNTER_*`.
+#[allow(missing_docs)] // the names are those of the kernel header
 pub mod chain {
     pub const TABLE: u16 = 1;
     pub const HANDLE: u16 = 2;
@@ -59,6 +62,7 @@ pub mod chain {
 }
 
 /// `NFTA_RULE_*`, `NFTA_LIST_ELEM`, `NFTA_EXPR_*`.
+#[allow(missing_docs)] // the names are those of the kernel header
 pub mod rule {
     pub const TABLE: u16 = 1;
     pub const CHAIN: u16 = 2;
@@ -69,12 +73,14 @@ pub mod rule {
 }
 
 /// `NFTA_COUNTER_*`, of a counter expression and of a chain policy alike.
+#[allow(missing_docs)] // the names are those of the kernel header
 pub mod counter {
     pub const BYTES: u16 = 1;
     pub const PACKETS: u16 = 2;
 }
 
 /// `NFTA_GEN_*`.
+#[allow(missing_docs)] // the names are those of the kernel header
 pub mod genid {
     pub const ID: u16 = 1;
     pub const PID: u16 = 2;

@@ -177,13 +177,16 @@ impl Default for Limits {
 /// An origin that holds nothing prints nothing: that is `Ok` with no bytes. Ask [`Presence`] first to
 /// tell "empty" from "not there", and because a save of an absent legacy back end needs its tool for
 /// nothing.
-///
-/// Setting `stop` kills a running tool, which is then [`XtablesError::Stopped`].
-pub fn save(
+pub fn save(tools: &Tools, origin: Origin, limits: Limits) -> Result<Saved, XtablesError> {
+    save_unless(&AtomicBool::new(false), tools, origin, limits)
+}
+
+/// As [`save`]; setting `stop` kills the running tool, which is then [`XtablesError::Stopped`].
+pub fn save_unless(
+    stop: &AtomicBool,
     tools: &Tools,
     origin: Origin,
     limits: Limits,
-    stop: &AtomicBool,
 ) -> Result<Saved, XtablesError> {
     let tool = tools.save(origin)?;
     let name = tool.to_string();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Source;
 use super::budget::{Bucket, thread_cpu};
 use crate::netfilter::counters::{CounterDoor, CounterError, Look, Looked};
+use crate::netfilter::events::ChainName;
 use crate::ruleset::{ChainCounters, ChainIdx, CounterSet, Reading, Ruleset};
 
 /// A loaded ruleset under watch.
@@ -67,10 +68,22 @@ impl Live {
         }
     }
 
-    /// Numbers of this generation belong to the rules that were loaded, as far as their handles say so.
+    /// Numbers of this generation belong to the rules that were loaded, in all chains not distrusted.
     pub(super) fn trust(&mut self, generation: u32) {
         if let Some(door) = &mut self.door {
             door.trust(generation);
+        }
+    }
+
+    /// These chains are not what was loaded: never read again.
+    pub(super) fn distrust<'c>(&mut self, chains: impl IntoIterator<Item = &'c ChainName>) {
+        for name in chains {
+            let table = String::from_utf8_lossy(&name.table);
+            let table = self.ruleset.find_table(&table);
+            let chain = table.and_then(|table| self.ruleset.chain_named(table, &name.chain));
+            if let Some(place) = chain.and_then(|chain| self.seen.get_mut(chain.0 as usize)) {
+                *place = UNREADABLE;
+            }
         }
     }
 

@@ -141,7 +141,7 @@ impl Loader<'_> {
         (self.progress)(Stage::Matching);
         let untouched = listener
             .and_then(|mut listener| listener.drain())
-            .is_ok_and(|changes| changes.touch(family) == Touch::Nothing);
+            .is_ok_and(|changes| *changes.touch(family) == Touch::Nothing);
         let quiet = untouched || before.is_some_and(|before| mark(&mut door) == Some(before));
         let bound = match (seen, door) {
             (Ok(seen), Ok(mut door)) => {
@@ -201,7 +201,8 @@ impl Loader<'_> {
 
     fn save(&self) -> Result<Saved, Failure> {
         (self.progress)(Stage::Saving);
-        xtables::save(self.tools, self.origin, Limits::default(), self.stop).map_err(Failure::Save)
+        xtables::save_unless(self.stop, self.tools, self.origin, Limits::default())
+            .map_err(Failure::Save)
     }
 
     fn parse(
@@ -265,7 +266,7 @@ impl Loader<'_> {
         Outcome::Loaded {
             loaded,
             door: Some(door),
-            generation: u32::try_from(attached.mark.0).unwrap_or_default(),
+            generation: attached.mark.generation(),
             misfits: attached.misfits,
         }
     }

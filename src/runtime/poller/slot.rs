@@ -38,7 +38,7 @@ pub(super) struct Slot {
     /// Not before that, by the budget.
     not_before: Instant,
     /// The last change that touched this origin since the last load began: its generation, how far.
-    touched: Option<(u32, Touch)>,
+    touched: (u32, Touch),
     author: Option<Author>,
     missed: bool,
 }
@@ -51,7 +51,7 @@ impl Slot {
             loading: false,
             due: Some(now),
             not_before: now,
-            touched: None,
+            touched: (0, Touch::Nothing),
             author: None,
             missed: false,
         }
@@ -88,30 +88,26 @@ impl Slot {
     pub(super) fn begin(&mut self) {
         self.loading = true;
         self.due = None;
-        self.touched = None;
+        self.touched = (0, Touch::Nothing);
     }
 
     /// nft: a change of that generation was told.
     pub(super) fn changed(
         &mut self,
-        touch: Touch,
+        touch: &Touch,
         generation: u32,
         author: Option<&Author>,
         missed: bool,
         now: Instant,
     ) {
-        match (touch, self.live()) {
-            (Touch::Nothing | Touch::Rules, Some(live)) => live.trust(generation),
-            (Touch::Tables, Some(live)) => live.suspend(),
-            _ => {}
+        if let Some(live) = self.live() {
+            apply(live, touch, generation);
         }
-        if touch == Touch::Nothing {
+        if *touch == Touch::Nothing {
             return;
         }
-        let further = self
-            .touched
-            .map_or(touch, |(_, earlier)| earlier.max(touch));
-        self.touched = Some((generation, further));
+        self.touched.0 = generation;
+        self.touched.1.add(touch.clone());
         self.author = author.cloned().or(self.author.take());
         self.missed |= missed;
         self.schedule(now);
@@ -172,25 +168,37 @@ impl Slot {
 
     /// Brings a fresh door from the generation that it was matched at to the one of now.
     fn catch_up(&mut self, live: &mut Live, matched: u32, generation: u32) {
-        let newer = |than: u32| generation_is_newer(than, matched);
-        match self.touched {
-            Some((touched, Touch::Tables)) if newer(touched) => live.suspend(),
-            Some((touched, _)) if newer(touched) => live.trust(generation),
-            touched => {
-                if touched.is_some() {
-                    self.touched = None; // the load has seen it
-                    self.due = None;
-                }
-                if newer(generation) {
-                    live.trust(generation);
-                }
-            }
+        let (touched, touch) = &self.touched;
+        if generation_is_newer(*touched, matched) {
+            apply(live, touch, generation);
+        } else if generation_is_newer(generation, matched) {
+            live.trust(generation);
         }
+        if *touched != 0 && !generation_is_newer(*touched, matched) {
+            self.begin_anew(); // the load has seen it
+        }
+    }
+
+    fn begin_anew(&mut self) {
+        self.touched = (0, Touch::Nothing);
+        self.due = None;
     }
 
     fn sign(&mut self, loaded: &mut Loaded) {
         loaded.author = self.author.take();
         loaded.missed_changes = std::mem::take(&mut self.missed);
+    }
+}
+
+/// What a change means for numbers that are being read.
+fn apply(live: &mut Live, touch: &Touch, generation: u32) {
+    match touch {
+        Touch::Nothing => live.trust(generation),
+        Touch::Chains(chains) => {
+            live.distrust(chains);
+            live.trust(generation);
+        }
+        Touch::Everything => live.suspend(),
     }
 }
 

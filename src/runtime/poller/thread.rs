@@ -16,7 +16,7 @@ use super::budget::{Bucket, thread_cpu};
 use super::load::{Loader, Outcome};
 use super::slot::{Phase, Slot};
 use super::{Command, Options, PollEvent, Sink, Stage};
-use crate::netfilter::events::{Changes, Listener, Touch};
+use crate::netfilter::events::{Changes, Listener};
 use crate::netfilter::native;
 use crate::netfilter::netlink::{Netlink, Request};
 use crate::netfilter::nftables;
@@ -388,14 +388,7 @@ impl PollerThread {
         }
         self.strange_ticks += 1;
         if self.strange_ticks > 1 {
-            let changes = Changes {
-                v4: Touch::Tables,
-                v6: Touch::Tables,
-                native: true,
-                missed: true,
-                author: None,
-            };
-            self.changed(&changes, now);
+            self.changed(&Changes::unknown(), now);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::app::state::State;
 use crate::ruleset::{ChainIdx, Policy};
 use crate::ui::layout::Areas;
 use crate::ui::panes::rules::{policy_name, shown_rate};
-use crate::ui::panes::{Title, frame, wash};
+use crate::ui::panes::{Title, band, frame, wash};
 use crate::ui::pen::Pen;
 use crate::ui::theme::Theme;
 use crate::ui::words;
@@ -72,7 +72,7 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
                 );
             }
             Entry::Chain(firewall, chain) => {
-                chain_line(state, theme, (*firewall, *chain), inside, at, buffer)
+                chain_line(state, theme, (*firewall, *chain), inside, at, buffer);
             }
             Entry::NativeHeading => {
                 let mut pen = Pen::new(buffer, inside, at);
@@ -80,13 +80,10 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
             }
             Entry::Native(i) => native_line(state, theme, *i, inside, at, buffer),
         }
-        if row == state.board.chains.at {
-            let style = if focused {
-                theme.cursor.style()
-            } else {
-                theme.cursor_away.style()
-            };
-            wash(buffer, inside, line, style);
+        if row == state.board.chains.at && focused {
+            band(buffer, inside, line, theme.cursor.style());
+        } else if row == state.board.chains.at {
+            wash(buffer, inside, line, theme.cursor_away.style());
         }
     }
     if state.board.entries.is_empty() {

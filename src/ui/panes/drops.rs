@@ -16,7 +16,7 @@ use crate::app::feed::{EventKey, FeedLine, FlowKey, GroupKey, GroupRow, Moment, 
 use crate::app::state::State;
 use crate::flow::{Condition, LogLine};
 use crate::ui::layout::Areas;
-use crate::ui::panes::{Title, frame, wash};
+use crate::ui::panes::{Title, band, frame};
 use crate::ui::pen::Pen;
 use crate::ui::theme::Theme;
 use crate::ui::words;
@@ -53,7 +53,7 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
             DropRow::Line(single) => single_line(state, theme, single, inside, at, buffer),
         }
         if i == cursor.at && focused {
-            wash(buffer, inside, line, theme.cursor.style());
+            band(buffer, inside, line, theme.cursor.style());
         }
     }
     if state.drops.rows.is_empty() {
@@ -153,8 +153,16 @@ fn group_line(
     };
     pen.number(&rate, 7, lit);
     pen.number(&words::short(group.count), 5, text).skip(1);
-    let times = times(state, group.first, group.last);
     let room = pen.room();
+    let times = if room < 90 {
+        latest(state, group.last)
+    } else {
+        format!(
+            "{} – {}",
+            clock(state, group.first),
+            latest(state, group.last)
+        )
+    };
     let what_width = room.saturating_sub(words::width(&times) + 1);
     let line = Rect {
         width: inside.width,
@@ -179,20 +187,15 @@ fn flow_words(
     room: usize,
     (lit, text, quiet): (Style, Style, Style),
 ) {
+    let before = pen.room();
     let source = key.src.map_or_else(|| "?".to_owned(), |ip| ip.to_string());
-    let wide = room > 90;
-    let address = if matches!(key.src, Some(std::net::IpAddr::V6(_))) && wide {
-        39
-    } else if wide {
-        20
-    } else {
-        15
+    let wide = room > 80;
+    let address = match room {
+        120.. => 39, // an IPv6 address in full
+        80.. => 24,
+        _ => 17,
     };
-    pen.column(
-        &source,
-        address.max(words::width(&source).min(if wide { 39 } else { 24 })),
-        text,
-    );
+    pen.column(&source, address, text);
     pen.put("→ ", quiet);
     let protocol = key.proto.map(|p| p.to_string()).unwrap_or_default();
     let port = match key.port {
@@ -208,7 +211,11 @@ fn flow_words(
     let input = words::clean(key.input.as_bytes()).into_owned();
     pen.column(&input, if wide { 10 } else { 6 }, quiet);
     let prefix = words::clean(&key.prefix);
-    pen.put(&format!("“{prefix}”"), text);
+    let taken = before - pen.room();
+    pen.put(
+        &words::fit(&format!("“{prefix}”"), room.saturating_sub(taken)),
+        text,
+    );
 }
 
 /// An address, in brackets where a port follows an IPv6 one.
@@ -268,15 +275,13 @@ fn condition(log: &LogLine, theme: &Theme) -> Style {
     }
 }
 
-/// `21:03:11 – now`, as far as the wall clock is known.
-fn times(state: &State, first: Moment, last: Moment) -> String {
-    let now = last.ago(state.now).as_secs() < 3;
-    let last = if now {
+/// When the last line came: `now`, or the time of day.
+fn latest(state: &State, last: Moment) -> String {
+    if last.ago(state.now).as_secs() < 3 {
         "now".to_owned()
     } else {
         clock(state, last)
-    };
-    format!("{} – {last}", clock(state, first))
+    }
 }
 
 /// The time of day of a moment, else its distance from the start.

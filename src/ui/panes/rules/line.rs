@@ -80,6 +80,11 @@ impl Line {
         }
     }
 
+    /// It drops traffic now.
+    pub(super) fn alarms(&self) -> bool {
+        self.drops && self.heat == Heat::Hot
+    }
+
     /// The mark at the left says without colour what the colour says.
     fn mark(&self) -> &'static str {
         match (self.heat, self.drops) {
@@ -119,32 +124,20 @@ impl Line {
         pen.put(self.mark(), lit)
             .put(if self.reset { "↺" } else { " " }, theme.caution.style());
         pen.number(&self.number, columns.number, quiet);
-        if columns.rate == 0 {
-            let text = if columns.packets > 6 {
-                packets(self.counters.packets, columns.packets)
-            } else if self.rate.moves() {
-                with_unit(shown)
-            } else {
-                words::short(self.counters.packets)
-            };
-            pen.number(&text, columns.packets, numbers);
-            pen.number(&words::short(self.counters.bytes), columns.bytes, numbers);
+        let moving = self.rate.moves();
+        let counted = if columns.bytes == 0 && moving {
+            format!("{}/s", words::rate(shown)) // one column for both
         } else {
-            pen.number(
-                &packets(self.counters.packets, columns.packets),
-                columns.packets,
-                numbers,
-            );
-            pen.number(&words::short(self.counters.bytes), columns.bytes, numbers);
-            let start = columns.rate;
-            pen.number(
-                &words::rate(shown),
-                start,
-                if self.rate.moves() { lit } else { quiet },
-            );
-        }
-        // The bar stands in the gap behind the rate.
-        pen.put(words::bar(shown, most), lit).skip(1);
+            packets(self.counters.packets, columns.packets)
+        };
+        pen.number(&counted, columns.packets, numbers);
+        pen.number(&words::short(self.counters.bytes), columns.bytes, numbers);
+        pen.number(
+            &words::rate(shown),
+            columns.rate,
+            if moving { lit } else { quiet },
+        );
+        pen.back(1).put(words::bar(shown, most), lit).skip(1);
         self.words(columns, state, &mut pen, (lit, plain, quiet));
     }
 
@@ -183,13 +176,13 @@ impl Line {
         if columns.comment > 0 {
             pen.column(words::skip(&text, state.board.shift), columns.text, style);
             pen.put(&comment, quiet);
-        } else {
-            let both = match (text.is_empty(), comment.is_empty()) {
-                (_, true) => text,
-                (true, false) => format!("# {comment}"),
-                (false, false) => format!("{text}  # {comment}"),
-            };
-            pen.put(words::skip(&both, state.board.shift), style);
+            return;
+        }
+        let text = words::skip(&text, state.board.shift);
+        pen.put(text, style);
+        if !comment.is_empty() {
+            let gap = if text.is_empty() { "" } else { "  " };
+            pen.put(gap, style).put("# ", quiet).put(&comment, quiet);
         }
     }
 }
@@ -202,9 +195,4 @@ fn packets(n: u64, width: usize) -> String {
     } else {
         words::short(n)
     }
-}
-
-/// `41/s`, in at most six cells.
-fn with_unit(rate: f64) -> String {
-    format!("{}/s", words::rate(rate)).chars().take(6).collect()
 }
