@@ -2,8 +2,8 @@
 //! namespace. Run as root, or in a user namespace; see `support`.
 
 mod conntrack;
-mod drops;
 mod counters;
+mod drops;
 mod events;
 mod lossy;
 mod native;
