@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -24,6 +25,8 @@ pub struct Trial {
     child: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
+    /// What its processes are found by.
+    pub mark: String,
     /// The first line.
     pub ready: Value,
 }
@@ -50,13 +53,17 @@ pub fn spawn(scenario: &str, backend: &str, user: User, mark: &str) -> Child {
 impl Trial {
     /// Start one and wait until its sandbox stands.
     pub fn start(scenario: &str, backend: &str, user: User) -> Self {
-        let mut child = spawn(scenario, backend, user, "");
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("trial-{}-{number}", std::process::id());
+        let mut child = spawn(scenario, backend, user, &mark);
         let orders = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().unwrap());
         let mut trial = Self {
             child,
             orders,
             answers,
+            mark,
             ready: Value::Null,
         };
         trial.ready = trial.answer();
