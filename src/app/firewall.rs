@@ -9,6 +9,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::app::attribution::LogRules;
 use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
 use crate::ruleset::{
     Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Reading,
@@ -72,6 +73,8 @@ pub struct Firewall {
     handles: Vec<Handle>,
     /// Rules whose text says less than what the kernel holds.
     lossy: Vec<Lossy>,
+    /// Rules that log.
+    pub log_rules: LogRules,
     counters: CounterSet,
     baseline: Option<CounterSet>,
     rules: Vec<Track>,
@@ -94,6 +97,7 @@ impl Firewall {
                 Vec::new()
             },
             lossy: Vec::new(),
+            log_rules: LogRules::default(),
             baseline: None,
             rules: vec![Track::default(); rules],
             policies: vec![Track::default(); chains],

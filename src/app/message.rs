@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::action::Key;
+use crate::app::attribution::LogRules;
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
 use crate::flow::{Batch, ConntrackState};
@@ -65,6 +66,8 @@ pub struct Loaded {
     pub handles: Vec<Handle>,
     /// Rules whose text says less than what the kernel holds.
     pub lossy: Vec<Lossy>,
+    /// Its rules that log, for telling who wrote a line.
+    pub log_rules: LogRules,
     /// Who changed it, where that is known.
     pub author: Option<Author>,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::app::action::{Key, Keymap, Place as KeyPlace};
+use crate::app::attribution::{Attribution, attribute};
 use crate::app::board::{Board, Pane, Row};
 use crate::app::drops::DropPane;
 use crate::app::feed::{Feed, Limits};
@@ -10,6 +11,7 @@ use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::gauge::Gauge;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
+use crate::flow::KernelLine;
 use crate::ruleset::{BaseChain, ChainIdx};
 
 /// Where the numbers come from.
@@ -242,6 +244,12 @@ impl State {
             }
         }
         found
+    }
+
+    /// Which rule wrote a line, over all rulesets; they are told apart by their index.
+    pub fn writer_of(&self, line: &KernelLine) -> Attribution<usize> {
+        let sets = self.firewalls.iter().enumerate();
+        attribute(sets.map(|(i, f)| (i, f.ruleset.as_ref(), &f.log_rules)), line)
     }
 
     /// `v4 filter INPUT`, with the back end where there are two.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::app::attribution::LogRules;
 use crate::app::firewall::Handle;
 use crate::app::message::{Effect, Loaded, Message};
 use crate::app::notice::{Level, Notice};
@@ -14,7 +15,7 @@ use crate::flow::{Body, KernelLine, LogSource};
 use crate::host;
 use crate::netfilter::conntrack::ConntrackMeter;
 use crate::netfilter::drops::{self, Following};
-use crate::ruleset::{BaseChain, ChainIdx, Origin, Ruleset};
+use crate::ruleset::{BaseChain, ChainIdx, Origin};
 use crate::runtime::board::Event;
 use crate::runtime::poller::{self, Command, PollEvent, Poller, Stage};
 
@@ -32,6 +33,21 @@ pub struct Doors {
     demo: bool,
     /// The program is to be stopped like any job.
     pub suspend: bool,
+}
+
+/// A structure with what is made of it once: done on the poller's thread, since 100,000 rules take
+/// longer than a frame may.
+#[derive(Debug)]
+pub struct Prepared {
+    loaded: poller::Loaded,
+    log_rules: LogRules,
+    handles: Vec<Handle>,
+}
+
+impl Prepared {
+    fn of(loaded: poller::Loaded) -> Self {
+        Self { log_rules: LogRules::of(&loaded.ruleset), handles: handles(&loaded), loaded }
+    }
 }
 
 /// What the gauge's thread is told.
@@ -63,10 +79,14 @@ impl Doors {
             interval: state.interval,
             ..Default::default()
         };
-        match Poller::spawn(
-            options,
-            Box::new(move |event| events.send(Event::Poll(event)).is_ok()),
-        ) {
+        let sink = move |event| {
+            let event = match event {
+                PollEvent::Loaded(loaded) => Event::Loaded(Box::new(Prepared::of(*loaded))),
+                other => Event::Poll(other),
+            };
+            events.send(event).is_ok()
+        };
+        match Poller::spawn(options, Box::new(sink)) {
             Ok(poller) => self.poller = Some(poller),
             Err(error) => self.tell(Message::Notice(Notice::new(
                 Level::Alarm,
@@ -128,8 +148,8 @@ impl Doors {
     }
 
     /// Listens to the NFLOG groups that the rules write to.
-    fn follow_nflog(&mut self, ruleset: &Ruleset) {
-        let mut groups = nflog_groups(ruleset);
+    fn follow_nflog(&mut self, rules: &LogRules) {
+        let mut groups = rules.groups();
         groups.retain(|group| !self.groups.contains(group));
         for group in groups {
             self.groups.push(group);
@@ -190,7 +210,7 @@ impl Doors {
             PollEvent::Progress { origin, stage } => {
                 vec![Message::Loading(origin.into(), stage_words(stage))]
             }
-            PollEvent::Loaded(loaded) => self.loaded(*loaded),
+            PollEvent::Loaded(loaded) => self.loaded(Prepared::of(*loaded)),
             PollEvent::Counters {
                 origin,
                 at,
@@ -227,7 +247,9 @@ impl Doors {
         }
     }
 
-    fn loaded(&mut self, loaded: poller::Loaded) -> Vec<Message> {
+    /// A structure, in the words of the state.
+    pub fn loaded(&mut self, prepared: Prepared) -> Vec<Message> {
+        let Prepared { loaded, log_rules, handles } = prepared;
         tracing::info!(
             origin = %loaded.origin,
             rules = loaded.ruleset.rule_count(),
@@ -236,7 +258,7 @@ impl Doors {
             author = ?loaded.author,
             "loaded"
         );
-        self.follow_nflog(&loaded.ruleset);
+        self.follow_nflog(&log_rules);
         let origin = loaded.origin;
         let mut messages = vec![
             Message::Withdraw(format!("load {origin}")),
@@ -254,7 +276,8 @@ impl Doors {
         messages.push(lossy_notice(origin, &loaded));
         messages.push(Message::Loaded(Box::new(Loaded {
             id: origin.into(),
-            handles: handles(&loaded),
+            handles,
+            log_rules,
             ruleset: loaded.ruleset,
             lossy: loaded.lossy,
             author: loaded.author,
@@ -382,22 +405,6 @@ fn stage_words(stage: Stage) -> &'static str {
         Stage::Parsing { .. } => "making sense of them",
         Stage::Matching => "matching them with the kernel's handles",
     }
-}
-
-/// NFLOG groups that rules of this set write to, each once.
-fn nflog_groups(ruleset: &Ruleset) -> Vec<u16> {
-    let mut groups: Vec<u16> = ruleset
-        .rules()
-        .filter(|rule| {
-            ruleset
-                .jump(*rule)
-                .is_some_and(|jump| jump.name == b"NFLOG")
-        })
-        .filter_map(|rule| ruleset.parse_rule(rule).log()?.group)
-        .collect();
-    groups.sort_unstable();
-    groups.dedup();
-    groups
 }
 
 /// Reads conntrack's figures at every tick, on a thread of its own. `None`: no thread to be had.

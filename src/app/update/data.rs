@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{act, travel};
+use crate::app::attribution::{Attribution, Then, Unruled, Writer};
 use crate::app::board::{Place, Row};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::message::{Effect, Loaded, Message};
@@ -65,6 +66,7 @@ fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
     state.loading.retain(|(id, _)| *id != loaded.id);
     let mut firewall = Firewall::new(loaded.id, loaded.ruleset, loaded.handles);
     firewall.set_lossy(loaded.lossy);
+    firewall.log_rules = loaded.log_rules;
     let known = state.firewalls.iter().position(|f| f.id == loaded.id);
     match known {
         Some(at) => replace(state, at, firewall, loaded.author),
@@ -245,6 +247,46 @@ fn lines(state: &mut State, batch: Batch) {
 
 /// From a line of the feed to the rule that wrote it.
 pub(super) fn open_line(state: &mut State) -> Vec<Effect> {
-    act::say(state, "which rule wrote this line is not known yet");
-    Vec::new()
+    let Some(row) = state.drops.selected() else {
+        return Vec::new();
+    };
+    let (writer, words) = match state.writer_of(row.line()) {
+        Attribution::Certain(writer) => (Some(writer), after(state, &writer)),
+        Attribution::Several(writers) => {
+            let words = format!("one of {} rules that may have written this", writers.len());
+            (writers.first().copied(), words)
+        }
+        Attribution::NoRule(Unruled::Trace) => (None, "a trace names its rule itself".to_owned()),
+        Attribution::NoRule(Unruled::Conntrack) => {
+            (None, "conntrack wrote this (nf_conntrack_log_invalid), no rule did".to_owned())
+        }
+        Attribution::NoRule(Unruled::Damaged) => {
+            (None, "the line arrived garbled: no rule is named for it".to_owned())
+        }
+        Attribution::NoRule(Unruled::Event) => (None, "the kernel wrote this, no rule did".to_owned()),
+        Attribution::Nobody => {
+            (None, "no rule that is loaded now writes such a line".to_owned())
+        }
+    };
+    act::say(state, words);
+    let Some(writer) = writer else { return Vec::new() };
+    let Some(set) = state.firewalls.get(writer.set).map(|f| &f.ruleset) else { return Vec::new() };
+    let Some(chain) = set.chain_of(writer.rule) else { return Vec::new() };
+    let place = Place { firewall: writer.set, chain };
+    travel::go_to_rule(state, place, Some(writer.rule))
+}
+
+/// What became of the packet after it was logged.
+fn after(state: &State, writer: &Writer<usize>) -> String {
+    let Some(set) = state.firewalls.get(writer.set).map(|f| &f.ruleset) else { return String::new() };
+    match writer.then {
+        None => "this rule wrote the line".to_owned(),
+        Some(Then::Policy(chain)) => {
+            format!("this rule wrote the line; then the policy of {} decided", set.chain(chain).name())
+        }
+        Some(Then::Rule(rule)) => {
+            let chain = set.chain_of(rule).map_or("?", |chain| set.chain(chain).name());
+            format!("this rule wrote the line; then rule {} of {chain} decided", set.number(rule))
+        }
+    }
 }
