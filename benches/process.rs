@@ -63,15 +63,21 @@ fn bytes() {
     );
 
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let beat = |terminal: &mut Terminal| {
-        // A packet that the rule drops is an error to nobody.
-        let _ = socket.send_to(b"x", "127.0.0.1:9");
+    // Another rate every second: a steady one shows the same digits, which cost nothing.
+    let mut number = 0;
+    let mut beat = |terminal: &mut Terminal| {
+        number += 1;
+        for _ in 0..number % 7 + 1 {
+            // A packet that the rule drops is an error to nobody.
+            let _ = socket.send_to(b"x", "127.0.0.1:9");
+        }
         terminal.output_during(Duration::from_secs(1)).len()
     };
     for _ in 0..5 {
         beat(&mut terminal);
     }
     let moving: usize = (0..seconds).map(|_| beat(&mut terminal)).sum();
+    assert!(moving > 0, "the counter moved and the screen did not");
     line(
         "a second with one counter moving",
         Unit::Bytes,

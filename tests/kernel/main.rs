@@ -7,5 +7,6 @@ mod drops;
 mod events;
 mod lossy;
 mod native;
+mod poller;
 mod save;
 mod support;
