@@ -10,7 +10,7 @@ use crate::app::action::Key;
 use crate::app::attribution::LogRules;
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
-use crate::flow::{Batch, ConntrackState};
+use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, Ruleset};
 
 /// Something happened.
@@ -47,6 +47,15 @@ pub enum Message {
     Lines(Batch),
     /// Where the drop feed reads from, in words.
     Source(String),
+    /// Why rules that log by that way are not heard.
+    Silent {
+        /// The way.
+        channel: LogChannel,
+        /// The likeliest reasons.
+        cause: String,
+        /// What to do.
+        remedy: String,
+    },
     /// Something is missing or odd: shown until it is withdrawn.
     Notice(Notice),
     /// What was missing is there again.
@@ -106,4 +115,6 @@ pub enum Effect {
     ReadNow,
     /// Send text to the terminal's clipboard.
     Copy(String),
+    /// Rules that log by this way count packets, and no line comes: find out why.
+    ExplainSilence(LogChannel),
 }

@@ -11,10 +11,10 @@ use crate::app::firewall::Handle;
 use crate::app::message::{Effect, Loaded, Message};
 use crate::app::notice::{Level, Notice};
 use crate::app::state::{Mode, State};
-use crate::flow::{Body, KernelLine, LogSource};
+use crate::flow::{Body, KernelLine, LogChannel, LogSource};
 use crate::host;
 use crate::netfilter::conntrack::ConntrackMeter;
-use crate::netfilter::drops::{self, Following};
+use crate::netfilter::drops::{self, Following, silence};
 use crate::ruleset::{BaseChain, ChainIdx, Origin};
 use crate::runtime::board::Event;
 use crate::runtime::poller::{self, Command, PollEvent, Poller, Stage};
@@ -28,6 +28,8 @@ pub struct Doors {
     sources: Vec<Following>,
     /// NFLOG groups that were opened, or tried.
     groups: Vec<u16>,
+    /// What is read, and what could not be: for telling why nothing is heard.
+    known: silence::Sources,
     watched: Option<(Origin, ChainIdx)>,
     /// A demo runs in a namespace of its own, while the kernel's log is the whole machine's.
     demo: bool,
@@ -46,7 +48,11 @@ pub struct Prepared {
 
 impl Prepared {
     fn of(loaded: poller::Loaded) -> Self {
-        Self { log_rules: LogRules::of(&loaded.ruleset), handles: handles(&loaded), loaded }
+        Self {
+            log_rules: LogRules::of(&loaded.ruleset),
+            handles: handles(&loaded),
+            loaded,
+        }
     }
 }
 
@@ -66,6 +72,7 @@ impl Doors {
             gauge: None,
             sources: Vec::new(),
             groups: Vec::new(),
+            known: silence::Sources::default(),
             watched: None,
             demo: false,
             suspend: false,
@@ -109,6 +116,9 @@ impl Doors {
         };
         let opened = drops::open_best(&drops::Options { history });
         for passed in &opened.passed_over {
+            self.known
+                .passed_over
+                .push(format!("{}: {}", passed.name, passed.error));
             self.tell(Message::Notice(Notice::new(
                 Level::Info,
                 format!("log {}", passed.name),
@@ -117,7 +127,12 @@ impl Doors {
             )));
         }
         match opened.source {
-            Some(source) => self.follow(source),
+            Some(source) => {
+                self.known.kernel = Some(source.kind());
+                self.known.file =
+                    (source.kind() == LogSource::File).then(|| source.describe().into());
+                self.follow(source);
+            }
             None => self.tell(Message::Notice(Notice::new(
                 Level::Warning,
                 "log",
@@ -154,13 +169,19 @@ impl Doors {
         for group in groups {
             self.groups.push(group);
             match drops::open_nflog(&[group]) {
-                Ok(source) => self.follow(source),
-                Err(error) => self.tell(Message::Notice(Notice::new(
-                    Level::Warning,
-                    format!("nflog {group}"),
-                    format!("NFLOG group {group} is not heard: {error}"),
-                    "another program (ulogd) may hold the group; its own log has the lines",
-                ))),
+                Ok(source) => {
+                    self.known.groups.push(group);
+                    self.follow(source);
+                }
+                Err(error) => {
+                    self.known.refused.push((group, error.to_string()));
+                    self.tell(Message::Notice(Notice::new(
+                        Level::Warning,
+                        format!("nflog {group}"),
+                        format!("NFLOG group {group} is not heard: {error}"),
+                        "another program (ulogd) may hold the group; its own log has the lines",
+                    )));
+                }
             }
         }
     }
@@ -194,7 +215,32 @@ impl Doors {
                 self.pulse(Pulse::Freeze(on));
             }
             Effect::ReadNow => poller.send(Command::ReadNow),
+            Effect::ExplainSilence(channel) => self.explain_silence(channel),
             Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Copy(_) => {}
+        }
+    }
+
+    /// Asks the kernel why nothing is heard, on a thread of its own: it looks through /proc.
+    fn explain_silence(&self, channel: LogChannel) {
+        let (events, known) = (self.events.clone(), self.known.clone());
+        let ask = move || {
+            let causes = silence::causes(channel, &silence::look(), &known);
+            let words: Vec<String> = causes.iter().map(ToString::to_string).collect();
+            let message = Message::Silent {
+                channel,
+                cause: words.join("; or "),
+                remedy: causes
+                    .first()
+                    .map(|cause| cause.remedy().to_owned())
+                    .unwrap_or_default(),
+            };
+            let _ = events.send(Event::Message(message));
+        };
+        if let Err(error) = std::thread::Builder::new()
+            .name("silence".to_owned())
+            .spawn(ask)
+        {
+            tracing::warn!(%error, "no thread to ask why the log is silent");
         }
     }
 
@@ -249,7 +295,11 @@ impl Doors {
 
     /// A structure, in the words of the state.
     pub fn loaded(&mut self, prepared: Prepared) -> Vec<Message> {
-        let Prepared { loaded, log_rules, handles } = prepared;
+        let Prepared {
+            loaded,
+            log_rules,
+            handles,
+        } = prepared;
         tracing::info!(
             origin = %loaded.origin,
             rules = loaded.ruleset.rule_count(),
