@@ -80,6 +80,8 @@ pub enum Action {
     Filter,
     /// The whole rule.
     Detail,
+    /// The conntrack table in full.
+    Conntrack,
     /// Drop feed grouped or raw.
     Group,
     /// Hold the drop feed.

@@ -1,31 +1,6 @@
-//! A rule as the board's columns show it, and how wide the columns have to be.
+//! How wide the board's columns have to be for a chain.
 
-use crate::ruleset::{ChainIdx, RuleIdx, Ruleset};
-
-/// The columns of one rule. Untrusted text: the drawing cleans it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cells {
-    /// Target, or the chain that it jumps to; empty for a rule that only counts.
-    pub target: String,
-    /// It drops or rejects.
-    pub drops: bool,
-    /// It goes to another chain.
-    pub jumps: bool,
-    /// Protocol; empty for all.
-    pub protocol: String,
-    /// Interface in.
-    pub input: String,
-    /// Interface out.
-    pub output: String,
-    /// Source.
-    pub source: String,
-    /// Destination.
-    pub destination: String,
-    /// Matches and target options in short words.
-    pub text: String,
-    /// Comment.
-    pub comment: String,
-}
+use crate::ruleset::{ChainIdx, Ruleset};
 
 /// The widest text of each column of a chain, in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,24 +39,23 @@ impl Widths {
         };
         let step = rules.len().div_ceil(SAMPLE).max(1);
         for rule in rules.iter().step_by(step) {
-            let cells = Cells::of(ruleset, *rule);
+            let cells = ruleset.cells(*rule);
             let grow = |width: &mut usize, text: &str| *width = (*width).max(text.chars().count());
+            // A jump is shown with an arrow before the chain's name.
+            let arrow = usize::from(ruleset.jump(*rule).is_some_and(|jump| jump.chain.is_some()));
             grow(&mut widths.target, &cells.target);
+            widths.target = widths.target.max(cells.target.chars().count() + arrow);
             grow(&mut widths.protocol, &cells.protocol);
-            grow(&mut widths.input, &cells.input);
-            grow(&mut widths.output, &cells.output);
+            grow(&mut widths.input, &cells.in_interface);
+            grow(&mut widths.output, &cells.out_interface);
             grow(&mut widths.source, &cells.source);
             grow(&mut widths.destination, &cells.destination);
-            grow(&mut widths.text, &cells.text);
-            grow(&mut widths.comment, &cells.comment);
+            grow(&mut widths.text, &cells.matches);
+            grow(
+                &mut widths.comment,
+                cells.comment.as_deref().unwrap_or_default(),
+            );
         }
         widths
-    }
-}
-
-impl Cells {
-    /// The columns of a rule.
-    pub fn of(_ruleset: &Ruleset, _rule: RuleIdx) -> Self {
-        Self::default()
     }
 }

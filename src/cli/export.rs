@@ -33,22 +33,22 @@ enum Format {
 
 /// Prints.
 pub fn run(export: &Export) -> Result<ExitCode, Failure> {
-    let documents = match &export.file {
-        Some(path) => vec![input::document(path)?],
+    let document = match &export.file {
+        Some(path) => input::document(path)?,
         None => live()?,
     };
     match export.format {
-        Format::Save => {
-            let text: Vec<u8> = documents.iter().flat_map(|d| d.bytes()).copied().collect();
-            print(&text)
+        Format::Save => print(document.bytes()),
+        Format::Json => {
+            let json = document.to_json();
+            print(&json.map_err(|error| Failure::input(format!("cannot write JSON: {error}"), ""))?)
         }
-        Format::Json => print(b""),
     }
 }
 
 /// What the save tool of every back end and family prints that holds tables here. What a tool says
 /// beside the rules goes to standard error.
-fn live() -> Result<Vec<Document>, Failure> {
+fn live() -> Result<Document, Failure> {
     if !host::may_read_firewall() {
         return Err(Failure::privilege(
             "reading the firewall takes CAP_NET_ADMIN, which this process lacks",
@@ -56,7 +56,7 @@ fn live() -> Result<Vec<Document>, Failure> {
         ));
     }
     let tools = Tools::find();
-    let mut documents = Vec::new();
+    let mut text = Vec::new();
     for origin in Origin::ALL {
         if !Presence::of(origin).is_there() {
             continue;
@@ -68,13 +68,9 @@ fn live() -> Result<Vec<Document>, Failure> {
             // Nobody may be listening there.
             let _ = writeln!(err, "ruletop: {origin}: {warning}");
         }
-        let hints = Hints {
-            family: Some(origin.family),
-            backend: Some(origin.backend),
-        };
-        let document = Document::parse(saved.bytes, hints)
-            .map_err(|error| Failure::input(format!("{origin}: {error}"), "please report it"))?;
-        documents.push(document);
+        text.extend(saved.bytes);
     }
-    Ok(documents)
+    // Each dump's own header tells its family and back end.
+    Document::parse(text, Hints::default())
+        .map_err(|error| Failure::input(format!("what the save tools printed is odd: {error}"), ""))
 }

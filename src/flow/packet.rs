@@ -35,6 +35,10 @@ pub struct Packet {
     pub tcp_ack: Option<u32>,
     /// TCP window, unscaled.
     pub window: Option<u16>,
+    /// TCP urgent pointer.
+    pub urgent: Option<u16>,
+    /// UDP's own length: its header and data.
+    pub udp_length: Option<u16>,
     /// Security parameter index of AH or ESP.
     pub spi: Option<u32>,
     /// Total length in bytes, network header included.

@@ -23,6 +23,15 @@ pub fn identity() -> Identity {
     )
 }
 
+/// The inode of this thread's network namespace, as the kernel's log names it (`nsfs`, namespaces(7));
+/// `None` where /proc does not say.
+pub fn network_namespace() -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/thread-self/ns/net")
+        .ok()
+        .map(|meta| meta.ino())
+}
+
 /// Bit of CAP_NET_ADMIN in a capability set (linux/capability.h).
 const CAP_NET_ADMIN: u32 = 12;
 

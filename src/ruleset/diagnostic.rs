@@ -32,7 +32,7 @@ pub struct Diagnostic {
     pub expected: Cow<'static, str>,
     /// The text in question, at most [`Diagnostic::TEXT_LIMIT`] bytes of it. Hostile bytes: strip
     /// before drawing.
-    #[serde(serialize_with = "lossyx")]
+    #[serde(serialize_with = "super::json::lossy")]
     pub text: Box<[u8]>,
 }
 
@@ -232,7 +232,4 @@ mod tests {
         assert_eq!(all.list().len(), Diagnostics::LIMIT);
         assert_eq!(all.left_out(), 5);
     }
-}
-fn lossyx<S: serde::Serializer>(b: &[u8], s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(&String::from_utf8_lossy(b))
 }

@@ -32,24 +32,27 @@ mod counters;
 mod detect;
 mod diagnostic;
 mod document;
-
+pub mod export;
+mod hooks;
 mod identity;
-
+mod json;
 mod line;
 mod model;
-
+mod origin;
+mod print;
+mod references;
 pub mod spec;
 
 pub use counters::{ChainCounters, CounterSet, Counters, Reading};
 pub use detect::{Evidence, Header};
 pub use diagnostic::{Diagnostic, ParseError, Severity, Warning};
 pub use document::{Document, Hints};
-mod hooks;
-mod origin;
 pub use hooks::{BaseChain, Lossy, NftFamily, Owner};
 pub use identity::TextId;
 pub use model::{Chain, ChainIdx, Policy, RuleIdx, Ruleset, Table, TableIdx};
 pub use origin::{Author, Origin};
+pub use references::{Jump, References};
+pub use spec::{Cells, Spec};
 
 /// Address family of a ruleset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -70,6 +73,7 @@ pub enum Backend {
     /// x_tables, through iptables-legacy.
     Legacy,
 }
+
 impl Family {
     /// `v4` or `v6`.
     pub fn name(self) -> &'static str {
@@ -87,22 +91,5 @@ impl Backend {
             Self::Nft => "nft",
             Self::Legacy => "legacy",
         }
-    }
-}
-impl Ruleset {
-    pub fn drops_or_rejects(&self, rule: RuleIdx) -> bool {
-        let s = self.spec(rule);
-        memchr::memmem::find(s, b"-j DROP").is_some()
-            || memchr::memmem::find(s, b"-j REJECT").is_some()
-    }
-    pub fn jump_target(&self, rule: RuleIdx) -> Option<ChainIdx> {
-        let s = String::from_utf8_lossy(self.spec(rule)).into_owned();
-        let t = s.split("-j ").nth(1)?.split(' ').next()?.to_owned();
-        let c = self.chain_of(rule)?;
-        let tb = self.table(self.chain(c).table()).name().to_owned();
-        self.find_chain(&tb, &t)
-    }
-    pub fn command(&self, rule: RuleIdx) -> Vec<u8> {
-        self.line(rule).to_vec()
     }
 }

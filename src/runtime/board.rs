@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::app::message::{Effect, Message};
 use crate::app::state::State;
 use crate::app::update::update;
-use crate::runtime::live::Doors;
+use crate::runtime::live::{self, Doors};
 use crate::runtime::screen::Screen;
 use crate::runtime::terminal::{self, FrameSink, TerminalError, Writer};
 use crate::ui::{self, Theme};
@@ -26,7 +26,9 @@ use crate::ui::{self, Theme};
 pub enum Event {
     /// A message, ready to be taken in.
     Message(Message),
-    /// The ruleset poller has something.
+    /// A structure was read, and what takes long was worked out on the thread that read it.
+    Loaded(Box<live::Prepared>),
+    /// The ruleset poller has something else.
     Poll(crate::runtime::poller::PollEvent),
     /// This drop source has lines.
     Lines(usize),
@@ -134,14 +136,14 @@ impl Loop {
                 },
                 () = until(wake) => self.take(Message::Wake),
             }
-            if self.state.dirty && !self.busy && self.end.is_none() {
-                self.draw()?;
-            }
             if self.doors.suspend {
                 self.doors.suspend = false;
                 drop(input);
                 self.suspend(&mut signals).await?;
                 input = EventStream::new();
+            }
+            if self.state.dirty && !self.busy && self.end.is_none() {
+                self.draw()?;
             }
         }
         self.doors.close();
@@ -168,6 +170,11 @@ impl Loop {
                     self.take(message);
                 }
             }
+            Event::Loaded(prepared) => {
+                for message in self.doors.loaded(*prepared) {
+                    self.take(message);
+                }
+            }
             Event::Lines(source) => {
                 for message in self.doors.lines(source) {
                     self.take(message);
@@ -183,7 +190,7 @@ impl Loop {
     fn input(&mut self, event: TerminalEvent) {
         match event {
             TerminalEvent::Key(key) if key.kind != KeyEventKind::Release => {
-                self.take(Message::Key(key.into()))
+                self.take(Message::Key(key.into()));
             }
             TerminalEvent::Paste(text) => self.take(Message::Paste(text)),
             TerminalEvent::Resize(..) => self.state.dirty = true,
@@ -194,7 +201,7 @@ impl Loop {
     fn signal(&mut self, number: i32) {
         match number {
             n if n == SignalKind::from_raw(nix::libc::SIGTSTP).as_raw_value() => {
-                self.doors.suspend = true
+                self.doors.suspend = true;
             }
             n if n == nix::libc::SIGCONT => {} // taken care of where we stopped
             n => self.end = Some(End::Signal(n)),
@@ -210,6 +217,7 @@ impl Loop {
     }
 
     fn carry_out(&mut self, effect: Effect) {
+        tracing::debug!(?effect, "asked");
         match effect {
             Effect::Quit => self.end = Some(End::Quit),
             Effect::Suspend => self.doors.suspend = true,
@@ -222,7 +230,7 @@ impl Loop {
                 // Goes out with the next frame, so that the writer is never waited for.
                 self.terminal.backend_mut().append(&clipboard(&text));
             }
-            other => self.doors.carry_out(other),
+            other => self.doors.carry_out(&other),
         }
     }
 

@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::app::attribution::LogRules;
 use crate::app::firewall::Handle;
 use crate::app::message::{Effect, Loaded, Message};
 use crate::app::notice::{Level, Notice};
-use crate::app::state::State;
+use crate::app::state::{Mode, State};
+use crate::flow::{Body, KernelLine, LogChannel, LogSource};
+use crate::host;
 use crate::netfilter::conntrack::ConntrackMeter;
-use crate::netfilter::drops::{self, Following};
-use crate::ruleset::{ChainIdx, Origin, Ruleset};
+use crate::netfilter::drops::{self, Following, silence};
+use crate::ruleset::{BaseChain, ChainIdx, Origin};
 use crate::runtime::board::Event;
 use crate::runtime::poller::{self, Command, PollEvent, Poller, Stage};
 
@@ -25,9 +28,32 @@ pub struct Doors {
     sources: Vec<Following>,
     /// NFLOG groups that were opened, or tried.
     groups: Vec<u16>,
+    /// What is read, and what could not be: for telling why nothing is heard.
+    known: silence::Sources,
     watched: Option<(Origin, ChainIdx)>,
+    /// A demo runs in a namespace of its own, while the kernel's log is the whole machine's.
+    demo: bool,
     /// The program is to be stopped like any job.
     pub suspend: bool,
+}
+
+/// A structure with what is made of it once: done on the poller's thread, since 100,000 rules take
+/// longer than a frame may.
+#[derive(Debug)]
+pub struct Prepared {
+    loaded: poller::Loaded,
+    log_rules: LogRules,
+    handles: Vec<Handle>,
+}
+
+impl Prepared {
+    fn of(loaded: poller::Loaded) -> Self {
+        Self {
+            log_rules: LogRules::of(&loaded.ruleset),
+            handles: handles(&loaded),
+            loaded,
+        }
+    }
 }
 
 /// What the gauge's thread is told.
@@ -46,7 +72,9 @@ impl Doors {
             gauge: None,
             sources: Vec::new(),
             groups: Vec::new(),
+            known: silence::Sources::default(),
             watched: None,
+            demo: false,
             suspend: false,
         }
     }
@@ -58,10 +86,14 @@ impl Doors {
             interval: state.interval,
             ..Default::default()
         };
-        match Poller::spawn(
-            options,
-            Box::new(move |event| events.send(Event::Poll(event)).is_ok()),
-        ) {
+        let sink = move |event| {
+            let event = match event {
+                PollEvent::Loaded(loaded) => Event::Loaded(Box::new(Prepared::of(*loaded))),
+                other => Event::Poll(other),
+            };
+            events.send(event).is_ok()
+        };
+        match Poller::spawn(options, Box::new(sink)) {
             Ok(poller) => self.poller = Some(poller),
             Err(error) => self.tell(Message::Notice(Notice::new(
                 Level::Alarm,
@@ -71,13 +103,22 @@ impl Doors {
             ))),
         }
         self.gauge = start_gauge(self.events.clone(), state.interval);
+        self.demo = matches!(state.facts.mode, Mode::Demo { .. });
         self.open_log();
     }
 
     /// Opens the kernel's log, or what stands for it.
     fn open_log(&mut self) {
-        let opened = drops::open_best(&drops::Options::default());
+        let history = if self.demo {
+            0
+        } else {
+            drops::Options::default().history
+        };
+        let opened = drops::open_best(&drops::Options { history });
         for passed in &opened.passed_over {
+            self.known
+                .passed_over
+                .push(format!("{}: {}", passed.name, passed.error));
             self.tell(Message::Notice(Notice::new(
                 Level::Info,
                 format!("log {}", passed.name),
@@ -86,7 +127,12 @@ impl Doors {
             )));
         }
         match opened.source {
-            Some(source) => self.follow(source),
+            Some(source) => {
+                self.known.kernel = Some(source.kind());
+                self.known.file =
+                    (source.kind() == LogSource::File).then(|| source.describe().into());
+                self.follow(source);
+            }
             None => self.tell(Message::Notice(Notice::new(
                 Level::Warning,
                 "log",
@@ -117,32 +163,39 @@ impl Doors {
     }
 
     /// Listens to the NFLOG groups that the rules write to.
-    fn follow_nflog(&mut self, ruleset: &Ruleset) {
-        let mut groups = nflog_groups(ruleset);
+    fn follow_nflog(&mut self, rules: &LogRules) {
+        let mut groups = rules.groups();
         groups.retain(|group| !self.groups.contains(group));
         for group in groups {
             self.groups.push(group);
             match drops::open_nflog(&[group]) {
-                Ok(source) => self.follow(source),
-                Err(error) => self.tell(Message::Notice(Notice::new(
-                    Level::Warning,
-                    format!("nflog {group}"),
-                    format!("NFLOG group {group} is not heard: {error}"),
-                    "another program (ulogd) may hold the group; its own log has the lines",
-                ))),
+                Ok(source) => {
+                    self.known.groups.push(group);
+                    self.follow(source);
+                }
+                Err(error) => {
+                    self.known.refused.push((group, error.to_string()));
+                    self.tell(Message::Notice(Notice::new(
+                        Level::Warning,
+                        format!("nflog {group}"),
+                        format!("NFLOG group {group} is not heard: {error}"),
+                        "another program (ulogd) may hold the group; its own log has the lines",
+                    )));
+                }
             }
         }
     }
 
     /// Says something to the loop.
     fn tell(&self, message: Message) {
+        tracing::info!(?message, "said");
         let _ = self.events.send(Event::Message(message));
     }
 
     /// Carries out what the state asks of the doors.
-    pub fn carry_out(&mut self, effect: Effect) {
+    pub fn carry_out(&mut self, effect: &Effect) {
         let Some(poller) = &self.poller else { return };
-        match effect {
+        match *effect {
             Effect::Watch(id, chain) => {
                 let wanted = id.origin().map(|origin| (origin, chain));
                 if let Some((origin, chain)) = self.watched.filter(|old| Some(*old) != wanted) {
@@ -162,7 +215,32 @@ impl Doors {
                 self.pulse(Pulse::Freeze(on));
             }
             Effect::ReadNow => poller.send(Command::ReadNow),
+            Effect::ExplainSilence(channel) => self.explain_silence(channel),
             Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Copy(_) => {}
+        }
+    }
+
+    /// Asks the kernel why nothing is heard, on a thread of its own: it looks through /proc.
+    fn explain_silence(&self, channel: LogChannel) {
+        let (events, known) = (self.events.clone(), self.known.clone());
+        let ask = move || {
+            let causes = silence::causes(channel, &silence::look(), &known);
+            let words: Vec<String> = causes.iter().map(ToString::to_string).collect();
+            let message = Message::Silent {
+                channel,
+                cause: words.join("; or "),
+                remedy: causes
+                    .first()
+                    .map(|cause| cause.remedy().to_owned())
+                    .unwrap_or_default(),
+            };
+            let _ = events.send(Event::Message(message));
+        };
+        if let Err(error) = std::thread::Builder::new()
+            .name("silence".to_owned())
+            .spawn(ask)
+        {
+            tracing::warn!(%error, "no thread to ask why the log is silent");
         }
     }
 
@@ -178,7 +256,7 @@ impl Doors {
             PollEvent::Progress { origin, stage } => {
                 vec![Message::Loading(origin.into(), stage_words(stage))]
             }
-            PollEvent::Loaded(loaded) => self.loaded(*loaded),
+            PollEvent::Loaded(loaded) => self.loaded(Prepared::of(*loaded)),
             PollEvent::Counters {
                 origin,
                 at,
@@ -199,21 +277,38 @@ impl Doors {
                 origin,
                 error,
                 remedy,
-            } => vec![
-                Message::Gone(origin.into()),
-                Message::Notice(Notice::new(
-                    Level::Warning,
-                    format!("load {origin}"),
-                    error,
-                    remedy,
-                )),
-            ],
-            PollEvent::Native(chains) => vec![Message::Native(chains)],
+            } => {
+                tracing::warn!(%origin, error, "cannot be read");
+                vec![
+                    Message::Gone(origin.into()),
+                    Message::Notice(Notice::new(
+                        Level::Warning,
+                        format!("load {origin}"),
+                        error,
+                        remedy,
+                    )),
+                ]
+            }
+            PollEvent::Native(chains) => vec![native_notice(&chains), Message::Native(chains)],
         }
     }
 
-    fn loaded(&mut self, loaded: poller::Loaded) -> Vec<Message> {
-        self.follow_nflog(&loaded.ruleset);
+    /// A structure, in the words of the state.
+    pub fn loaded(&mut self, prepared: Prepared) -> Vec<Message> {
+        let Prepared {
+            loaded,
+            log_rules,
+            handles,
+        } = prepared;
+        tracing::info!(
+            origin = %loaded.origin,
+            rules = loaded.ruleset.rule_count(),
+            chains = loaded.ruleset.chains().len(),
+            took = ?loaded.took,
+            author = ?loaded.author,
+            "loaded"
+        );
+        self.follow_nflog(&log_rules);
         let origin = loaded.origin;
         let mut messages = vec![
             Message::Withdraw(format!("load {origin}")),
@@ -228,9 +323,11 @@ impl Doors {
                 "",
             )));
         }
+        messages.push(lossy_notice(origin, &loaded));
         messages.push(Message::Loaded(Box::new(Loaded {
             id: origin.into(),
-            handles: handles(&loaded),
+            handles,
+            log_rules,
             ruleset: loaded.ruleset,
             lossy: loaded.lossy,
             author: loaded.author,
@@ -243,7 +340,11 @@ impl Doors {
         let Some(following) = self.sources.get(source) else {
             return Vec::new();
         };
-        let taken = following.take();
+        let mut taken = following.take();
+        if self.demo {
+            let own = host::network_namespace();
+            taken.batch.lines.retain(|line| is_of_demo(line, own));
+        }
         let mut messages = vec![Message::Lines(taken.batch)];
         if let Some(Err(error)) = taken.ended {
             let what = following.describe();
@@ -262,6 +363,63 @@ impl Doors {
         self.gauge = None;
         self.poller = None;
         self.sources.clear();
+    }
+}
+
+/// Native chains decide about packets too, and no tool of iptables shows them.
+fn native_notice(chains: &[BaseChain]) -> Message {
+    let deciding = chains
+        .iter()
+        .filter(|c| !c.dormant && (c.drops_by_default || c.rules > 0));
+    let (count, drops) = deciding.fold((0, false), |(n, drops), c| {
+        (n + 1, drops | c.drops_by_default)
+    });
+    if count == 0 {
+        return Message::Withdraw("native".to_owned());
+    }
+    let what = if drops {
+        "and some drop by default"
+    } else {
+        "beside iptables"
+    };
+    Message::Notice(Notice::new(
+        if drops { Level::Warning } else { Level::Info },
+        "native",
+        format!("{count} native nft base chains decide about packets too, {what}"),
+        "they stand under native nft in the chain list; nft list ruleset shows their rules",
+    ))
+}
+
+/// What save tools cannot say of these rules.
+fn lossy_notice(origin: Origin, loaded: &poller::Loaded) -> Message {
+    let key = format!("lossy {origin}");
+    let Some(first) = loaded.lossy.first() else {
+        return Message::Withdraw(key);
+    };
+    let set = &loaded.ruleset;
+    let name = set
+        .chains()
+        .get(first.chain.0 as usize)
+        .map_or("?", |c| c.name());
+    Message::Notice(Notice::new(
+        Level::Alarm,
+        key,
+        format!(
+            "{origin}: {} rules say less than what the kernel holds, the first is rule {} of {name}: {}",
+            loaded.lossy.len(),
+            first.position + 1,
+            first.why
+        ),
+        "native nft was added to a table of iptables; nft list ruleset shows it. Never restore this from a saved dump",
+    ))
+}
+
+/// Of the machine's log, a demo shows only what names its own namespace; NFLOG is its own anyway.
+fn is_of_demo(line: &KernelLine, own: Option<u64>) -> bool {
+    match (&line.source, &line.body) {
+        (LogSource::Nflog(_), _) => true,
+        (_, Body::TableFull(full)) => own.is_some() && full.netns == own,
+        _ => false,
     }
 }
 
@@ -297,11 +455,6 @@ fn stage_words(stage: Stage) -> &'static str {
         Stage::Parsing { .. } => "making sense of them",
         Stage::Matching => "matching them with the kernel's handles",
     }
-}
-
-/// NFLOG groups that rules of this set write to.
-fn nflog_groups(_ruleset: &Ruleset) -> Vec<u16> {
-    Vec::new()
 }
 
 /// Reads conntrack's figures at every tick, on a thread of its own. `None`: no thread to be had.

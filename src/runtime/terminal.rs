@@ -4,10 +4,15 @@
 //! Frames are written by a thread of their own, one at a time: while a slow link still takes the last
 //! one, no new frame is made, so the loop goes on answering and the newest state wins.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{FlushArg, tcflush};
 
 use crate::runtime::screen::Sink;
 
@@ -15,6 +20,9 @@ use crate::runtime::screen::Sink;
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?2004h";
 /// The same undone; first the end of a synchronized update that may have been cut off.
 const LEAVE: &[u8] = b"\x1b[?2026l\x1b[m\x1b[?2004l\x1b[?25h\x1b[?1049l";
+
+/// Milliseconds that a slow terminal may take before it counts as dead.
+const PATIENCE: u16 = 300;
 
 /// The terminal is ours, and has to be given back.
 static ENTERED: AtomicBool = AtomicBool::new(false);
@@ -50,7 +58,9 @@ pub fn enter() -> Result<Entered, TerminalError> {
 pub fn leave() {
     if ENTERED.swap(false, Ordering::SeqCst) {
         // Nothing can be done about a terminal that is gone.
-        let _ = write_now(LEAVE);
+        if takes_more() {
+            let _ = write_now(LEAVE);
+        }
         let _ = crossterm::terminal::disable_raw_mode();
     }
 }
@@ -70,10 +80,29 @@ pub fn hook_panics() {
     }));
 }
 
-fn write_now(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
+/// Whether the terminal takes bytes. A dead link takes none: what it has not taken yet is thrown away,
+/// or the frame that waits in front of us would hold us for ever.
+fn takes_more() -> bool {
+    let terminal = io::stdout();
+    let writable = || {
+        let mut fds = [PollFd::new(terminal.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut fds, PollTimeout::from(PATIENCE)).is_ok_and(|ready| ready > 0)
+    };
+    writable() || (tcflush(&terminal, FlushArg::TCOFLUSH).is_ok() && writable())
+}
+
+/// Writes past Rust's own lock and buffer of standard output: a frame that a dead link does not take
+/// would keep the lock.
+fn write_now(mut bytes: &[u8]) -> io::Result<()> {
+    let terminal = io::stdout();
+    while !bytes.is_empty() {
+        match nix::unistd::write(&terminal, bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// The thread that writes frames.

@@ -26,6 +26,8 @@ const SYSCTLS: &[&str] = &[
 ];
 /// Calls a second of one group.
 const RATE: f64 = 500.0;
+/// … and of all of them.
+const RATE_OF_ALL: f64 = 1_000.0;
 /// Seconds.
 const LONGEST_HOLD: f64 = 600.0;
 /// IFNAMSIZ less the closing zero.
@@ -66,6 +68,11 @@ pub fn check(scenario: &Scenario) -> Result<(), String> {
     for one in &scenario.clients {
         at(scenario, one.at)?;
         client(one).map_err(|why| format!("clients \"{}\": {why}", one.name))?;
+    }
+    if scenario.clients.iter().map(|one| one.rate).sum::<f64>() > RATE_OF_ALL {
+        return Err(format!(
+            "all clients together call at most {RATE_OF_ALL} times a second"
+        ));
     }
     for one in scenario.blocked.iter().chain(&scenario.works) {
         at(scenario, one.at)?;
@@ -165,5 +172,109 @@ fn port(proto: Proto, port: u16) -> Result<(), String> {
         Ok(())
     } else {
         Err("tcp and udp have a port, icmp has none".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = include_str!("../../assets/scenarios/conntrack-full.toml");
+
+    /// What is said of the good file with one thing changed.
+    fn said(from: &str, to: &str) -> String {
+        assert!(GOOD.contains(from), "{from}");
+        let error = Scenario::parse("x", &GOOD.replacen(from, to, 1)).unwrap_err();
+        error.to_string()
+    }
+
+    #[test]
+    fn sysctls_of_the_machine_are_refused() {
+        for name in [
+            "net.netfilter.nf_conntrack_max",
+            "net.netfilter.nf_conntrack_buckets",
+            "net.netfilter.nf_log_all_netns",
+            "kernel.panic",
+            "vm.drop_caches",
+            "net.ipv4.conf.../../../kernel/panic",
+            "net.ipv4.tcp_/../../../kernel/panic",
+            "net.core.rmem_max",
+        ] {
+            let to = format!("[sysctls]\n\"{name}\" = \"1\"\n[firewall]");
+            assert!(said("[firewall]", &to).contains("sysctl"), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_would_become_other_commands_are_refused() {
+        for name in [
+            "",
+            "eth 0",
+            "eth0\\nlink add evil",
+            "-batch",
+            "0123",
+            "a234567890123456",
+        ] {
+            let to = format!("name = \"{name}\", to");
+            assert!(said("name = \"eth0\", to", &to).contains("link"), "{name}");
+        }
+        let set =
+            "sets = [{ name = \"a\", kind = \"hash:ip\", members = [\"1.2.3.4\\ndestroy\"] }]\n";
+        assert!(said("links =", &format!("{set}links =")).contains("set a"));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        for (from, to, word) in [
+            ("rate = 15", "rate = 0", "rate"),
+            ("rate = 15", "rate = -1", "rate"),
+            ("rate = 15", "rate = nan", "rate"),
+            ("rate = 15", "rate = 501", "rate"),
+            ("hold = 20", "hold = inf", "hold"),
+            ("hold = 20", "hold = 20, timeout = 0", "timeout"),
+            ("at_once = 0.97", "at_once = 1.5", "at_once"),
+            (
+                "at = \"outside\", proto = \"icmp\"",
+                "at = \"behind\", proto = \"icmp\"",
+                "behind",
+            ),
+            (
+                "at = \"outside\", proto = \"icmp\"",
+                "at = \"inside\", proto = \"icmp\"",
+                "inside",
+            ),
+            ("to = \"outside\"", "to = \"box\"", "outside"),
+            (
+                "expected = []",
+                "expected = [{ family = 5, table = \"a\", chain = \"b\" }]",
+                "family",
+            ),
+            (
+                "expected = []",
+                "expected = [{ family = 4, table = \"a\", chain = \"b\", rule = 0 }]",
+                "from 1",
+            ),
+            (
+                "port = 443, reply = 2400",
+                "port = 0, reply = 2400",
+                "listener",
+            ),
+            ("reply = 2400", "reply = 9999999999", "reply"),
+            (
+                "\"10.0.0.5\", port = 443 }",
+                "\"2001:db8::1\", port = 443 }",
+                "families",
+            ),
+            (
+                "peer = [\"10.0.0.1/24\"",
+                "peer = [\"10.0.1.1/24\"",
+                "no peer",
+            ),
+            ("title =", "tilte =", "tilte"),
+        ] {
+            let said = said(from, to);
+            assert!(said.contains(word), "{to}: {said}");
+            assert!(!said.contains('\n'), "{said}");
+        }
     }
 }

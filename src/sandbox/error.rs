@@ -56,14 +56,58 @@ pub enum SandboxError {
     /// A step inside the namespaces failed (links, sysctls, firewall, listeners).
     #[error("setting up the sandbox: {step}: {detail}")]
     Setup {
-        /// The step, in words.
-        step: String,
+        /// Which.
+        step: Step,
         /// First lines of what the program or the kernel said.
         detail: String,
     },
     /// The helper processes are gone, or do not answer.
     #[error("the sandbox's helpers do not answer: {0}")]
     Gone(String),
+}
+
+/// A step of the set-up inside the namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Step {
+    /// Sysctls.
+    Settings,
+    /// Links, addresses, routes.
+    Network,
+    /// ipsets and rules.
+    Firewall,
+    /// Listeners.
+    Services,
+    /// Those who call.
+    Clients,
+}
+
+impl Step {
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Settings => {
+                "run it outside the container, or in a privileged one: /proc/sys has to be writable"
+            }
+            Self::Network => {
+                "try another scenario; a kernel without veth or bridge cannot play this one"
+            }
+            Self::Firewall => {
+                "try the other back end (--backend nft or legacy), or another scenario"
+            }
+            Self::Services | Self::Clients => "try another scenario",
+        }
+    }
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Settings => "kernel settings",
+            Self::Network => "network",
+            Self::Firewall => "firewall",
+            Self::Services => "services",
+            Self::Clients => "clients",
+        })
+    }
 }
 
 impl SandboxError {
@@ -87,9 +131,7 @@ impl SandboxError {
             Self::Io { .. } => {
                 "run it as root, or outside the container that forbids this".to_owned()
             }
-            Self::Setup { .. } => {
-                "try the other back end (--backend nft or legacy), or another scenario".to_owned()
-            }
+            Self::Setup { step, .. } => step.remedy().to_owned(),
             Self::Gone(_) => "leave and start the demo again".to_owned(),
         }
     }
@@ -100,7 +142,8 @@ fn namespace_remedy(errno: nix::errno::Errno) -> String {
     let zero = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
     let one = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1");
     if errno == nix::errno::Errno::ENOSPC || zero("/proc/sys/user/max_user_namespaces") {
-        "run it with sudo, or raise user.max_user_namespaces (sysctl)".to_owned()
+        "run it with sudo, or raise user.max_user_namespaces and user.max_net_namespaces (sysctl)"
+            .to_owned()
     } else if zero("/proc/sys/kernel/unprivileged_userns_clone") {
         "run it with sudo, or set kernel.unprivileged_userns_clone=1 (sysctl)".to_owned()
     } else if one("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") {

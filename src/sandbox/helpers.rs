@@ -72,7 +72,7 @@ impl Helpers {
         control.send(plan).map_err(gone)?;
         loop {
             match control.receive::<Event>().map_err(gone)? {
-                Some(Event::Progress(step)) => progress(&step),
+                Some(Event::Progress(step)) => progress(&step.to_string()),
                 Some(Event::Ready { notes }) => return Ok(notes),
                 Some(Event::Failed { step, detail }) => {
                     return Err(SandboxError::Setup { step, detail });
@@ -120,6 +120,7 @@ fn ask<A: DeserializeOwned>(
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // the shape that map_err wants
 fn gone(error: io::Error) -> SandboxError {
     SandboxError::Gone(error.to_string())
 }

@@ -21,6 +21,7 @@ mod check;
 mod error;
 mod helpers;
 mod keeper;
+mod library;
 mod namespaces;
 mod rules;
 mod scenario;
@@ -33,9 +34,10 @@ use std::path::{Path, PathBuf};
 
 pub use error::SandboxError;
 pub use keeper::actor_main;
+pub use library::{Command, scenarios};
 pub use scenario::{
     Client, Culprit, Fill, Firewall, Link, Listener, LogTarget, NFLOG_GROUP, Place, Probe,
-    ProbeResult, Proto, Scenario, Set, scenarios,
+    ProbeResult, Proto, Scenario, Set,
 };
 
 use crate::ruleset::Backend;
@@ -49,6 +51,9 @@ pub const ACTOR: &str = "__sandbox-actor";
 /// The host name inside, for the screen's header.
 const HOST_NAME: &str = "sandbox";
 
+/// Told of each step of the set-up, in a few words.
+pub type Progress = Box<dyn FnMut(&str)>;
+
 /// How to set a sandbox up.
 #[derive(Default)]
 pub struct Options {
@@ -56,8 +61,8 @@ pub struct Options {
     pub backend: Option<Backend>,
     /// The binary that knows [`ACTOR`]; `None`: this very binary.
     pub actor: Option<PathBuf>,
-    /// Called with a few words at each step of the set-up.
-    pub progress: Option<Box<dyn FnMut(&str)>>,
+    /// Called at each step of the set-up.
+    pub progress: Option<Progress>,
 }
 
 /// How a group of clients fares.
@@ -155,10 +160,11 @@ impl Sandbox {
         self.log
     }
 
-    /// Try one flow now, as a client would. Blocks up to three seconds; may be called from any thread.
-    pub fn probe(&self, probe: &Probe) -> Result<ProbeResult, SandboxError> {
+    /// Try these flows now, all at once, as clients would; the answers are in the same order. Blocks up to
+    /// three seconds; may be called from any thread.
+    pub fn probe(&self, probes: &[Probe]) -> Result<Vec<ProbeResult>, SandboxError> {
         self.helpers
-            .ask::<ProbeAnswer>(probe)?
+            .ask::<ProbeAnswer>(&probes)?
             .map_err(SandboxError::Gone)
     }
 

@@ -46,25 +46,27 @@ fn refused(what: &'static str, errno: Errno) -> SandboxError {
     SandboxError::Namespace { what, errno }
 }
 
-/// A user namespace with the rest in it, our ids mapped to root.
+/// A user namespace, our ids mapped to root, then the rest in it.
+///
+/// In two steps, not one unshare: a network namespace gives the files of its /proc/net to whom its user
+/// namespace calls root at that moment, and without a map that is nobody in it. `ip_tables_names`, which
+/// iptables-legacy-save reads, and `nf_conntrack` would then be closed to us.
 ///
 /// An unprivileged process may map one id, its own, and must give up `setgroups` first (user_namespaces(7)).
 fn become_root_inside(spaces: CloneFlags) -> Result<(), SandboxError> {
+    let refused = |errno| refused("user namespace", errno);
     let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER | spaces)
-        .map_err(|errno| refused("user namespace", errno))?;
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(refused)?;
     let maps = [
         ("/proc/self/setgroups", "deny".to_owned()),
         ("/proc/self/uid_map", format!("0 {uid} 1")),
         ("/proc/self/gid_map", format!("0 {gid} 1")),
     ];
     for (path, line) in maps {
-        fs::write(path, line).map_err(|error| {
-            let errno = error.raw_os_error().map_or(Errno::EPERM, Errno::from_raw);
-            refused("user namespace", errno)
-        })?;
+        fs::write(path, line)
+            .map_err(|error| refused(error.raw_os_error().map_or(Errno::EPERM, Errno::from_raw)))?;
     }
-    Ok(())
+    unshare(spaces).map_err(refused)
 }
 
 fn private_mounts(notes: &mut Vec<String>) -> Result<(), SandboxError> {

@@ -5,36 +5,14 @@
 //! of another file may be given. Everything a demo, a test or the "fix it by keys" test needs to know
 //! of a scenario stands in the file, so that a new one is a new file and no code.
 //!
-//! Reading is strict: unknown keys, unknown names of places, sysctls that are not the namespace's own,
-//! addresses of a family that the flow does not have are errors with the reason, because a scenario
-//! that half works teaches the wrong lesson.
+//! Here are the words of such a file. Where files come from stands in `library.rs`, whether one makes
+//! sense in `check.rs`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-
-use super::check;
-use super::error::SandboxError;
-use crate::ruleset::Backend;
-
-/// The built-in files, in the order in which they are offered: the first is the default.
-macro_rules! built_in {
-    ($($name:literal),+ $(,)?) => {
-        &[$(($name, include_str!(concat!("../../assets/scenarios/", $name, ".toml")))),+]
-    };
-}
-const BUILT_IN: &[(&str, &str)] = built_in![
-    "drop-before-accept",
-    "missing-established",
-    "default-drop-no-service",
-    "conntrack-full",
-    "forward-blocked",
-    "wrong-interface",
-    "docker-beside-ufw",
-    "busy-box",
-];
 
 /// A network, a firewall that is wrong in one point, and the traffic that shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -279,132 +257,9 @@ pub enum ProbeResult {
     Unreachable,
 }
 
-impl Scenario {
-    /// The built-in scenario of that name, or the file of that path.
-    pub fn load(name_or_path: &str) -> Result<Self, SandboxError> {
-        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
-            return Self::parse(name, text);
-        }
-        let path = std::path::Path::new(name_or_path);
-        let bad = |reason: String| SandboxError::BadScenario {
-            name: name_or_path.to_owned(),
-            reason,
-        };
-        if !path.exists() {
-            return Err(SandboxError::UnknownScenario {
-                name: name_or_path.to_owned(),
-                known: BUILT_IN
-                    .iter()
-                    .map(|(name, _)| (*name).to_owned())
-                    .collect(),
-            });
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-        let name = path
-            .file_stem()
-            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        Self::parse(&name, &text)
-    }
-
-    /// Read a scenario from its TOML text.
-    pub fn parse(name: &str, text: &str) -> Result<Self, SandboxError> {
-        let mut scenario: Self =
-            toml::from_str(text).map_err(|error| SandboxError::BadScenario {
-                name: name.to_owned(),
-                reason: error.to_string(),
-            })?;
-        name.clone_into(&mut scenario.name);
-        check::check(&scenario).map_err(|reason| SandboxError::BadScenario {
-            name: name.to_owned(),
-            reason,
-        })?;
-        Ok(scenario)
-    }
-}
-
-impl Scenario {
-    /// Whether any of its rules logs.
-    pub fn logs(&self) -> bool {
-        [&self.firewall.v4, &self.firewall.v6]
-            .iter()
-            .any(|text| text.contains(super::rules::PLACEHOLDER))
-    }
-
-    /// The same without anything IPv6, for a kernel that does not speak it.
-    #[must_use]
-    pub fn without_ipv6(mut self) -> Self {
-        let v4 = IpAddr::is_ipv4;
-        let net_v4 = |net: &IpNet| net.addr().is_ipv4();
-        for link in &mut self.links {
-            link.addresses.retain(net_v4);
-            link.peer.retain(net_v4);
-            link.beyond.retain(net_v4);
-        }
-        self.sets.retain(|set| !set.kind.contains("inet6"));
-        self.firewall.v6.clear();
-        for listener in &mut self.listeners {
-            listener.addresses.retain(v4);
-        }
-        for client in &mut self.clients {
-            client.to.retain(v4);
-        }
-        if let Some(fill) = &mut self.conntrack {
-            fill.to.retain(v4);
-        }
-        self.expected.retain(|culprit| culprit.family == 4);
-        self.blocked.retain(|probe| probe.to.is_ipv4());
-        self.works.retain(|probe| probe.to.is_ipv4());
-        self.fix.retain(|command| !command.starts_with("ip6tables"));
-        self.sysctls
-            .retain(|name, _| !name.starts_with("net.ipv6."));
-        self
-    }
-}
-
-/// A command that mends a scenario.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// With its back end: `iptables-nft`.
-    pub program: String,
-    /// Its arguments.
-    pub args: Vec<String>,
-}
-
-impl Scenario {
-    /// The commands of `fix`, for a back end.
-    pub fn fix_commands(&self, backend: Backend) -> Vec<Command> {
-        let variant = match backend {
-            Backend::Nft => "nft",
-            Backend::Legacy => "legacy",
-        };
-        let command = |text: &String| {
-            let mut words = text.split_whitespace().map(str::to_owned);
-            let name = words.next()?;
-            let of_a_backend = matches!(name.as_str(), "iptables" | "ip6tables");
-            Some(Command {
-                program: if of_a_backend {
-                    format!("{name}-{variant}")
-                } else {
-                    name
-                },
-                args: words.collect(),
-            })
-        };
-        self.fix.iter().filter_map(command).collect()
-    }
-}
-
 impl Link {
     /// The interface of the box that carries the addresses.
     pub fn interface(&self) -> &str {
         self.bridge.as_deref().unwrap_or(&self.name)
     }
-}
-
-/// Every built-in scenario, the default first.
-pub fn scenarios() -> Result<Vec<Scenario>, SandboxError> {
-    BUILT_IN
-        .iter()
-        .map(|(name, text)| Scenario::parse(name, text))
-        .collect()
 }

@@ -14,15 +14,17 @@ use std::sync::Arc;
 use std::thread;
 
 use ipnet::IpNet;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::actors::{self, PlaceThread, Tally};
+use super::actors::{self, Pending, PlaceThread, Tally};
+use super::error::Step;
 use super::rules;
-use super::scenario::{Link, Place, Scenario};
+use super::scenario::{Link, Place, Probe, Scenario};
 use super::tools::{Tools, run};
 use super::wire::{Event, Line, Plan, ProbeAnswer, ProbeQuestion, TrafficAnswer, TrafficQuestion};
 
-/// A step that failed: its name, and what was said.
-type Failed = (String, String);
+/// A step that failed, and what was said.
+type Failed = (Step, String);
 
 /// A sandbox that stands.
 struct Stage {
@@ -35,6 +37,10 @@ pub fn serve(mut control: Line, traffic: Line) -> io::Result<()> {
     let Some(plan) = control.receive::<Plan>()? else {
         return Ok(());
     };
+    // A connection takes two descriptors here, one at each end; the usual soft limit of 1,024 is soon spent.
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
     let mut notes = Vec::new();
     let stage = match build(&plan, &mut control, &mut notes) {
         Ok(stage) => stage,
@@ -44,14 +50,22 @@ pub fn serve(mut control: Line, traffic: Line) -> io::Result<()> {
     let Stage { places, tallies } = stage;
     // Detached: the end of the process ends it.
     thread::spawn(move || answer_traffic(traffic, &tallies));
-    while let Some(probe) = control.receive::<ProbeQuestion>()? {
-        let answer: ProbeAnswer = match places.get(&probe.at) {
-            Some(place) => place.probe(&probe),
-            None => Err(format!("this scenario has nothing {:?}", probe.at).to_lowercase()),
-        };
-        control.send(&answer)?;
+    while let Some(probes) = control.receive::<ProbeQuestion>()? {
+        control.send(&try_flows(&places, &probes))?;
     }
     Ok(())
+}
+
+/// Start them all, then wait for each.
+fn try_flows(places: &BTreeMap<Place, PlaceThread>, probes: &[Probe]) -> ProbeAnswer {
+    let started: Result<Vec<_>, String> = probes
+        .iter()
+        .map(|probe| match places.get(&probe.at) {
+            Some(place) => place.probe(probe),
+            None => Err(format!("this scenario has nothing {:?}", probe.at).to_lowercase()),
+        })
+        .collect();
+    started?.into_iter().map(Pending::wait).collect()
 }
 
 fn answer_traffic(mut traffic: Line, tallies: &[(String, Arc<Tally>)]) {
@@ -70,40 +84,41 @@ fn build(plan: &Plan, control: &mut Line, notes: &mut Vec<String>) -> Result<Sta
     let Plan {
         scenario, tools, ..
     } = plan;
+    let at = |step| move |said| (step, said);
     // A failed send means that the UI is gone; then nothing more is to be built.
-    let mut step = |name: &str| -> Result<String, Failed> {
-        control
-            .send(&Event::Progress(name.to_owned()))
-            .map_err(|error| (name.to_owned(), error.to_string()))?;
-        Ok(name.to_owned())
+    let mut begin = |step| {
+        let sent = control.send(&Event::Progress(step));
+        sent.map_err(|error| (step, error.to_string()))
     };
 
-    let name = step("kernel settings")?;
+    begin(Step::Settings)?;
     settle(plan.ipv6)
         .and_then(|()| set_sysctls(&scenario.sysctls))
-        .map_err(|said| (name, said))?;
+        .map_err(at(Step::Settings))?;
 
+    begin(Step::Network)?;
     let loading = {
         let (scenario, tools, log) = (scenario.clone(), tools.clone(), plan.log);
         thread::spawn(move || load_rules(&scenario, &tools, log))
     };
-    let name = step("network")?;
-    let places = lay_cables(scenario, tools, plan.ipv6).map_err(|said| (name, said))?;
-    let name = step("firewall")?;
+    let places = lay_cables(scenario, tools, plan.ipv6).map_err(at(Step::Network))?;
+
+    begin(Step::Firewall)?;
     loading
         .join()
         .unwrap_or_else(|_| Err("thread ended early".to_owned()))
-        .map_err(|said| (name, said))?;
+        .map_err(at(Step::Firewall))?;
 
-    let name = step("services")?;
-    let mut tallies = Vec::new();
-    for (at, place) in &places {
-        let mine = scenario.listeners.iter().filter(|one| one.at == *at);
-        place
+    begin(Step::Services)?;
+    for (place, thread) in &places {
+        let mine = scenario.listeners.iter().filter(|one| one.at == *place);
+        thread
             .listen(mine.cloned().collect(), plan.ipv6)
-            .map_err(|said| (name.clone(), said))?;
+            .map_err(at(Step::Services))?;
     }
-    step("clients")?;
+
+    begin(Step::Clients)?;
+    let mut tallies = Vec::new();
     for client in &scenario.clients {
         let tally = Arc::new(Tally::default());
         if let Some(place) = places.get(&client.at) {
@@ -115,18 +130,26 @@ fn build(plan: &Plan, control: &mut Line, notes: &mut Vec<String>) -> Result<Sta
     Ok(Stage { places, tallies })
 }
 
-/// What every place needs, in the calling thread's namespace: sockets for ping (icmp(7)), and link-local
-/// addresses that are usable at once. Without the second, neighbours are not even asked for during the
-/// first two seconds, while the kernel looks for duplicates.
+/// What every place needs, in the calling thread's namespace: sockets for ping (icmp(7)); no forwarding
+/// unless the scenario says so, since a new namespace takes IPv4's settings over from the machine; and
+/// link-local addresses that are usable at once. Without the last, neighbours are not even asked for
+/// during the first two seconds, while the kernel looks for duplicates.
 fn settle(ipv6: bool) -> Result<(), String> {
-    let mut sysctls = BTreeMap::from([("net.ipv4.ping_group_range", "0 0")]);
+    let mut sysctls = vec![
+        ("net.ipv4.ping_group_range", "0 0"),
+        ("net.ipv4.ip_forward", "0"),
+    ];
     if ipv6 {
-        sysctls.insert("net.ipv6.conf.default.accept_dad", "0");
+        sysctls.push(("net.ipv6.conf.all.disable_ipv6", "0"));
+        sysctls.push(("net.ipv6.conf.default.disable_ipv6", "0"));
+        sysctls.push(("net.ipv6.conf.default.accept_dad", "0"));
     }
-    set_sysctls(&sysctls)
+    set_sysctls(sysctls)
 }
 
-fn set_sysctls(sysctls: &BTreeMap<impl AsRef<str>, impl AsRef<str>>) -> Result<(), String> {
+fn set_sysctls<N: AsRef<str>, V: AsRef<str>>(
+    sysctls: impl IntoIterator<Item = (N, V)>,
+) -> Result<(), String> {
     for (name, value) in sysctls {
         let path = format!("/proc/sys/{}", name.as_ref().replace('.', "/"));
         fs::write(&path, value.as_ref()).map_err(|error| format!("{path}: {error}"))?;
@@ -290,7 +313,8 @@ fn fill_conntrack(scenario: &Scenario, notes: &mut Vec<String>) {
     match actors::fill_allowed() {
         Ok(max) => {
             notes.push(format!(
-                "the conntrack table is filled with {max} made-up entries; the kernel's own log will say \"table full\""
+                "the conntrack table is filled with {max} made-up entries: {} MB of kernel memory while it lasts, and \"table full\" in the machine's log",
+                max * actors::ENTRY_BYTES / 1_000_000,
             ));
             thread::spawn(move || actors::keep_full(&fill, max));
         }

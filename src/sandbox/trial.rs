@@ -76,8 +76,7 @@ fn answer(sandbox: &Sandbox, line: &str) -> Result<Value, SandboxError> {
             } else {
                 &scenario.blocked
             };
-            let results: Result<Vec<_>, _> = probes.iter().map(|one| sandbox.probe(one)).collect();
-            json!(results?)
+            json!(sandbox.probe(probes)?)
         }
         ["traffic"] => json!(sandbox.traffic()?),
         _ => json!({"error": "run, fix, probe or traffic"}),

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Traffic;
+use super::error::Step;
 use super::scenario::{LogTarget, Probe, ProbeResult, Scenario};
 use super::tools::Tools;
 
@@ -31,15 +32,15 @@ pub struct Plan {
 /// Lines on control, from the helper, until `Ready` or `Failed`.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Event {
-    Progress(String),
+    Progress(Step),
     Ready { notes: Vec<String> },
-    Failed { step: String, detail: String },
+    Failed { step: Step, detail: String },
 }
 
-/// A question on control once it is ready.
-pub type ProbeQuestion = Probe;
-/// The answer to it, or why there is none.
-pub type ProbeAnswer = Result<ProbeResult, String>;
+/// A question on control once it is ready: flows to try, all at once.
+pub type ProbeQuestion = Vec<Probe>;
+/// The answers, in the same order, or why there are none.
+pub type ProbeAnswer = Result<Vec<ProbeResult>, String>;
 
 /// The question on traffic.
 #[derive(Debug, Serialize, Deserialize)]

@@ -75,6 +75,12 @@ impl<'a> Pen<'a> {
         self.to(self.x, cells)
     }
 
+    /// Goes back over cells that were left as a gap.
+    pub fn back(&mut self, cells: u16) -> &mut Self {
+        self.x = self.x.saturating_sub(cells);
+        self
+    }
+
     /// Writes at the right end of the line, if it leaves a gap to what stands there.
     pub fn right(&mut self, parts: &[(&str, Style)]) -> &mut Self {
         let width: usize = parts.iter().map(|(text, _)| words::width(text)).sum();

@@ -19,6 +19,8 @@ pub struct Theme {
     pub accent: Role,
     /// The row under the cursor.
     pub cursor: Role,
+    /// The row under the cursor, when it drops traffic now.
+    pub cursor_alarm: Role,
     /// The row under the cursor of a pane without the focus.
     pub cursor_away: Role,
     /// A counter that rises now.
@@ -61,9 +63,11 @@ fn colour<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Co
 impl Role {
     /// As ratatui's style. What the role does not name stays as it is.
     pub fn style(self) -> Style {
-        let mut style = Style::default();
-        style.fg = self.fg;
-        style.bg = self.bg;
+        let mut style = Style {
+            fg: self.fg,
+            bg: self.bg,
+            ..Style::default()
+        };
         for (on, modifier) in [
             (self.bold, Modifier::BOLD),
             (self.dim, Modifier::DIM),

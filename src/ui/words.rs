@@ -73,7 +73,7 @@ pub fn exact(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(c);
@@ -102,6 +102,17 @@ pub fn bar(value: f64, most: f64) -> &'static str {
     let part = ((1.0 + value).ln() / (1.0 + most).ln()).clamp(0.0, 1.0);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     STEPS[((part * 7.0).round() as usize).min(7)]
+}
+
+/// The last of these numbers as a line so many cells long, the least and the most of them as its range.
+pub fn spark(numbers: &[u64], cells: usize) -> String {
+    const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let recent = &numbers[numbers.len().saturating_sub(cells)..];
+    let least = recent.iter().min().copied().unwrap_or(0);
+    let range = recent.iter().max().map_or(1, |most| (most - least).max(1));
+    let step =
+        |n: &u64| usize::try_from(u128::from(n - least) * 7 / u128::from(range)).unwrap_or(7);
+    recent.iter().map(|n| STEPS[step(n).min(7)]).collect()
 }
 
 /// A stretch of time in two units at most: `43s`, `1m43s`, `2h05m`, `3d04h`.
@@ -242,6 +253,14 @@ mod tests {
             (bar(0.0, 9.0), bar(9.0, 9.0), bar(0.1, 1000.0)),
             (" ", "█", "▏")
         );
+    }
+
+    #[test]
+    fn a_spark_line_has_the_range_of_what_it_shows() {
+        assert_eq!(spark(&[9, 9, 0, 5, 10], 3), "▁▄█");
+        assert_eq!(spark(&[7, 7], 8), "▁▁");
+        assert_eq!(spark(&[], 8), "");
+        assert_eq!(spark(&[0, u64::MAX], 2), "▁█");
     }
 
     #[test]

@@ -71,8 +71,8 @@ fn keys_arrive_as_a_terminal_sends_them() {
         Launch::shell("stty raw -echo; printf ready; dd bs=1 count=14 2>/dev/null | od -An -tx1")
             .start();
     terminal.wait_for_text("ready");
-    terminal.press("q <Enter> <Esc> <Up> <F5> <C-c> <A-x>");
-    terminal.wait_for_text("71 0d 1b 1b 5b 41 1b 5b 31 35 7e 03 1b 78");
+    terminal.press("q <Enter> <Up> <F5> <C-c> <A-x> <Esc>");
+    terminal.wait_for_text("71 0d 1b 5b 41 1b 5b 31 35 7e 03 1b 78 1b");
     let cases = [
         ("<PageDown>", Some("\x1b[6~")),
         ("<S-Tab>", Some("\x1b[Z")),
@@ -90,6 +90,7 @@ fn keys_arrive_as_a_terminal_sends_them() {
         assert_eq!(keys::bytes(name), wanted, "{name}");
     }
     assert!(complaint(|| terminal.press("Enter")).contains("no key is called"));
+    assert!(complaint(|| terminal.press("<Esc> x")).contains("keys after <Esc>"));
 }
 
 #[test]

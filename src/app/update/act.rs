@@ -38,6 +38,7 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Help => state.dialog = Some(Dialog::Help(Picker::default())),
         Action::Chains => state.dialog = Some(Dialog::Chains(Picker::default())),
         Action::Notices => state.dialog = Some(Dialog::Notices(0)),
+        Action::Conntrack => state.dialog = Some(Dialog::Conntrack(0)),
         Action::Detail => open_detail(state),
         Action::NextPane => turn(state, true),
         Action::PreviousPane => turn(state, false),
@@ -106,6 +107,7 @@ fn moves(action: Action) -> bool {
         action,
         Action::Help
             | Action::Notices
+            | Action::Conntrack
             | Action::Redraw
             | Action::Faster
             | Action::Slower
@@ -165,7 +167,9 @@ fn page(state: &State) -> isize {
 }
 
 fn travel_by(state: &mut State, by: isize) -> Vec<Effect> {
-    if let Some(Dialog::Notices(top) | Dialog::Detail(top)) = &mut state.dialog {
+    if let Some(Dialog::Notices(top) | Dialog::Detail(top) | Dialog::Conntrack(top)) =
+        &mut state.dialog
+    {
         // The drawing holds it inside the text, whose length it alone knows.
         *top = top.saturating_add_signed(by).min(10_000);
         return Vec::new();
@@ -293,9 +297,14 @@ fn copy(state: &mut State) -> Vec<Effect> {
             .selected()
             .map(|row| printable(&row.line().text)),
         _ => state.selected().and_then(|s| match s.row? {
-            Row::Rule(rule, _) => Some(printable(
-                &state.firewalls[s.firewall].ruleset.command(rule),
-            )),
+            Row::Rule(rule, _) => {
+                let set = &state.firewalls[s.firewall].ruleset;
+                let spec = printable(set.spec(rule));
+                Some(format!(
+                    "-A {} {spec}",
+                    printable(set.chain(s.chain).name_bytes())
+                ))
+            }
             Row::Policy => None,
         }),
     };

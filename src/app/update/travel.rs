@@ -1,8 +1,10 @@
 //! Moving about: to a chain, along a jump and back, to what drops the most, to a lit rule.
 
 use super::act;
-use crate::app::board::{Entry, Pane, Place, Row};
+use crate::app::board::{Cursor, Entry, Pane, Place, Row, Show};
+use crate::app::filter::Filter;
 use crate::app::message::{Effect, Viewport};
+use crate::app::motion::Heat;
 use crate::app::state::State;
 use crate::ruleset::{ChainIdx, RuleIdx};
 
@@ -58,14 +60,14 @@ pub(super) fn go(state: &mut State, place: Place, row: Option<Row>) -> Vec<Effec
     let origin = firewall.id;
     if state.board.place != Some(place) {
         state.board.place = Some(place);
-        state.board.rules = Default::default();
+        state.board.rules = Cursor::default();
         state.board.shift = 0;
-        state.board.filter = Default::default();
+        state.board.filter = Filter::default();
         state.board.measure(&state.firewalls);
         state.board.list_rules(&state.firewalls);
     }
     state.board.aim_chains();
-    aim(state, row.or(None));
+    aim(state, row);
     state.dirty = true;
     vec![Effect::Watch(origin, place.chain)]
 }
@@ -73,8 +75,8 @@ pub(super) fn go(state: &mut State, place: Place, row: Option<Row>) -> Vec<Effec
 /// Shows a rule, though the filter or the choice of rows hid it; the way back is kept.
 pub(super) fn go_to_rule(state: &mut State, place: Place, rule: Option<RuleIdx>) -> Vec<Effect> {
     remember(state);
-    if state.board.show != Default::default() {
-        state.board.show = Default::default();
+    if state.board.show != Show::default() {
+        state.board.show = Show::default();
         state.board.list_rules(&state.firewalls);
     }
     let row = match rule {
@@ -82,7 +84,7 @@ pub(super) fn go_to_rule(state: &mut State, place: Place, rule: Option<RuleIdx>)
         Some(rule) => number(state, place, rule).map(|n| Row::Rule(rule, n)),
     };
     if state.board.place == Some(place) && !state.board.filter.is_empty() {
-        state.board.filter = Default::default();
+        state.board.filter = Filter::default();
         state.board.list_rules(&state.firewalls);
     }
     state.board.pane = Pane::Rules;
@@ -132,7 +134,8 @@ pub(super) fn follow(state: &mut State) -> Option<Vec<Effect>> {
         .firewalls
         .get(selected.firewall)?
         .ruleset
-        .jump_target(rule)?;
+        .jump(rule)?
+        .chain?;
     remember(state);
     Some(go(
         state,
@@ -192,9 +195,9 @@ pub(super) fn next_lit(state: &mut State, forward: bool) -> Vec<Effect> {
         let on = |i| match state.board.row(i, f) {
             Some(Row::Rule(rule, _)) => f.heat(rule, now, interval),
             Some(Row::Policy) => f.policy_heat(place.chain, now, interval),
-            None => Default::default(),
+            None => Heat::Cold,
         };
-        if forward && on(0) > Default::default() {
+        if forward && on(0) > Heat::Cold {
             return Some(0);
         }
         state.board.next_lit(f, forward, now, interval)
@@ -218,7 +221,7 @@ fn next_lit_chain(state: &State, forward: bool) -> Option<Place> {
                     .firewalls
                     .get(*f)?
                     .chain_heat(*chain, state.now, state.interval);
-                (heat > Default::default()).then_some((
+                (heat > Heat::Cold).then_some((
                     i,
                     Place {
                         firewall: *f,

@@ -67,6 +67,7 @@ fn every_field_of_a_tcp_line_is_read() {
         tcp_seq: Some(3_335_848_604),
         tcp_ack: Some(0),
         window: Some(8192),
+        urgent: Some(0),
         length: Some(60),
         ttl: Some(64),
         tos: Some(0xc2),
@@ -231,6 +232,17 @@ fn fragments_and_options() {
     assert_eq!(
         (first.packet.fragment, first.packet.dport),
         (Some(want), Some(82))
+    );
+    let later = log(&format!("{v6} FRAG:1448 INCOMPLETE ID:37d28149 PROTO=UDP "));
+    let want = Fragment {
+        offset: 1448,
+        more: true,
+        id: Some(0x37d2_8149),
+    };
+    assert_eq!(later.packet.fragment, Some(want));
+    assert_eq!(
+        (later.condition, later.packet.incomplete),
+        (Condition::Whole, false)
     );
     let esp = log(&format!("{v6} OPT ( ESP SPI=0xcb886522 )"));
     assert_eq!(esp.condition, Condition::Whole);

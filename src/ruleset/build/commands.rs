@@ -11,7 +11,7 @@ use super::{Builder, index_u32};
 
 impl<'a> Builder<'a> {
     /// A command line, already read.
-    pub(crate) fn command(&mut self, line: &Line<'a>, said: &CommandLine<'a>) {
+    pub(in super::super) fn command(&mut self, line: &Line<'a>, said: &CommandLine<'a>) {
         if said.command == Command::Query {
             self.remark(
                 Severity::Note,

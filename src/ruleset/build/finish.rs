@@ -9,7 +9,7 @@ use super::{Builder, index_u32};
 
 /// What is known of a ruleset besides its lines.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct About {
+pub(in super::super) struct About {
     pub family: Family,
     pub evidence: Evidence,
     pub backend: Option<Backend>,
@@ -17,7 +17,7 @@ pub(crate) struct About {
 
 impl Builder<'_> {
     /// The ruleset, whose text ends at `to`.
-    pub(crate) fn finish(mut self, text: &Arc<[u8]>, to: usize, about: About) -> Ruleset {
+    pub(in super::super) fn finish(mut self, text: &Arc<[u8]>, to: usize, about: About) -> Ruleset {
         if !self.plain {
             self.drop_what_is_gone();
         }

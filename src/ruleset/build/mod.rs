@@ -16,7 +16,7 @@ mod finish;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-pub(crate) use finish::About;
+pub(super) use finish::About;
 
 use super::detect::Header;
 use super::diagnostic::{Diagnostic, Diagnostics, Severity, Warning};
@@ -52,7 +52,7 @@ struct OpenChain<'a> {
 }
 
 /// One ruleset while its lines are read.
-pub(crate) struct Builder<'a> {
+pub(super) struct Builder<'a> {
     text: &'a [u8],
     pub from: usize,
     pub header: Option<Header>,
@@ -75,7 +75,7 @@ pub(crate) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(crate) fn new(text: &'a [u8], from: usize) -> Self {
+    pub(super) fn new(text: &'a [u8], from: usize) -> Self {
         Self {
             text,
             from,
@@ -98,34 +98,34 @@ impl<'a> Builder<'a> {
         }
     }
 
-    pub(crate) fn is_untouched(&self) -> bool {
+    pub(super) fn is_untouched(&self) -> bool {
         self.header.is_none() && self.tables.is_empty() && self.warnings.is_empty()
     }
 
-    pub(crate) fn has_tables(&self) -> bool {
+    pub(super) fn has_tables(&self) -> bool {
         !self.tables.is_empty()
     }
 
-    pub(crate) fn has_rules(&self) -> bool {
+    pub(super) fn has_rules(&self) -> bool {
         !self.rows.is_empty()
     }
 
-    pub(crate) fn has_table(&self, name: &[u8]) -> bool {
+    pub(super) fn has_table(&self, name: &[u8]) -> bool {
         self.tables.iter().any(|table| table.name == name)
     }
 
-    pub(crate) fn is_inside_table(&self) -> bool {
+    pub(super) fn is_inside_table(&self) -> bool {
         self.table.is_some()
     }
 
-    pub(crate) fn warn(&mut self, warning: Warning) {
+    pub(super) fn warn(&mut self, warning: Warning) {
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
     }
 
     /// Remark on a line, at an offset of its body.
-    pub(crate) fn remark(
+    pub(super) fn remark(
         &mut self,
         severity: Severity,
         line: &Line<'_>,
@@ -145,7 +145,7 @@ impl<'a> Builder<'a> {
     }
 
     /// `*table`
-    pub(crate) fn open_table(&mut self, line: &Line<'a>, name: &'a [u8]) {
+    pub(super) fn open_table(&mut self, line: &Line<'a>, name: &'a [u8]) {
         if self.table.is_some() {
             self.remark(
                 Severity::Warning,
@@ -187,7 +187,7 @@ impl<'a> Builder<'a> {
     }
 
     /// `COMMIT`
-    pub(crate) fn commit(&mut self, line: &Line<'_>) {
+    pub(super) fn commit(&mut self, line: &Line<'_>) {
         if self.table.take().is_none() {
             self.remark(
                 Severity::Warning,
@@ -200,7 +200,7 @@ impl<'a> Builder<'a> {
     }
 
     /// `:CHAIN POLICY [packets:bytes]`
-    pub(crate) fn chain_line(&mut self, line: &Line<'a>, said: &ChainLine<'a>) {
+    pub(super) fn chain_line(&mut self, line: &Line<'a>, said: &ChainLine<'a>) {
         let table = self.table_or_filter(line);
         if let Some((at, expected)) = said.complaint {
             self.remark(Severity::Warning, line, at, expected);
@@ -307,6 +307,6 @@ impl<'a> Builder<'a> {
 }
 
 /// Positions and counts are below the length of the text, which is below 4 GiB.
-pub(crate) fn index_u32(index: usize) -> u32 {
+pub(super) fn index_u32(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -1,3 +1,199 @@
-pub(in super::super) fn address_choices(_spec: &[u8]) -> u32 {
-    1
+//! The options that every rule may have, whatever matches it loads (iptables(8), "PARAMETERS").
+
+use std::borrow::Cow;
+
+use super::super::identity::counters_within;
+use super::lexer::Lexer;
+use super::options::{Opt, opt};
+
+/// What a general option is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum General {
+    Source,
+    Destination,
+    In,
+    Out,
+    Protocol,
+    Fragment,
+    Match,
+    Jump,
+    Goto,
+    Counters,
+    Ipv4,
+    Ipv6,
+    /// Of how a command is run or shown; says nothing of packets.
+    Idle,
+}
+
+/// Rows of all of them.
+pub(super) const GENERAL: &[(Opt, General)] = &[
+    (opt(&["source", "src"], 1).short(b's'), General::Source),
+    (
+        opt(&["destination", "dst"], 1).short(b'd'),
+        General::Destination,
+    ),
+    (
+        opt(&["in-interface"], 1).short(b'i').unquoted(),
+        General::In,
+    ),
+    (
+        opt(&["out-interface"], 1).short(b'o').unquoted(),
+        General::Out,
+    ),
+    (
+        opt(&["protocol", "proto"], 1).short(b'p'),
+        General::Protocol,
+    ),
+    (opt(&["fragments"], 0).short(b'f'), General::Fragment),
+    (opt(&["match"], 1).short(b'm'), General::Match),
+    (opt(&["jump"], 1).short(b'j').unquoted(), General::Jump),
+    (opt(&["goto"], 1).short(b'g').unquoted(), General::Goto),
+    (opt(&["set-counters"], 2).short(b'c'), General::Counters),
+    (opt(&["ipv4"], 0).short(b'4'), General::Ipv4),
+    (opt(&["ipv6"], 0).short(b'6'), General::Ipv6),
+    (opt(&["table"], 1).short(b't'), General::Idle),
+    (opt(&["verbose"], 0).short(b'v'), General::Idle),
+    (opt(&["numeric"], 0).short(b'n'), General::Idle),
+    (opt(&["exact"], 0).short(b'x'), General::Idle),
+    (opt(&["line-numbers"], 0), General::Idle),
+    (opt(&["modprobe"], 1), General::Idle),
+];
+
+/// How many rules a line makes: one, or one for each pair of a source and a destination address where
+/// `-s a,b` or `-d a,b` lists several.
+pub(in super::super) fn address_choices(spec: &[u8]) -> u32 {
+    if memchr::memchr(b',', spec).is_none() {
+        return 1;
+    }
+    let count = |values: usize| u32::try_from(values).unwrap_or(u32::MAX);
+    let (mut sources, mut destinations) = (1, 1);
+    let mut words = Lexer::new(spec).peekable();
+    let mut inverted = false;
+    while let Some(word) = words.next() {
+        let about = about_address(word.raw).filter(|_| !word.quoted && !inverted);
+        inverted = word.is(b"!");
+        let Some(about) = about else { continue };
+        let Some(value) = words.next_if(|next| !next.is(b"!")) else {
+            continue;
+        };
+        let items = count(memchr::memchr_iter(b',', &value.text).count() + 1);
+        match about {
+            General::Source => sources = items,
+            _ => destinations = items,
+        }
+    }
+    sources.saturating_mul(destinations)
+}
+
+/// The specification of one of the rules that a line with address lists makes: each list cut down to
+/// the address of that choice, sources outside and destinations inside.
+pub(in super::super) fn with_choice(spec: &[u8], choice: u32) -> Cow<'_, [u8]> {
+    let count = address_choices(spec);
+    if count < 2 {
+        return Cow::Borrowed(spec);
+    }
+    let lists = Lexer::new(spec)
+        .zip(Lexer::new(spec).skip(1))
+        .filter_map(|(option, value)| Some((about_address(option.raw)?, value)));
+    let length = |value: &[u8]| memchr::memchr_iter(b',', value).count() + 1;
+    let destinations = lists
+        .clone()
+        .find(|(about, _)| *about == General::Destination)
+        .map_or(1, |(_, value)| length(&value.text));
+    let choice = choice as usize;
+    let mut out = Vec::with_capacity(spec.len());
+    let mut done = 0;
+    for (about, value) in lists {
+        let index = match about {
+            General::Source => choice / destinations,
+            _ => choice % destinations,
+        };
+        out.extend_from_slice(spec.get(done..value.start).unwrap_or_default());
+        out.extend_from_slice(
+            value
+                .text
+                .split(|b| *b == b',')
+                .nth(index)
+                .unwrap_or_default(),
+        );
+        done = value.end();
+    }
+    out.extend_from_slice(spec.get(done..).unwrap_or_default());
+    Cow::Owned(out)
+}
+
+fn about_address(option: &[u8]) -> Option<General> {
+    match option {
+        b"-s" | b"--source" | b"--src" => Some(General::Source),
+        b"-d" | b"--destination" | b"--dst" => Some(General::Destination),
+        _ => None,
+    }
+}
+
+/// Where a specification jumps, without reading the rest of it: the name after `-j` or `-g`, and whether
+/// it is `-g`.
+pub(in super::super) fn jump(spec: &[u8]) -> Option<(&[u8], bool)> {
+    let mut words = Lexer::new(spec);
+    while let Some(word) = words.next() {
+        if word.quoted || word.raw.first() != Some(&b'-') {
+            continue;
+        }
+        let goto = match word.raw {
+            b"-j" | b"--jump" => false,
+            b"-g" | b"--goto" => true,
+            _ => continue,
+        };
+        let name = words.name()?;
+        let raw = name.raw;
+        let bare = raw
+            .strip_prefix(b"\"")
+            .and_then(|raw| raw.strip_suffix(b"\""));
+        return Some((bare.filter(|_| name.quoted).unwrap_or(raw), goto));
+    }
+    None
+}
+
+/// The counters in a specification, for the typed form.
+pub(super) fn counters(spec: &[u8]) -> Option<super::super::Counters> {
+    counters_within(spec).map(|found| found.counters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listed_addresses_make_more_rules() {
+        let cases = [
+            ("-s 1.1.1.1 -m multiport --dports 1,2", 1),
+            ("-s 1.1.1.1,2.2.2.2 -j X", 2),
+            ("--src 1.1.1.1,2.2.2.2 -d 3.3.3.3,4.4.4.4,5.5.5.5", 6),
+            ("! -s 1.1.1.1,2.2.2.2", 1),
+            ("-s ! 1.1.1.1,2.2.2.2", 1),
+            ("-m comment --comment \"-s 1,2\"", 1),
+        ];
+        for (spec, expected) in cases {
+            assert_eq!(address_choices(spec.as_bytes()), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn the_jump_is_found() {
+        let cases: [(&str, Option<(&str, bool)>); 6] = [
+            ("-p tcp -j ACCEPT", Some(("ACCEPT", false))),
+            ("-g RETURN", Some(("RETURN", true))),
+            (
+                "-m comment --comment \"-j DROP\" --jump a\"b -c",
+                Some(("a\"b", false)),
+            ),
+            ("-j \"quoted\"", Some(("quoted", false))),
+            ("-j", None),
+            ("", None),
+        ];
+        for (spec, expected) in cases {
+            let found = jump(spec.as_bytes())
+                .map(|(name, goto)| (std::str::from_utf8(name).unwrap(), goto));
+            assert_eq!(found, expected, "{spec}");
+        }
+    }
 }

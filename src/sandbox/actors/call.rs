@@ -65,6 +65,7 @@ impl Call {
             }
         }
         sleep(until.saturating_duration_since(Instant::now())).await;
+        let _ = timeout(self.patience, hang_up(&mut stream)).await;
         Ok(())
     }
 
@@ -128,6 +129,14 @@ async fn ask(stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
+/// Close as clients do, with a FIN: closing with bytes unread would send a reset.
+async fn hang_up(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut rest = [0; 4096];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
 /// Type 8 (RFC 792) or 128 (RFC 4443), and 48 bytes as ping sends; the kernel sets identifier and checksum.
 fn echo_request(to: IpAddr) -> Vec<u8> {
     let mut packet = vec![0; 8 + 48];
@@ -142,10 +151,9 @@ fn seen_by_client(error: &io::Error) -> ProbeResult {
         return ProbeResult::TimedOut;
     }
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ECONNREFUSED | Errno::ECONNRESET) => ProbeResult::Refused,
+        // Without a number, the peer hung up instead of answering: a client cannot tell it from a reset.
+        None | Some(Errno::ECONNREFUSED | Errno::ECONNRESET) => ProbeResult::Refused,
         Some(Errno::ETIMEDOUT) => ProbeResult::TimedOut,
-        // A peer that hung up in the middle of an answer has reset it, as far as a client can tell.
-        None => ProbeResult::Refused,
         Some(_) => ProbeResult::Unreachable,
     }
 }

@@ -10,7 +10,6 @@ mod fill;
 mod listener;
 mod place;
 
-pub use call::Call;
 pub use client::Tally;
-pub use fill::{allowed as fill_allowed, run as keep_full};
-pub use place::PlaceThread;
+pub use fill::{ENTRY_BYTES, allowed as fill_allowed, run as keep_full};
+pub use place::{Pending, PlaceThread};

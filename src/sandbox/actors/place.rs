@@ -18,6 +18,8 @@ use crate::sandbox::scenario::{Client, Listener, Place, Probe, ProbeResult};
 /// How long a probe waits for an answer: three tries of a SYN that is being dropped.
 const PROBE_PATIENCE: Duration = Duration::from_millis(2_500);
 
+const GONE: &str = "the place's thread is gone";
+
 /// Handle of a place's thread. The thread lives as long as the process.
 #[derive(Debug)]
 pub struct PlaceThread {
@@ -59,7 +61,12 @@ impl PlaceThread {
     /// Bind these services; returns when they are bound.
     pub fn listen(&self, listeners: Vec<Listener>, ipv6: bool) -> Result<(), String> {
         let (reply, bound) = sync_channel(1);
-        self.ask(Job::Listen(listeners, ipv6, reply), &bound)?
+        self.jobs
+            .send(Job::Listen(listeners, ipv6, reply))
+            .map_err(|_| GONE.to_owned())?;
+        bound
+            .recv()
+            .map_err(|_| GONE.to_owned())?
             .map_err(|error| error.to_string())
     }
 
@@ -69,16 +76,24 @@ impl PlaceThread {
         let _ = self.jobs.send(Job::Call(client, tally));
     }
 
-    /// Try one flow.
-    pub fn probe(&self, probe: &Probe) -> Result<ProbeResult, String> {
+    /// Begin to try one flow.
+    pub fn probe(&self, probe: &Probe) -> Result<Pending, String> {
         let (reply, result) = sync_channel(1);
-        self.ask(Job::Probe(probe.clone(), reply), &result)
+        self.jobs
+            .send(Job::Probe(probe.clone(), reply))
+            .map_err(|_| GONE.to_owned())?;
+        Ok(Pending(result))
     }
+}
 
-    fn ask<T>(&self, job: Job, answer: &Receiver<T>) -> Result<T, String> {
-        let gone = "the place's thread is gone";
-        self.jobs.send(job).map_err(|_| gone.to_owned())?;
-        answer.recv().map_err(|_| gone.to_owned())
+/// A probe under way.
+#[derive(Debug)]
+pub struct Pending(Receiver<ProbeResult>);
+
+impl Pending {
+    /// Its result.
+    pub fn wait(self) -> Result<ProbeResult, String> {
+        self.0.recv().map_err(|_| GONE.to_owned())
     }
 }
 

@@ -4,8 +4,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::app::state::{Picker, State};
-use crate::ui::dialogs::open;
-use crate::ui::panes::wash;
+use crate::ui::dialogs::{open, place};
+use crate::ui::panes::band;
 use crate::ui::pen::Pen;
 use crate::ui::theme::Theme;
 use crate::ui::words;
@@ -54,7 +54,8 @@ fn draw(
     screen: Rect,
     buffer: &mut Buffer,
 ) {
-    let inside = open(title, theme, screen, buffer);
+    let area = place(screen, usize::MAX);
+    let inside = open(title, theme, area, buffer);
     let accent = theme.accent.style();
     let mut pen = Pen::new(buffer, inside, 0);
     pen.put("/", accent)
@@ -74,7 +75,7 @@ fn draw(
             .skip(1)
             .put(text, theme.text.style());
         if i == picker.at {
-            wash(buffer, body, line, theme.cursor.style());
+            band(buffer, body, line, theme.cursor.style());
         }
     }
     if rows.is_empty() {

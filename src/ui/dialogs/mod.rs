@@ -1,6 +1,7 @@
 //! What lies open over the board: a box in the middle, with a list that narrows as one types or a text
 //! that scrolls.
 
+mod conntrack;
 mod detail;
 mod list;
 mod notices;
@@ -30,6 +31,10 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
                 buffer,
             );
         }
+        Some(Dialog::Conntrack(top)) => {
+            let lines = conntrack::lines(state, theme, inner(screen));
+            text("conntrack", &lines, *top, theme, screen, buffer);
+        }
         Some(Dialog::Detail(top)) => {
             text(
                 "rule",
@@ -48,16 +53,18 @@ pub type Line = Vec<(String, Style)>;
 
 /// Cells of text in a dialog's line.
 fn inner(screen: Rect) -> usize {
-    usize::from(place(screen).width.saturating_sub(4))
+    usize::from(place(screen, 1).width.saturating_sub(4))
 }
 
-/// The box: most of a small screen, the middle of a large one.
-fn place(screen: Rect) -> Rect {
+/// The box for so many lines: most of a small screen, the middle of a large one.
+fn place(screen: Rect, lines: usize) -> Rect {
     let width = screen.width.saturating_sub(4).clamp(1, 110);
-    let height = screen
+    let wanted = u16::try_from(lines.saturating_add(2)).unwrap_or(u16::MAX);
+    let room = screen
         .height
         .saturating_sub(4)
         .clamp(3.min(screen.height), 36);
+    let height = room.min(wanted);
     Rect {
         x: screen.x + (screen.width - width) / 2,
         y: screen.y + (screen.height - height) / 2,
@@ -67,8 +74,7 @@ fn place(screen: Rect) -> Rect {
 }
 
 /// Draws the box with its title, and gives the area inside.
-fn open(title: &str, theme: &Theme, screen: Rect, buffer: &mut Buffer) -> Rect {
-    let area = place(screen);
+fn open(title: &str, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Rect {
     Clear.render(area, buffer);
     let block = Block::bordered()
         .border_type(BorderType::Rounded)
@@ -81,7 +87,8 @@ fn open(title: &str, theme: &Theme, screen: Rect, buffer: &mut Buffer) -> Rect {
 
 /// A text that scrolls.
 fn text(title: &str, lines: &[Line], top: usize, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
-    let inside = open(title, theme, screen, buffer);
+    let area = place(screen, lines.len().max(3));
+    let inside = open(title, theme, area, buffer);
     let height = usize::from(inside.height);
     let top = top.min(lines.len().saturating_sub(height));
     for (row, line) in (0..inside.height).zip(lines.iter().skip(top)) {
@@ -92,7 +99,6 @@ fn text(title: &str, lines: &[Line], top: usize, theme: &Theme, screen: Rect, bu
     }
     let below = lines.len().saturating_sub(top + height);
     if below > 0 || top > 0 {
-        let area = place(screen);
         let edge = area.inner(Margin::new(2, 0));
         let words = format!(" {top} above, {below} below ");
         Pen::new(buffer, edge, area.height - 1).right(&[(words.as_str(), theme.quiet.style())]);

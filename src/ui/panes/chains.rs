@@ -17,7 +17,7 @@ use crate::app::state::State;
 use crate::ruleset::{ChainIdx, Policy};
 use crate::ui::layout::Areas;
 use crate::ui::panes::rules::{policy_name, shown_rate};
-use crate::ui::panes::{Title, frame, wash};
+use crate::ui::panes::{Title, band, frame, wash};
 use crate::ui::pen::Pen;
 use crate::ui::theme::Theme;
 use crate::ui::words;
@@ -72,7 +72,7 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
                 );
             }
             Entry::Chain(firewall, chain) => {
-                chain_line(state, theme, (*firewall, *chain), inside, at, buffer)
+                chain_line(state, theme, (*firewall, *chain), inside, at, buffer);
             }
             Entry::NativeHeading => {
                 let mut pen = Pen::new(buffer, inside, at);
@@ -80,13 +80,10 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
             }
             Entry::Native(i) => native_line(state, theme, *i, inside, at, buffer),
         }
-        if row == state.board.chains.at {
-            let style = if focused {
-                theme.cursor.style()
-            } else {
-                theme.cursor_away.style()
-            };
-            wash(buffer, inside, line, style);
+        if row == state.board.chains.at && focused {
+            band(buffer, inside, line, theme.cursor.style());
+        } else if row == state.board.chains.at {
+            wash(buffer, inside, line, theme.cursor_away.style());
         }
     }
     if state.board.entries.is_empty() {
@@ -123,11 +120,14 @@ fn chain_line(
     } else {
         theme.text.style()
     };
+    let lossy = f.lossy(chain).is_some();
     let mark = match (dropping, heat) {
+        _ if lossy => "≠", // the text is not what the kernel holds
         (true, _) => "■",
         (false, Heat::Hot) => "▸",
         _ => " ",
     };
+    let lit = if lossy { theme.caution.style() } else { lit };
     // A saved dump has no rates; how many rules there are is what one looks for.
     let rate = if state.is_live() {
         words::rate(shown_rate(activity.hits, state.bits))
@@ -146,11 +146,7 @@ fn chain_line(
             .add_modifier(ratatui::style::Modifier::BOLD),
         _ => theme.quiet.style(),
     };
-    let policy = if f.lossy(chain).is_some() {
-        "⚠ lossy"
-    } else {
-        policy_name(it.policy())
-    };
+    let policy = policy_name(it.policy());
     let room = usize::from(inside.width).saturating_sub(1 + 1 + 5);
     let mut pen = Pen::new(buffer, inside, at);
     pen.put(mark, lit);

@@ -10,13 +10,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use crate::app::attribution::Attribution;
 use crate::app::board::Pane;
 use crate::app::drops::DropRow;
 use crate::app::feed::{EventKey, FeedLine, FlowKey, GroupKey, GroupRow, Moment, Port};
 use crate::app::state::State;
-use crate::flow::{Condition, LogLine};
+use crate::flow::{Condition, KernelLine, LogLine};
 use crate::ui::layout::Areas;
-use crate::ui::panes::{Title, frame, wash};
+use crate::ui::panes::{Title, band, frame};
 use crate::ui::pen::Pen;
 use crate::ui::theme::Theme;
 use crate::ui::words;
@@ -53,7 +54,7 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
             DropRow::Line(single) => single_line(state, theme, single, inside, at, buffer),
         }
         if i == cursor.at && focused {
-            wash(buffer, inside, line, theme.cursor.style());
+            band(buffer, inside, line, theme.cursor.style());
         }
     }
     if state.drops.rows.is_empty() {
@@ -153,15 +154,25 @@ fn group_line(
     };
     pen.number(&rate, 7, lit);
     pen.number(&words::short(group.count), 5, text).skip(1);
-    let times = times(state, group.first, group.last);
     let room = pen.room();
+    let times = if room < 90 {
+        latest(state, group.last)
+    } else {
+        format!(
+            "{} – {}",
+            clock(state, group.first),
+            latest(state, group.last)
+        )
+    };
     let what_width = room.saturating_sub(words::width(&times) + 1);
     let line = Rect {
         width: inside.width,
         ..inside
     };
     match &group.key {
-        GroupKey::Flow(key) => flow_words(key, group, &mut pen, what_width, (lit, text, quiet)),
+        GroupKey::Flow(key) => {
+            flow_words(state, key, group, &mut pen, what_width, (lit, text, quiet));
+        }
         GroupKey::Event(event) => {
             pen.put(&event_words(event), theme.caution.style());
         }
@@ -173,26 +184,22 @@ fn group_line(
 }
 
 fn flow_words(
+    state: &State,
     key: &FlowKey,
     group: &GroupRow,
     pen: &mut Pen<'_>,
     room: usize,
     (lit, text, quiet): (Style, Style, Style),
 ) {
+    let before = pen.room();
     let source = key.src.map_or_else(|| "?".to_owned(), |ip| ip.to_string());
-    let wide = room > 90;
-    let address = if matches!(key.src, Some(std::net::IpAddr::V6(_))) && wide {
-        39
-    } else if wide {
-        20
-    } else {
-        15
+    let wide = room > 80;
+    let address = match room {
+        120.. => 39, // an IPv6 address in full
+        80.. => 24,
+        _ => 17,
     };
-    pen.column(
-        &source,
-        address.max(words::width(&source).min(if wide { 39 } else { 24 })),
-        text,
-    );
+    pen.column(&source, address, text);
     pen.put("→ ", quiet);
     let protocol = key.proto.map(|p| p.to_string()).unwrap_or_default();
     let port = match key.port {
@@ -204,11 +211,43 @@ fn flow_words(
         Some(dst) if wide => format!("{}{port}", spelled(dst, key.port)),
         _ => port,
     };
-    pen.column(&target, if wide { 30 } else { 12 }, lit);
+    pen.column(&target, if wide { 28 } else { 12 }, lit);
     let input = words::clean(key.input.as_bytes()).into_owned();
-    pen.column(&input, if wide { 10 } else { 6 }, quiet);
+    pen.column(&input, if wide { 7 } else { 6 }, quiet);
+    if wide {
+        let writer = writer(state, &group.sample);
+        pen.column(
+            &words::clean_str(&writer),
+            if room >= 120 { 24 } else { 14 },
+            text,
+        );
+    }
     let prefix = words::clean(&key.prefix);
-    pen.put(&format!("“{prefix}”"), text);
+    let taken = before - pen.room();
+    pen.put(
+        &words::fit(&format!("“{prefix}”"), room.saturating_sub(taken)),
+        text,
+    );
+}
+
+/// Chain and number of the rule that wrote a line: `INPUT 4`; with a question mark where several may
+/// have, empty where none is known.
+fn writer(state: &State, line: &KernelLine) -> String {
+    let (writer, sure) = match state.writer_of(line) {
+        Attribution::Certain(writer) => (writer, ""),
+        Attribution::Several(writers) => match writers.first() {
+            Some(first) => (*first, "?"),
+            None => return String::new(),
+        },
+        Attribution::NoRule(_) | Attribution::Nobody => return String::new(),
+    };
+    let Some(set) = state.firewalls.get(writer.set).map(|f| &f.ruleset) else {
+        return String::new();
+    };
+    let chain = set
+        .chain_of(writer.rule)
+        .map_or("", |chain| set.chain(chain).name());
+    format!("{chain} {}{sure}", set.number(writer.rule))
 }
 
 /// An address, in brackets where a port follows an IPv6 one.
@@ -268,15 +307,13 @@ fn condition(log: &LogLine, theme: &Theme) -> Style {
     }
 }
 
-/// `21:03:11 – now`, as far as the wall clock is known.
-fn times(state: &State, first: Moment, last: Moment) -> String {
-    let now = last.ago(state.now).as_secs() < 3;
-    let last = if now {
+/// When the last line came: `now`, or the time of day.
+fn latest(state: &State, last: Moment) -> String {
+    if last.ago(state.now).as_secs() < 3 {
         "now".to_owned()
     } else {
         clock(state, last)
-    };
-    format!("{} – {last}", clock(state, first))
+    }
 }
 
 /// The time of day of a moment, else its distance from the start.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::style::Style;
 
-use crate::app::gauge::{GaugeState, Level};
+use crate::app::gauge::{GaugeState, Level, Reason};
 use crate::app::state::{Mode, State};
 use crate::ruleset::Policy;
 use crate::ui::layout::Areas;
@@ -57,11 +57,13 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
 fn title(state: &State) -> String {
     let facts = &state.facts;
     let mut parts: Vec<String> = Vec::new();
-    if let Mode::File(name) = &facts.mode {
-        let last = name.rsplit('/').next().unwrap_or(name);
-        parts.push(format!("file {last}"));
-    } else {
-        parts.extend([facts.host.clone(), facts.kernel.clone()]);
+    match &facts.mode {
+        Mode::File(name) => {
+            let last = name.rsplit('/').next().unwrap_or(name);
+            parts.push(format!("file {last}"));
+        }
+        Mode::Demo { name, .. } => parts.push(format!("demo {name}")),
+        Mode::Live => parts.extend([facts.host.clone(), facts.kernel.clone()]),
     }
     let mut backends: Vec<&str> = state
         .firewalls
@@ -77,13 +79,7 @@ fn title(state: &State) -> String {
     parts.retain(|part| !part.is_empty());
     let what = words::clean_str(&parts.join(" · ")).into_owned();
     match &facts.mode {
-        Mode::Demo { name, symptom } => {
-            format!(
-                "{what}  demo {}: {}",
-                words::clean_str(name),
-                words::clean_str(symptom)
-            )
-        }
+        Mode::Demo { symptom, .. } => format!("{what}  {}", words::clean_str(symptom)),
         _ => what,
     }
 }
@@ -178,8 +174,13 @@ fn policies(state: &State, theme: &Theme, pen: &mut Pen<'_>, taken: usize) {
                 style,
             ));
         }
-        let width: usize = parts.iter().map(|(t, _)| words::width(t)).sum();
-        if parts.len() < 2 || width + taken + 2 > pen.room() {
+        let width =
+            |parts: &[(String, Style)]| parts.iter().map(|(t, _)| words::width(t)).sum::<usize>();
+        // The ruleset in view gives what fits of it; the others come whole or not at all.
+        while i == viewed && parts.len() > 1 && width(&parts) + taken + 1 > pen.room() {
+            parts.pop();
+        }
+        if parts.len() < 2 || width(&parts) + taken + 1 > pen.room() {
             break;
         }
         for (text, style) in &parts {
@@ -187,6 +188,9 @@ fn policies(state: &State, theme: &Theme, pen: &mut Pen<'_>, taken: usize) {
         }
     }
 }
+
+/// A calm table that is full later than this is no news.
+const NEAR: Duration = Duration::from_secs(3_600);
 
 /// The conntrack gauge, as much of it as a screen so wide has room for.
 fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
@@ -207,7 +211,7 @@ fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
     let mut parts = vec![("ct ".to_owned(), quiet)];
     let count = words::short(reading.count).replace('·', "0");
     match state.gauge.fill() {
-        None => parts.push((format!("{count} ",), level)),
+        None => parts.push((format!("{count} "), level)),
         Some(fill) => {
             if screen >= 100 {
                 parts.push((meter(fill, 10), level));
@@ -223,13 +227,15 @@ fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
         let arrow = if growth > 0.0 { "▲" } else { "▼" };
         parts.push((format!("{arrow}{}/s ", words::rate(growth.abs())), quiet));
     }
-    if let Some(full) = state.gauge.full_in() {
+    let soon = |full: &Duration| *full < NEAR || state.gauge.level() > Level::Calm;
+    if let Some(full) = state.gauge.full_in().filter(soon) {
         parts.push((format!("full {} ", words::span(full)), level));
     }
     for reason in state
         .gauge
         .reasons()
         .into_iter()
+        .filter(|reason| !matches!(reason, Reason::Filling(_) | Reason::FullSoon(_))) // said already
         .take(if screen >= 140 { 3 } else { 1 })
     {
         parts.push((format!("{reason} "), level));
@@ -238,7 +244,8 @@ fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
         if let Some(load) = state.gauge.load() {
             parts.push((format!("{load:.2}/bucket "), quiet));
         }
-        parts.push((spark(state, 24), level));
+        let history: Vec<u64> = state.gauge.history().collect();
+        parts.push((words::spark(&history, 24), level));
         parts.push((" ".to_owned(), quiet));
     }
     parts
@@ -253,25 +260,6 @@ fn meter(fill: f64, cells: usize) -> String {
         .map(|cell| match eighths.saturating_sub(cell * 8) {
             8.. => "█",
             part => EIGHTHS[part],
-        })
-        .collect()
-}
-
-/// The last minutes, oldest first, against the most that was seen.
-fn spark(state: &State, cells: usize) -> String {
-    const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let history: Vec<u64> = state.gauge.history().collect();
-    let recent = &history[history.len().saturating_sub(cells)..];
-    let (least, most) = recent
-        .iter()
-        .fold((u64::MAX, 0), |(a, b), n| (a.min(*n), b.max(*n)));
-    recent
-        .iter()
-        .map(|n| {
-            let range = (most - least).max(1);
-            #[allow(clippy::cast_possible_truncation)]
-            let step = ((n - least) * 7 / range) as usize;
-            STEPS[step.min(7)]
         })
         .collect()
 }

@@ -72,7 +72,13 @@ pub fn frame(
     inside
 }
 
-/// Lays a style over a whole line.
+/// Makes a whole line a band of one style: what stood there keeps its glyphs and loses its ink, so that
+/// a reversed band is not a row of patches.
+pub fn band(buffer: &mut Buffer, area: Rect, row: usize, style: Style) {
+    wash(buffer, area, row, Style::reset().patch(style));
+}
+
+/// Lays a style over a whole line, which keeps its ink.
 pub fn wash(buffer: &mut Buffer, area: Rect, row: usize, style: Style) {
     if let Ok(row) = u16::try_from(row)
         && row < area.height

@@ -245,23 +245,8 @@ impl Terminal {
 
     /// The screen once nothing was written for a moment, or after a while in any case.
     pub fn settled(&mut self) -> Screen {
-        let deadline = Instant::now() + PATIENCE;
-        let mut model = self.shared.lock();
-        loop {
-            let before = model.received();
-            let quiet_until = Instant::now() + SETTLED;
-            while model.received() == before && !model.is_closed() {
-                let left = quiet_until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                let waited = self.shared.changed.wait_timeout(model, left);
-                model = waited.unwrap_or_else(PoisonError::into_inner).0;
-            }
-            if model.received() == before || model.is_closed() || Instant::now() > deadline {
-                return model.screen();
-            }
-        }
+        self.wait_for_silence(SETTLED);
+        self.screen()
     }
 
     /// Types bytes as they are.
@@ -272,8 +257,17 @@ impl Terminal {
     }
 
     /// Presses keys by their names, separated by spaces: `"j j <Enter> <C-c>"`. See [`keys`].
+    ///
+    /// # Panics
+    /// When something follows `<Esc>`: in one piece with it, it would be another key (Alt and that
+    /// one). Wait for what `<Esc>` does first, as a person would.
     #[track_caller]
     pub fn press(&mut self, names: &str) {
+        let escape = names.find("<Esc>");
+        assert!(
+            escape.is_none_or(|at| names[at..] == *"<Esc>"),
+            "keys after <Esc> in {names:?}"
+        );
         for name in names.split(' ') {
             let bytes = keys::bytes(name).unwrap_or_else(|| panic!("no key is called {name:?}"));
             self.send(bytes);
@@ -299,6 +293,11 @@ impl Terminal {
         self.shared.lock().output()[mark.0..].to_vec()
     }
 
+    /// Everything that the program wrote.
+    pub fn output_since_start(&self) -> Vec<u8> {
+        self.output_since(Mark(0))
+    }
+
     /// How much the program wrote since.
     pub fn bytes_since(&self, mark: Mark) -> usize {
         self.shared.lock().received() - mark.0
@@ -309,6 +308,36 @@ impl Terminal {
         let mark = self.mark();
         std::thread::sleep(span);
         self.output_since(mark)
+    }
+
+    /// Waits until something was written after the mark.
+    #[track_caller]
+    pub fn wait_for_bytes(&mut self, mark: Mark) {
+        let written = self.wait_until(PATIENCE, |model| (model.received() > mark.0).then_some(()));
+        if written.is_none() {
+            self.give_up("an answer");
+        }
+    }
+
+    /// Waits until nothing was written for so long, or for a while in any case.
+    pub fn wait_for_silence(&self, span: Duration) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut model = self.shared.lock();
+        loop {
+            let before = model.received();
+            let quiet_until = Instant::now() + span;
+            while model.received() == before && !model.is_closed() {
+                let left = quiet_until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                let waited = self.shared.changed.wait_timeout(model, left);
+                model = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if model.received() == before || model.is_closed() || Instant::now() > deadline {
+                return;
+            }
+        }
     }
 
     /// Stops reading, as a dead link does: the pty fills and the program's writes block.

@@ -114,24 +114,20 @@ impl Screen {
         };
         self.style_at(row, column)
     }
+}
 
-    /// Runs of equally styled cells that are not plain: row, first column, column after the last,
-    /// style.
-    fn runs(&self) -> Vec<(usize, usize, usize, Style)> {
-        let mut runs: Vec<(usize, usize, usize, Style)> = Vec::new();
-        for (row, cells) in self.rows.iter().enumerate() {
-            for (column, cell) in cells.iter().enumerate() {
-                match runs.last_mut() {
-                    Some((r, _, end, style)) if (*r, *end, *style) == (row, column, cell.style) => {
-                        *end += 1;
-                    }
-                    _ => runs.push((row, column, column + 1, cell.style)),
-                }
-            }
+/// Runs of equally styled cells that are not plain: first column, column after the last, style.
+fn runs(cells: &[Cell]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    for run in cells.chunk_by(|one, next| one.style == next.style) {
+        let to = from + run.len();
+        if !run[0].style.is_plain() {
+            found.push(format!("{from:>3}..{to:<3} {}", run[0].style));
         }
-        runs.retain(|(_, _, _, style)| *style != Style::default());
-        runs
+        from = to;
     }
+    found
 }
 
 impl Cell {
@@ -226,15 +222,22 @@ impl fmt::Display for Screen {
             "normal"
         };
         writeln!(f, "{columns}x{rows}, {buffer} screen, cursor {cursor}")?;
-        let mut last_row = usize::MAX;
-        for (row, from, to, style) in self.runs() {
-            let label = if row == last_row {
-                String::new()
-            } else {
+        // Rows styled alike are one entry: frames of panes would fill pages otherwise.
+        let described: Vec<Vec<String>> = self.rows.iter().map(|cells| runs(cells)).collect();
+        let mut row = 0;
+        while let Some(styles) = described.get(row) {
+            let alike = described[row..].iter().take_while(|other| *other == styles);
+            let last = row + alike.count() - 1;
+            let label = if last == row {
                 row.to_string()
+            } else {
+                format!("{row}-{last}")
             };
-            last_row = row;
-            writeln!(f, "{label:>3} {from:>3}..{to:<3} {style}")?;
+            for (number, style) in styles.iter().enumerate() {
+                let label = if number == 0 { label.as_str() } else { "" };
+                writeln!(f, "{label:>7} {style}")?;
+            }
+            row = last + 1;
         }
         Ok(())
     }

@@ -140,6 +140,11 @@ word_set! {
     "ALL" = 0x3f, "NONE" = 0
 }
 
+impl TcpFlags {
+    /// FIN, SYN, RST and ACK: what `--syn` looks at.
+    pub const SYN_TEST: Self = Self(0x17);
+}
+
 word_set! {
     /// Kinds of address as the routing table has them (`RTN_*` in linux/rtnetlink.h).
     AddrTypes, none "NONE",

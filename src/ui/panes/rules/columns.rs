@@ -25,59 +25,80 @@ pub(super) struct Columns {
     pub(super) comment: usize,
 }
 
+/// What the columns get from so many cells up.
+struct Tier {
+    from: usize,
+    packets: usize,
+    bytes: usize,
+    rate: usize,
+    target: usize,
+    interface: usize,
+    address: usize,
+}
+
+/// The roomiest first. The last shares one column between packets and rate: a rule that moves shows
+/// its rate, one that rests its packets.
+const TIERS: [Tier; 3] = [
+    Tier {
+        from: 140,
+        packets: 11,
+        bytes: 8,
+        rate: 5,
+        target: 28,
+        interface: 15,
+        address: 43,
+    },
+    Tier {
+        from: 84,
+        packets: 7,
+        bytes: 6,
+        rate: 5,
+        target: 18,
+        interface: 15,
+        address: 19,
+    },
+    Tier {
+        from: 0,
+        packets: 7,
+        bytes: 0,
+        rate: 0,
+        target: 10,
+        interface: 8,
+        address: 15,
+    },
+];
+
 impl Columns {
     /// Shares out the cells: numbers and target first, then what the chain uses, the rest to the text.
+    /// A column that the whole chain leaves empty gets nothing; one that is there has room for its head.
     pub(super) fn share(cells: usize, needs: Widths, live: bool) -> Self {
-        let wide = cells >= 84;
-        let roomy = cells >= 140;
-        let address = if roomy {
-            43
-        } else if wide {
-            19
-        } else {
-            15
+        let tier = TIERS
+            .iter()
+            .find(|tier| cells >= tier.from)
+            .unwrap_or(&TIERS[TIERS.len() - 1]);
+        let column = |need: usize, head: &str, most: usize| match need {
+            0 => 0,
+            need => need.clamp(head.len(), most.max(head.len())),
         };
         let mut columns = Self {
             number: needs.number.max(2),
-            packets: if roomy {
-                11
-            } else if wide {
-                7
-            } else {
-                5
-            },
-            bytes: if roomy {
-                8
-            } else if wide {
-                6
-            } else {
-                0
-            },
-            rate: 5,
-            target: needs.target.clamp(
-                6,
-                if roomy {
-                    28
-                } else if wide {
-                    18
-                } else {
-                    10
-                },
-            ),
-            protocol: needs.protocol.min(6),
-            input: needs.input.min(if wide { 15 } else { 8 }),
-            output: needs.output.min(if wide { 15 } else { 8 }),
-            source: needs.source.min(address),
-            destination: needs.destination.min(address),
+            packets: tier.packets,
+            bytes: tier.bytes,
+            rate: if live { tier.rate } else { 0 }, // a saved dump has none
+            target: needs.target.clamp(TARGET.len(), tier.target),
+            protocol: column(needs.protocol, PROTOCOL, 6),
+            input: column(needs.input, INPUT, tier.interface),
+            output: column(needs.output, OUTPUT, tier.interface),
+            source: column(needs.source, SOURCE, tier.address),
+            destination: column(needs.destination, DESTINATION, tier.address),
             text: 0,
             comment: 0,
         };
-        if columns.packets == 5 || !live {
-            columns.rate = 0; // packets and rate share a column; a saved dump has no rates
-        }
         let rest = cells.saturating_sub(columns.fixed());
-        if roomy && needs.comment > 0 {
-            columns.comment = needs.comment.min(rest / 3).min(40);
+        if tier.from == TIERS[0].from && needs.comment > 0 {
+            // What the matches leave over, and a third in any case.
+            let left = rest.saturating_sub(needs.text.max("match".len()) + 1);
+            columns.comment = needs.comment.max("comment".len()).min(left.max(rest / 3));
         }
         columns.text = rest.saturating_sub(columns.comment + usize::from(columns.comment > 0));
         columns
@@ -98,9 +119,17 @@ impl Columns {
             self.destination,
         ];
         let gaps = columns.iter().filter(|w| **w > 0).count();
+        // Mark and reset sign; the bar stands in the gap behind the rate, with a gap of its own.
         2 + 1 + columns.iter().sum::<usize>() + gaps
     }
 }
+
+const TARGET: &str = "target";
+const PROTOCOL: &str = "prot";
+const INPUT: &str = "in";
+const OUTPUT: &str = "out";
+const SOURCE: &str = "source";
+const DESTINATION: &str = "destination";
 
 /// The heads of the columns.
 pub(super) fn heads(
@@ -114,24 +143,20 @@ pub(super) fn heads(
     let mut pen = Pen::new(buffer, inside, 0);
     let per_second = if state.bits { "bit/s" } else { "/s" };
     pen.skip(2).number("#", columns.number, style);
-    pen.number(
-        if columns.packets < 7 {
-            "pkts"
-        } else {
-            "packets"
-        },
-        columns.packets,
-        style,
-    );
+    pen.number("packets", columns.packets, style);
     pen.number("bytes", columns.bytes, style);
     pen.number(per_second, columns.rate, style);
-    pen.skip(if columns.rate == 0 { 2 } else { 2 });
-    pen.column("target", columns.target, style);
-    pen.column("prot", columns.protocol, style);
-    pen.column("in", columns.input, style);
-    pen.column("out", columns.output, style);
-    pen.column("source", columns.source, style);
-    pen.column("destination", columns.destination, style);
-    pen.column("match", columns.text, style);
-    pen.column("comment", columns.comment, style);
+    pen.skip(1); // the bar
+    for (head, width) in [
+        (TARGET, columns.target),
+        (PROTOCOL, columns.protocol),
+        (INPUT, columns.input),
+        (OUTPUT, columns.output),
+        (SOURCE, columns.source),
+        (DESTINATION, columns.destination),
+        ("match", columns.text),
+        ("comment", columns.comment),
+    ] {
+        pen.column(head, width, style);
+    }
 }

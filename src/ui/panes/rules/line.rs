@@ -5,11 +5,10 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use crate::app::board::Row;
-use crate::app::cells::Cells;
 use crate::app::firewall::Firewall;
 use crate::app::motion::{Heat, Rate};
 use crate::app::state::State;
-use crate::ruleset::{ChainIdx, Counters, Policy};
+use crate::ruleset::{Cells, ChainIdx, Counters, Policy};
 use crate::ui::panes::rules::columns::Columns;
 use crate::ui::panes::rules::{policy_name, shown_rate};
 use crate::ui::pen::Pen;
@@ -24,8 +23,12 @@ pub(super) struct Line {
     rate: Rate,
     heat: Heat,
     drops: bool,
+    jumps: bool,
     policy: bool,
+    /// Somebody zeroed its counters.
     reset: bool,
+    /// What the text leaves out.
+    lossy: Option<String>,
 }
 
 impl Line {
@@ -33,16 +36,18 @@ impl Line {
         let (now, interval) = (state.now, state.interval);
         match row {
             Row::Rule(rule, number) => {
-                let cells = Cells::of(&firewall.ruleset, rule);
+                let jump = firewall.ruleset.jump(rule);
                 Self {
                     number: number.to_string(),
-                    drops: cells.drops,
-                    cells,
+                    drops: firewall.ruleset.drops_or_rejects(rule),
+                    jumps: jump.is_some_and(|jump| jump.chain.is_some()),
+                    cells: firewall.ruleset.cells(rule),
                     counters: firewall.shown(rule),
                     rate: firewall.rate(rule),
                     heat: firewall.heat(rule, now, interval),
                     policy: false,
                     reset: firewall.was_reset(rule),
+                    lossy: firewall.lossy_rule(chain, number).map(str::to_owned),
                 }
             }
             Row::Policy => {
@@ -51,9 +56,10 @@ impl Line {
                 Self {
                     number: "–".to_owned(),
                     drops: policy == Some(Policy::Drop),
+                    jumps: false,
                     cells: Cells {
                         target,
-                        text: "policy: no rule decided".to_owned(),
+                        matches: "policy: no rule decided".to_owned(),
                         ..Cells::default()
                     },
                     counters: firewall.shown_policy(chain),
@@ -61,6 +67,7 @@ impl Line {
                     heat: firewall.policy_heat(chain, now, interval),
                     policy: true,
                     reset: false,
+                    lossy: None,
                 }
             }
         }
@@ -76,6 +83,20 @@ impl Line {
             (Heat::Fading | Heat::Warm, true) => theme.alarm_fading.style(),
             (Heat::Hot, true) => theme.alarm.style(),
         }
+    }
+
+    /// The mark beside it: the text is not all that the kernel holds, or the counters were zeroed.
+    fn remark(&self) -> &'static str {
+        match (&self.lossy, self.reset) {
+            (Some(_), _) => "≠",
+            (None, true) => "↺",
+            (None, false) => " ",
+        }
+    }
+
+    /// It drops traffic now.
+    pub(super) fn alarms(&self) -> bool {
+        self.drops && self.heat == Heat::Hot
     }
 
     /// The mark at the left says without colour what the colour says.
@@ -115,34 +136,22 @@ impl Line {
         let shown = shown_rate(self.rate, state.bits);
         let mut pen = Pen::new(buffer, body, at);
         pen.put(self.mark(), lit)
-            .put(if self.reset { "↺" } else { " " }, theme.caution.style());
+            .put(self.remark(), theme.caution.style());
         pen.number(&self.number, columns.number, quiet);
-        if columns.rate == 0 {
-            let text = if columns.packets > 6 {
-                packets(self.counters.packets, columns.packets)
-            } else if self.rate.moves() {
-                with_unit(shown)
-            } else {
-                words::short(self.counters.packets)
-            };
-            pen.number(&text, columns.packets, numbers);
-            pen.number(&words::short(self.counters.bytes), columns.bytes, numbers);
+        let moving = self.rate.moves();
+        let counted = if columns.bytes == 0 && moving {
+            format!("{}/s", words::rate(shown)) // one column for both
         } else {
-            pen.number(
-                &packets(self.counters.packets, columns.packets),
-                columns.packets,
-                numbers,
-            );
-            pen.number(&words::short(self.counters.bytes), columns.bytes, numbers);
-            let start = columns.rate;
-            pen.number(
-                &words::rate(shown),
-                start,
-                if self.rate.moves() { lit } else { quiet },
-            );
-        }
-        // The bar stands in the gap behind the rate.
-        pen.put(words::bar(shown, most), lit).skip(1);
+            packets(self.counters.packets, columns.packets)
+        };
+        pen.number(&counted, columns.packets, numbers);
+        pen.number(&words::short(self.counters.bytes), columns.bytes, numbers);
+        pen.number(
+            &words::rate(shown),
+            columns.rate,
+            if moving { lit } else { quiet },
+        );
+        pen.back(1).put(words::bar(shown, most), lit).skip(1);
         self.words(columns, state, &mut pen, (lit, plain, quiet));
     }
 
@@ -160,7 +169,7 @@ impl Line {
         }
         let cells = &self.cells;
         let name = words::clean_str(&cells.target).into_owned();
-        let name = if cells.jumps {
+        let name = if self.jumps {
             format!("→{name}")
         } else {
             name
@@ -168,26 +177,29 @@ impl Line {
         pen.column(&name, columns.target, target);
         for (text, width) in [
             (&cells.protocol, columns.protocol),
-            (&cells.input, columns.input),
-            (&cells.output, columns.output),
+            (&cells.in_interface, columns.input),
+            (&cells.out_interface, columns.output),
             (&cells.source, columns.source),
             (&cells.destination, columns.destination),
         ] {
             pen.column(&words::clean_str(text), width, plain);
         }
         let style = if self.policy { quiet } else { plain };
-        let text = words::clean_str(&cells.text).into_owned();
-        let comment = words::clean_str(&cells.comment).into_owned();
+        let mut text = words::clean_str(&cells.matches).into_owned();
+        if let Some(why) = &self.lossy {
+            text = format!("{text} ≠ and more: {}", words::clean_str(why));
+        }
+        let comment = words::clean_str(cells.comment.as_deref().unwrap_or_default()).into_owned();
         if columns.comment > 0 {
             pen.column(words::skip(&text, state.board.shift), columns.text, style);
             pen.put(&comment, quiet);
-        } else {
-            let both = match (text.is_empty(), comment.is_empty()) {
-                (_, true) => text,
-                (true, false) => format!("# {comment}"),
-                (false, false) => format!("{text}  # {comment}"),
-            };
-            pen.put(words::skip(&both, state.board.shift), style);
+            return;
+        }
+        let text = words::skip(&text, state.board.shift);
+        pen.put(text, style);
+        if !comment.is_empty() {
+            let gap = if text.is_empty() { "" } else { "  " };
+            pen.put(gap, style).put("# ", quiet).put(&comment, quiet);
         }
     }
 }
@@ -200,9 +212,4 @@ fn packets(n: u64, width: usize) -> String {
     } else {
         words::short(n)
     }
-}
-
-/// `41/s`, in at most six cells.
-fn with_unit(rate: f64) -> String {
-    format!("{}/s", words::rate(rate)).chars().take(6).collect()
 }

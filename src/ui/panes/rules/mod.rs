@@ -24,7 +24,7 @@ use crate::ruleset::{ChainIdx, Policy};
 use crate::ui::layout::Areas;
 use crate::ui::panes::rules::columns::{Columns, heads};
 use crate::ui::panes::rules::line::Line;
-use crate::ui::panes::{Title, frame, wash};
+use crate::ui::panes::{Title, band, frame, wash};
 use crate::ui::pen::Pen;
 use crate::ui::theme::Theme;
 use crate::ui::words;
@@ -68,12 +68,11 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
         let at = u16::try_from(i - state.board.rules.top).unwrap_or(u16::MAX);
         line.draw(&columns, most, state, theme, body, at, buffer);
         if i == state.board.rules.at {
-            let style = if focused {
-                theme.cursor.style()
-            } else {
-                theme.cursor_away.style()
-            };
-            wash(buffer, body, usize::from(at), style);
+            match (focused, line.alarms()) {
+                (true, false) => band(buffer, body, usize::from(at), theme.cursor.style()),
+                (true, true) => band(buffer, body, usize::from(at), theme.cursor_alarm.style()),
+                (false, _) => wash(buffer, body, usize::from(at), theme.cursor_away.style()),
+            }
         }
     }
 }
@@ -157,10 +156,7 @@ fn title(state: &State, theme: &Theme) -> Title {
     title.push((count, theme.text.style()));
     if firewall.lossy(place.chain).is_some() {
         title.push(dash());
-        title.push((
-            "⚠ lossy: native nft in it ".to_owned(),
-            theme.caution.style(),
-        ));
+        title.push(("≠ native nft in it ".to_owned(), theme.caution.style()));
     }
     title
 }
