@@ -88,6 +88,11 @@ impl Launch {
         Self::new("sh").args(["-c", script])
     }
 
+    /// Adds an argument.
+    pub fn arg(self, argument: &str) -> Self {
+        self.args([argument])
+    }
+
     /// Adds arguments.
     pub fn args<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(mut self, args: I) -> Self {
         self.command.args(args);
