@@ -9,9 +9,11 @@
 //! - `firewall`, `motion`: one ruleset with its numbers in motion.
 //! - `board`, `cells`, `drops`: what the panes show of it, and where the cursors are.
 //! - `feed`, `gauge`: the drop feed and the conntrack table over time.
+//! - `attribution`, `silence`: which rule wrote a line, and rules whose lines never come.
 //! - `notice`: what is missing, and why.
 
 pub mod action;
+pub mod attribution;
 pub mod board;
 pub mod cells;
 pub mod drops;

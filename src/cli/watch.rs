@@ -96,6 +96,7 @@ fn log(screen: &Screen) -> Result<(), Failure> {
     // Only fails where a subscriber is set already, which this program never does twice.
     let _ = tracing_subscriber::fmt()
         .with_ansi(false)
+        .with_max_level(tracing::Level::DEBUG)
         .with_writer(std::sync::Mutex::new(file))
         .try_init();
     Ok(())

@@ -210,6 +210,7 @@ impl Loop {
     }
 
     fn carry_out(&mut self, effect: Effect) {
+        tracing::debug!(?effect, "asked");
         match effect {
             Effect::Quit => self.end = Some(End::Quit),
             Effect::Suspend => self.doors.suspend = true,

@@ -14,7 +14,7 @@ use crate::flow::{Body, KernelLine, LogSource};
 use crate::host;
 use crate::netfilter::conntrack::ConntrackMeter;
 use crate::netfilter::drops::{self, Following};
-use crate::ruleset::{ChainIdx, Origin, Ruleset};
+use crate::ruleset::{BaseChain, ChainIdx, Origin, Ruleset};
 use crate::runtime::board::Event;
 use crate::runtime::poller::{self, Command, PollEvent, Poller, Stage};
 
@@ -147,6 +147,7 @@ impl Doors {
 
     /// Says something to the loop.
     fn tell(&self, message: Message) {
+        tracing::info!(?message, "said");
         let _ = self.events.send(Event::Message(message));
     }
 
@@ -210,20 +211,31 @@ impl Doors {
                 origin,
                 error,
                 remedy,
-            } => vec![
-                Message::Gone(origin.into()),
-                Message::Notice(Notice::new(
-                    Level::Warning,
-                    format!("load {origin}"),
-                    error,
-                    remedy,
-                )),
-            ],
-            PollEvent::Native(chains) => vec![Message::Native(chains)],
+            } => {
+                tracing::warn!(%origin, error, "cannot be read");
+                vec![
+                    Message::Gone(origin.into()),
+                    Message::Notice(Notice::new(
+                        Level::Warning,
+                        format!("load {origin}"),
+                        error,
+                        remedy,
+                    )),
+                ]
+            }
+            PollEvent::Native(chains) => vec![native_notice(&chains), Message::Native(chains)],
         }
     }
 
     fn loaded(&mut self, loaded: poller::Loaded) -> Vec<Message> {
+        tracing::info!(
+            origin = %loaded.origin,
+            rules = loaded.ruleset.rule_count(),
+            chains = loaded.ruleset.chains().len(),
+            took = ?loaded.took,
+            author = ?loaded.author,
+            "loaded"
+        );
         self.follow_nflog(&loaded.ruleset);
         let origin = loaded.origin;
         let mut messages = vec![
@@ -239,6 +251,7 @@ impl Doors {
                 "",
             )));
         }
+        messages.push(lossy_notice(origin, &loaded));
         messages.push(Message::Loaded(Box::new(Loaded {
             id: origin.into(),
             handles: handles(&loaded),
@@ -278,6 +291,54 @@ impl Doors {
         self.poller = None;
         self.sources.clear();
     }
+}
+
+/// Native chains decide about packets too, and no tool of iptables shows them.
+fn native_notice(chains: &[BaseChain]) -> Message {
+    let deciding = chains
+        .iter()
+        .filter(|c| !c.dormant && (c.drops_by_default || c.rules > 0));
+    let (count, drops) = deciding.fold((0, false), |(n, drops), c| {
+        (n + 1, drops | c.drops_by_default)
+    });
+    if count == 0 {
+        return Message::Withdraw("native".to_owned());
+    }
+    let what = if drops {
+        "and some drop by default"
+    } else {
+        "beside iptables"
+    };
+    Message::Notice(Notice::new(
+        if drops { Level::Warning } else { Level::Info },
+        "native",
+        format!("{count} native nft base chains decide about packets too, {what}"),
+        "they stand under native nft in the chain list; nft list ruleset shows their rules",
+    ))
+}
+
+/// What save tools cannot say of these rules.
+fn lossy_notice(origin: Origin, loaded: &poller::Loaded) -> Message {
+    let key = format!("lossy {origin}");
+    let Some(first) = loaded.lossy.first() else {
+        return Message::Withdraw(key);
+    };
+    let set = &loaded.ruleset;
+    let name = set
+        .chains()
+        .get(first.chain.0 as usize)
+        .map_or("?", |c| c.name());
+    Message::Notice(Notice::new(
+        Level::Alarm,
+        key,
+        format!(
+            "{origin}: {} rules say less than what the kernel holds, the first is rule {} of {name}: {}",
+            loaded.lossy.len(),
+            first.position + 1,
+            first.why
+        ),
+        "native nft was added to a table of iptables; nft list ruleset shows it. Never restore this from a saved dump",
+    ))
 }
 
 /// Of the machine's log, a demo shows only what names its own namespace; NFLOG is its own anyway.

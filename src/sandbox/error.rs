@@ -142,7 +142,8 @@ fn namespace_remedy(errno: nix::errno::Errno) -> String {
     let zero = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
     let one = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1");
     if errno == nix::errno::Errno::ENOSPC || zero("/proc/sys/user/max_user_namespaces") {
-        "run it with sudo, or raise user.max_user_namespaces (sysctl)".to_owned()
+        "run it with sudo, or raise user.max_user_namespaces and user.max_net_namespaces (sysctl)"
+            .to_owned()
     } else if zero("/proc/sys/kernel/unprivileged_userns_clone") {
         "run it with sudo, or set kernel.unprivileged_userns_clone=1 (sysctl)".to_owned()
     } else if one("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") {

@@ -116,6 +116,8 @@ struct What {
 impl What {
     fn of(trial: &Trial) -> Self {
         let pids = trial.pids();
+        // Nothing else belongs to it; and the mark, which the other tests here search for, does find all.
+        assert_eq!(marked(&trial.mark), BTreeSet::from(pids));
         let spaces = foreign_namespaces(&pids);
         // Box, outside, behind; a mount, a host name and a PID namespace.
         let nets = spaces.iter().filter(|one| one.starts_with("net:")).count();

@@ -40,11 +40,11 @@ fn an_address_that_ip_refuses_is_said_in_its_words() {
 #[test]
 fn a_file_that_is_not_a_scenario_is_refused_before_anything_is_made() {
     let (_, said) = refused_text("title = 7\n");
-    assert!(said.contains("title"), "{said}");
-    let (_, said) = refused_text(&format!(
-        "[sysctls]\n\"net.netfilter.nf_conntrack_max\" = \"9\"\n{GOOD}"
-    ));
-    assert!(said.contains("scenario"), "{said}");
+    assert!(said.contains("mine: line 1"), "{said}");
+    let sysctl = "[sysctls]\n\"net.netfilter.nf_conntrack_max\" = \"9\"\n\n[firewall]";
+    let (_, said) = refused_text(&GOOD.replace("[firewall]", sysctl));
+    assert!(said.contains("nf_conntrack_max is not one"), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
 }
 
 fn refused_text(text: &str) -> (ExitStatus, String) {

@@ -1,13 +1,12 @@
 //! Driving one trial: start, order, read, find its processes.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -26,13 +25,17 @@ pub struct Trial {
     child: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
+    /// What its processes are found by.
+    pub mark: String,
     /// The first line.
     pub ready: Value,
 }
 
 /// A trial that may not have come up; `mark` is put into its environment, to find its processes by.
 pub fn spawn(scenario: &str, backend: &str, user: User, mark: &str) -> Child {
-    let mut command = Command::new(binary());
+    // By its descriptor: a checkout may lie in a folder that is closed to nobody.
+    let binary = File::open(env!("CARGO_BIN_EXE_ruletop")).unwrap();
+    let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
     if user == User::Nobody && nix::unistd::geteuid().is_root() {
         command.uid(65534).gid(65534);
     }
@@ -50,13 +53,17 @@ pub fn spawn(scenario: &str, backend: &str, user: User, mark: &str) -> Child {
 impl Trial {
     /// Start one and wait until its sandbox stands.
     pub fn start(scenario: &str, backend: &str, user: User) -> Self {
-        let mut child = spawn(scenario, backend, user, "");
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("trial-{}-{number}", std::process::id());
+        let mut child = spawn(scenario, backend, user, &mark);
         let orders = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().unwrap());
         let mut trial = Self {
             child,
             orders,
             answers,
+            mark,
             ready: Value::Null,
         };
         trial.ready = trial.answer();
@@ -114,21 +121,6 @@ impl Drop for Trial {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The binary, at a path where any user may run it: a checkout may lie in a folder that is closed to others.
-fn binary() -> &'static PathBuf {
-    static BINARY: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    &BINARY
-        .get_or_init(|| {
-            let folder = tempfile::tempdir().unwrap();
-            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-            let copy = folder.path().join("ruletop");
-            fs::copy(env!("CARGO_BIN_EXE_ruletop"), &copy).unwrap();
-            fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-            (folder, copy)
-        })
-        .1
 }
 
 /// The one child of a process that has one.

@@ -155,9 +155,9 @@ fn number_of(state: &State, rule: crate::ruleset::RuleIdx) -> Option<Row> {
 /// The lists follow what is there; a board without a place gets one.
 fn relist(state: &mut State) -> Vec<Effect> {
     state.board.list_chains(&state.firewalls, &state.native);
-    if state.board.place.is_none()
-        && let Some(place) = travel::beginning(state)
-    {
+    // As long as the cursor is nobody's, it stands where the whole picture begins.
+    let free = state.board.place.is_none() || (!state.aimed && !state.board.touched);
+    if free && let Some(place) = travel::beginning(state) {
         return travel::go(state, place, None);
     }
     state.board.list_rules(&state.firewalls);

@@ -144,6 +144,7 @@ impl Scan {
                 self.step(place);
                 self.within = Within::OptionDue;
             }
+            b"INCOMPLETE" if self.in_v6_fragment() => self.fragment().more = true,
             b"INCOMPLETE" => {
                 self.packet.incomplete = true;
                 self.within = Within::Incomplete(2);
@@ -154,14 +155,30 @@ impl Scan {
         true
     }
 
+    /// The words of an IPv6 fragment header are in an option's parenthesis with `--log-ip-options`
+    /// and stand bare without.
+    fn in_v6_fragment(&self) -> bool {
+        let v6 = self.packet.family == Some(Family::V6);
+        v6 && self.place < Place::Proto && self.packet.fragment.is_some()
+    }
+
     fn flag_or_fragment(&mut self, word: &[u8]) -> bool {
-        if let Some(units) = word.strip_prefix(b"FRAG:") {
-            if self.step(Place::Frag) {
-                match narrow::<u16>(units).and_then(|units| units.checked_mul(8)) {
+        if let Some(number) = word.strip_prefix(b"FRAG:") {
+            // IPv4 counts in units of eight, IPv6 in bytes.
+            let (place, unit) = match self.packet.family {
+                Some(Family::V6) => (Place::IpOpt, 1),
+                _ => (Place::Frag, 8),
+            };
+            if self.step(place) {
+                match narrow::<u16>(number).and_then(|number| number.checked_mul(unit)) {
                     Some(offset) => self.fragment().offset = offset,
                     None => self.damaged = true,
                 }
             }
+            return true;
+        }
+        if let Some(id) = word.strip_prefix(b"ID:").filter(|_| self.in_v6_fragment()) {
+            self.fragment().id = hexadecimal(id);
             return true;
         }
         match TcpFlags::named(word) {

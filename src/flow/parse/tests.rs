@@ -233,6 +233,17 @@ fn fragments_and_options() {
         (first.packet.fragment, first.packet.dport),
         (Some(want), Some(82))
     );
+    let later = log(&format!("{v6} FRAG:1448 INCOMPLETE ID:37d28149 PROTO=UDP "));
+    let want = Fragment {
+        offset: 1448,
+        more: true,
+        id: Some(0x37d2_8149),
+    };
+    assert_eq!(later.packet.fragment, Some(want));
+    assert_eq!(
+        (later.condition, later.packet.incomplete),
+        (Condition::Whole, false)
+    );
     let esp = log(&format!("{v6} OPT ( ESP SPI=0xcb886522 )"));
     assert_eq!(esp.condition, Condition::Whole);
     assert_eq!(

@@ -150,12 +150,14 @@ pub enum DropError {
     },
     /// Another program listens to that NFLOG group.
     #[error(
-        "NFLOG group {group} is taken by another program (ulogd?); stop it, or give the rule \
-         another --nflog-group"
+        "NFLOG group {group} is taken by {listener}; stop it, or give the rule another \
+         --nflog-group"
     )]
     Busy {
         /// The group.
         group: u16,
+        /// Who has it, as far as can be told.
+        listener: String,
     },
     /// Reading failed.
     #[error("{doing} {what}: {source}")]

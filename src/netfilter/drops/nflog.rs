@@ -116,12 +116,13 @@ impl Nflog {
             buffer: Vec::with_capacity(DATAGRAM * 2),
         };
         for group in groups {
-            bound
-                .bind(*group)
-                .map_err(|error| match error.raw_os_error() {
-                    Some(libc::EBUSY) => DropError::Busy { group: *group },
-                    _ => refused(error),
-                })?;
+            bound.bind(*group).map_err(|error| match listener(*group) {
+                Some(listener) => DropError::Busy {
+                    group: *group,
+                    listener,
+                },
+                None => refused(error),
+            })?;
         }
         bound.socket.set_non_blocking(true).map_err(refused)?;
         Ok(bound)
@@ -257,6 +258,24 @@ impl Nflog {
         self.names.insert(index, name);
         name
     }
+}
+
+/// Who listens to a group, in words; `None` if nobody does, or we may not know. The kernel refuses a
+/// group that is taken with EPERM, the same as it refuses somebody without privilege, so its list
+/// of listeners has to tell which it was.
+fn listener(group: u16) -> Option<String> {
+    let list = std::fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_log").ok()?;
+    let port = list.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let ours = fields.next()?.parse() == Ok(group);
+        fields.next().filter(|_| ours)
+    })?;
+    // A program's first netlink socket has its process id for a port (netlink(7)); others do not.
+    let name = std::fs::read_to_string(format!("/proc/{port}/comm"));
+    Some(match name {
+        Ok(name) => format!("{} (process {port})", name.trim_end()),
+        Err(_) => "another program (ulogd?)".to_owned(),
+    })
 }
 
 impl Group {

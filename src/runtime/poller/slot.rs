@@ -67,7 +67,8 @@ impl Slot {
     /// The structure is to be read, a little later.
     pub(super) fn schedule(&mut self, now: Instant) {
         // Not put off by further changes: a writer that never rests would put it off for ever.
-        self.due.get_or_insert(now + DEBOUNCE);
+        let at = now + DEBOUNCE;
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     /// When a load may begin, if one is wanted and none is running.

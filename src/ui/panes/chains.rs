@@ -120,11 +120,14 @@ fn chain_line(
     } else {
         theme.text.style()
     };
+    let lossy = f.lossy(chain).is_some();
     let mark = match (dropping, heat) {
+        _ if lossy => "≠", // the text is not what the kernel holds
         (true, _) => "■",
         (false, Heat::Hot) => "▸",
         _ => " ",
     };
+    let lit = if lossy { theme.caution.style() } else { lit };
     // A saved dump has no rates; how many rules there are is what one looks for.
     let rate = if state.is_live() {
         words::rate(shown_rate(activity.hits, state.bits))
@@ -143,11 +146,7 @@ fn chain_line(
             .add_modifier(ratatui::style::Modifier::BOLD),
         _ => theme.quiet.style(),
     };
-    let policy = if f.lossy(chain).is_some() {
-        "⚠ lossy"
-    } else {
-        policy_name(it.policy())
-    };
+    let policy = policy_name(it.policy());
     let room = usize::from(inside.width).saturating_sub(1 + 1 + 5);
     let mut pen = Pen::new(buffer, inside, at);
     pen.put(mark, lit);

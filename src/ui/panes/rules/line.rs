@@ -25,7 +25,10 @@ pub(super) struct Line {
     drops: bool,
     jumps: bool,
     policy: bool,
+    /// Somebody zeroed its counters.
     reset: bool,
+    /// What the text leaves out.
+    lossy: Option<String>,
 }
 
 impl Line {
@@ -44,6 +47,7 @@ impl Line {
                     heat: firewall.heat(rule, now, interval),
                     policy: false,
                     reset: firewall.was_reset(rule),
+                    lossy: firewall.lossy_rule(chain, number).map(str::to_owned),
                 }
             }
             Row::Policy => {
@@ -63,6 +67,7 @@ impl Line {
                     heat: firewall.policy_heat(chain, now, interval),
                     policy: true,
                     reset: false,
+                    lossy: None,
                 }
             }
         }
@@ -77,6 +82,15 @@ impl Line {
             (Heat::Hot, false) => theme.hot.style(),
             (Heat::Fading | Heat::Warm, true) => theme.alarm_fading.style(),
             (Heat::Hot, true) => theme.alarm.style(),
+        }
+    }
+
+    /// The mark beside it: the text is not all that the kernel holds, or the counters were zeroed.
+    fn remark(&self) -> &'static str {
+        match (&self.lossy, self.reset) {
+            (Some(_), _) => "≠",
+            (None, true) => "↺",
+            (None, false) => " ",
         }
     }
 
@@ -122,7 +136,7 @@ impl Line {
         let shown = shown_rate(self.rate, state.bits);
         let mut pen = Pen::new(buffer, body, at);
         pen.put(self.mark(), lit)
-            .put(if self.reset { "↺" } else { " " }, theme.caution.style());
+            .put(self.remark(), theme.caution.style());
         pen.number(&self.number, columns.number, quiet);
         let moving = self.rate.moves();
         let counted = if columns.bytes == 0 && moving {
@@ -171,7 +185,10 @@ impl Line {
             pen.column(&words::clean_str(text), width, plain);
         }
         let style = if self.policy { quiet } else { plain };
-        let text = words::clean_str(&cells.matches).into_owned();
+        let mut text = words::clean_str(&cells.matches).into_owned();
+        if let Some(why) = &self.lossy {
+            text = format!("{text} ≠ and more: {}", words::clean_str(why));
+        }
         let comment = words::clean_str(cells.comment.as_deref().unwrap_or_default()).into_owned();
         if columns.comment > 0 {
             pen.column(words::skip(&text, state.board.shift), columns.text, style);

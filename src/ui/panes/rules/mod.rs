@@ -156,10 +156,7 @@ fn title(state: &State, theme: &Theme) -> Title {
     title.push((count, theme.text.style()));
     if firewall.lossy(place.chain).is_some() {
         title.push(dash());
-        title.push((
-            "⚠ lossy: native nft in it ".to_owned(),
-            theme.caution.style(),
-        ));
+        title.push(("≠ native nft in it ".to_owned(), theme.caution.style()));
     }
     title
 }
