@@ -98,7 +98,7 @@ const ROWS: &[Row] = &[
     row("any", "left", On::Dump, &["l"], |_, s| !s.contains("▸8") && s.contains("ctstate RELATED")),
     row("chains", "open", On::Dump, &["1 j j j"], |_, s| has_focus(s, "v4 filter LOGDROP")),
     row("rules", "open", On::Dump, &["j j j j j"], |_, s| in_chain(s, "v4 filter f2b-sshd")),
-    row("drops", "open", On::Demo, &["3"], |_, s| s.contains("▸ v4 filter log-drop") || s.contains("▸ v6 filter log-drop")),
+    row("drops", "open", On::Demo, &["3"], |_, s| has_focus_on_rules(s) && selected(s).contains("LOG")),
     row("drops", "group", On::Demo, &["3"], |_, s| s.contains("─ raw ")),
     row("input", "accept", On::Dump, &["/ 4 4 3"], |_, s| s.contains("3 of 11 rules") && foot(s).contains("help")),
     row("input", "cancel", On::Dump, &["/ 4 4 3"], |_, s| s.contains("─ 11 rules ─")),
@@ -126,21 +126,26 @@ fn in_chain(screen: &Screen, title: &str) -> bool {
     screen.contains(&format!(" {title} ─"))
 }
 
-/// The selected rule has that number.
-fn at_rule(screen: &Screen, number: &str) -> bool {
-    // The rules stand right of the chain list, and their selection is a bar over the whole width.
+/// The rules have the focus, whichever chain's they are.
+fn has_focus_on_rules(screen: &Screen) -> bool {
+    screen.contains("▸ v4 ") || screen.contains("▸ v6 ")
+}
+
+/// The row of the selected rule, right of the chain list; empty where none is selected.
+fn selected(screen: &Screen) -> String {
+    // The selection is a bar over the whole width of the pane.
     let column = screen.size().0 - 10;
     let selected = (0..screen.size().1).find(|row| screen.style_at(*row, column).reverse);
-    selected.is_some_and(|row| {
-        let text = screen.row(row);
-        let cells = text
-            .rsplit_once("││")
-            .map_or(text.as_str(), |(_, cells)| cells);
-        cells
-            .split_whitespace()
-            .find(|word| !matches!(*word, "▸" | "▹" | "·" | "■" | "□"))
-            == Some(number)
-    })
+    let text = selected.map_or_else(String::new, |row| screen.row(row));
+    text.rsplit_once("││")
+        .map_or(text.clone(), |(_, rule)| rule.to_owned())
+}
+
+/// The selected rule has that number.
+fn at_rule(screen: &Screen, number: &str) -> bool {
+    let row = selected(screen);
+    let mut words = row.split_whitespace();
+    words.find(|word| !matches!(*word, "▸" | "▹" | "·" | "■" | "□")) == Some(number)
 }
 
 /// A namespace of its own with a few rules, two of which are hit by packets to its own loopback.
