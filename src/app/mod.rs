@@ -24,5 +24,6 @@ pub mod gauge;
 pub mod message;
 pub mod motion;
 pub mod notice;
+pub mod silence;
 pub mod state;
 pub mod update;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::app::action::{Key, Keymap, Place as KeyPlace};
+use crate::app::attribution::{Attribution, attribute};
 use crate::app::board::{Board, Pane, Row};
 use crate::app::drops::DropPane;
 use crate::app::feed::{Feed, Limits};
@@ -10,6 +11,8 @@ use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::gauge::Gauge;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
+use crate::app::silence::SilenceWatch;
+use crate::flow::KernelLine;
 use crate::ruleset::{BaseChain, ChainIdx};
 
 /// Where the numbers come from.
@@ -102,6 +105,8 @@ pub struct State {
     pub drops: DropPane,
     /// Where the feed reads from.
     pub source: String,
+    /// Rules that log against lines that come.
+    pub silence: SilenceWatch,
     /// What is missing, and why.
     pub notices: Notices,
     /// What lies open over the board.
@@ -154,6 +159,7 @@ impl State {
             feed: Feed::new(Limits::default()),
             drops: DropPane::default(),
             source: String::new(),
+            silence: SilenceWatch::default(),
             notices: Notices::default(),
             dialog: None,
             input: None,
@@ -220,7 +226,11 @@ impl State {
             .feed
             .is_moving(self.now)
             .then(|| self.now + Duration::from_secs(1));
-        fades.chain(said).chain(feed).min()
+        let silence = self
+            .silence
+            .is_waiting()
+            .then(|| self.now + Duration::from_secs(1));
+        fades.chain(said).chain(feed).chain(silence).min()
     }
 
     /// Chains that the chain dialog offers for what was typed, with the name that it shows.
@@ -242,6 +252,15 @@ impl State {
             }
         }
         found
+    }
+
+    /// Which rule wrote a line, over all rulesets; they are told apart by their index.
+    pub fn writer_of(&self, line: &KernelLine) -> Attribution<usize> {
+        let sets = self.firewalls.iter().enumerate();
+        attribute(
+            sets.map(|(i, f)| (i, f.ruleset.as_ref(), &f.log_rules)),
+            line,
+        )
     }
 
     /// `v4 filter INPUT`, with the back end where there are two.

@@ -1,6 +1,7 @@
 //! What a source of kernel lines hands over in one go.
 
 use super::KernelLine;
+use crate::ruleset::Family;
 
 /// Lines in the order in which they were written, and how many are known to be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,25 @@ pub struct Batch {
     /// kernel's ring, dropped by a full socket, or dropped here because nobody took them in time.
     /// They need not all have been netfilter's.
     pub lost: u64,
+}
+
+/// The way that a rule's log lines take to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LogChannel {
+    /// LOG rules of a family: through the kernel's log.
+    Kernel(Family),
+    /// NFLOG rules of a group: through netlink, both families.
+    Group(u16),
+}
+
+impl std::fmt::Display for LogChannel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Kernel(Family::V4) => f.pad("IPv4 LOG rules"),
+            Self::Kernel(Family::V6) => f.pad("IPv6 LOG rules"),
+            Self::Group(group) => write!(f, "NFLOG rules of group {group}"),
+        }
+    }
 }
 
 /// Which door a line came through.

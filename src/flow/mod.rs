@@ -23,7 +23,7 @@ mod render;
 mod stamp;
 mod wire;
 
-pub use batch::{Batch, LogSource};
+pub use batch::{Batch, LogChannel, LogSource};
 pub use line::{
     Body, Condition, KernelLine, LogLine, Martian, Notice, NoticeKind, Suppressed, SynFlood,
     TableFull, TraceLine, TraceStep,

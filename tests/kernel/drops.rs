@@ -7,9 +7,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ruletop::flow::{
-    Batch, Condition, Hook, KernelLine, LogLine, LogSource, Protocol, Stamp, Wall, parse_message,
+    Batch, Condition, Hook, KernelLine, LogChannel, LogLine, LogSource, Protocol, Stamp, Wall,
+    parse_message,
 };
-use ruletop::netfilter::drops::{DropError, DropSource, Following, Kmsg, Options, open_nflog};
+use ruletop::netfilter::drops::{
+    DropError, DropSource, Following, Kmsg, Options, open_nflog, silence,
+};
 use ruletop::ruleset::{Family, Origin};
 
 use crate::support::{Net, in_namespace, send_udp, wait_for};
@@ -336,10 +339,33 @@ impl Drop for AllNetns {
     }
 }
 
+/// A namespace of our own is not the first one, and that is found to be why LOG is silent in it.
+#[test]
+fn the_silence_of_a_namespace_has_its_cause() {
+    let outside = std::fs::metadata(AllNetns::PATH).is_ok();
+    assert_eq!(silence::look().first_namespace, Some(outside));
+    in_namespace(|_| {
+        let facts = silence::look();
+        assert_eq!(facts.first_namespace, Some(false));
+        assert_eq!(facts.loggers, [Some(true), Some(true)]);
+        let sources = silence::Sources {
+            kernel: Some(LogSource::Kmsg),
+            ..silence::Sources::default()
+        };
+        for family in [Family::V4, Family::V6] {
+            let causes = silence::causes(LogChannel::Kernel(family), &facts, &sources);
+            assert_eq!(causes, [silence::Cause::OtherNamespace]);
+        }
+    });
+}
+
 #[test]
 fn log_rules_speak_through_the_ring_on_both_back_ends_and_families() {
     let _guard = AllNetns::set();
     in_namespace(|net: &Net| {
+        // The logger that is bound to a family is TRACE's, not LOG's.
+        net.ok("echo NONE > /proc/sys/net/netfilter/nf_log/2");
+        net.ok("echo NONE > /proc/sys/net/netfilter/nf_log/10");
         let listening = Listening::to(Box::new(Kmsg::open(&Options { history: 0 }).unwrap()));
         for origin in Origin::ALL {
             let prefix = format!("rt{} {origin} ", std::process::id());

@@ -181,37 +181,36 @@ fn goes_to(group: Option<u16>, source: LogSource) -> bool {
     }
 }
 
-/// Follows jumps from the built-in chains.
+/// Follows jumps from the built-in chains. A chain is looked at again only when it gained a hook, so
+/// loops (which the kernel refuses, but a saved file may hold) and deep nests end soon.
 fn reached(ruleset: &Ruleset, references: &References) -> Vec<Hooks> {
+    let chains = 0..u32::try_from(ruleset.chains().len()).unwrap_or(u32::MAX);
+    let callers = |to: ChainIdx| {
+        let from = references.to(to).iter();
+        from.filter_map(move |rule| Some((ruleset.chain_of(*rule)?, to)))
+    };
+    let mut jumps: Vec<(ChainIdx, ChainIdx)> =
+        chains.clone().map(ChainIdx).flat_map(callers).collect();
+    jumps.sort_unstable();
     let mut hooks = vec![Hooks::default(); ruleset.chains().len()];
-    for (chain, hooks) in ruleset.chains().iter().zip(&mut hooks) {
-        if chain.is_builtin() {
-            *hooks = Hooks::of_chain(chain.name_bytes());
+    let mut gained: Vec<(ChainIdx, Hooks)> = chains
+        .map(ChainIdx)
+        .filter(|chain| ruleset.chain(*chain).is_builtin())
+        .map(|chain| (chain, Hooks::of_chain(ruleset.chain(chain).name_bytes())))
+        .collect();
+    while let Some((chain, more)) = gained.pop() {
+        let Some(slot) = hooks.get_mut(chain.0 as usize) else {
+            continue;
+        };
+        let all = Hooks(slot.0 | more.0);
+        if *slot == all {
+            continue;
         }
-    }
-    // Loops are refused by the kernel, but a saved file may hold anything: bits only ever come, so
-    // this ends, after as many rounds as the longest way from a built-in chain.
-    let mut changed = true;
-    while changed {
-        changed = false;
-        for index in 0..hooks.len() {
-            let Ok(chain) = u32::try_from(index).map(ChainIdx) else {
-                break;
-            };
-            let mut all = hooks.get(index).copied().unwrap_or_default();
-            let before = all;
-            for caller in references.to(chain) {
-                let from = ruleset.chain_of(*caller);
-                let from = from.and_then(|from| hooks.get(from.0 as usize));
-                all = Hooks(all.0 | from.map_or(0, |hooks| hooks.0));
-            }
-            if all != before {
-                changed = true;
-                if let Some(slot) = hooks.get_mut(index) {
-                    *slot = all;
-                }
-            }
-        }
+        *slot = all;
+        let first = jumps.partition_point(|(from, _)| *from < chain);
+        let from_here = jumps.iter().skip(first);
+        let from_here = from_here.take_while(|(from, _)| *from == chain);
+        gained.extend(from_here.map(|(_, to)| (*to, all)));
     }
     hooks
 }

@@ -97,17 +97,9 @@ enum Effect {
 impl Effect {
     fn of(target: Option<&Target<'_>>) -> Self {
         match target {
-            None
-            | Some(
-                Target::Log(_)
-                | Target::Nflog(_)
-                | Target::Trace
-                | Target::Set(_)
-                | Target::Ct(_)
-                | Target::Notrack
-                | Target::Connmark(_)
-                | Target::Tcpmss(_),
-            ) => Self::GoesOn,
+            None | Some(Target::Log(_) | Target::Nflog(_) | Target::Trace | Target::Tcpmss(_)) => {
+                Self::GoesOn
+            }
             Some(
                 Target::Accept
                 | Target::Drop
@@ -121,7 +113,7 @@ impl Effect {
                 | Target::Netmap(_),
             ) => Self::Decides,
             Some(Target::Return) => Self::Returns,
-            // Those that change what later rules look at (MARK, TOS, TTL …) end what is known.
+            // Those that change what later rules look at (MARK, CT, SET …) end what is known.
             Some(_) => Self::Elsewhere,
         }
     }

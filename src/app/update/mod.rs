@@ -33,7 +33,7 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
                 .drops
                 .look(&state.feed, state.now, state.viewport.drops);
             state.dirty = true;
-            Vec::new()
+            data::listen(state)
         }
         other => data::take(state, other),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::update;
 use crate::app::action::Keymap;
+use crate::app::attribution::LogRules;
 use crate::app::board::{Pane, Row, Show, Sort};
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::message::{Effect, Loaded, Message, Viewport};
@@ -37,8 +38,9 @@ fn loaded(family: Family, text: &str, handles: &[u64]) -> Loaded {
     let handles: Vec<Handle> = handles.iter().map(|h| (1, *h)).collect();
     Loaded {
         id: origin.into(),
-        ruleset: Arc::new(ruleset),
         handles,
+        log_rules: LogRules::of(&ruleset),
+        ruleset: Arc::new(ruleset),
         lossy: Vec::new(),
         author: None,
     }
