@@ -145,7 +145,7 @@ fn feeding(records: &[String]) {
         for (number, batch) in (0u32..).zip(ready) {
             feed.push(Duration::from_millis(10) * number, batch);
         }
-        times.push(used() - start);
+        times.push(since(start));
     }
     let feeding = LINES as f64 / median(times).as_secs_f64();
     line(
@@ -170,7 +170,7 @@ fn feeding(records: &[String]) {
     line(
         "parsed and fed",
         Unit::PerSecond,
-        LINES as f64 / (used() - start).as_secs_f64(),
+        LINES as f64 / since(start).as_secs_f64(),
         None,
         Reach::Least(REACH),
     );
@@ -273,9 +273,13 @@ fn median_of(runs: usize, mut run: impl FnMut()) -> f64 {
     let times = (0..runs).map(|_| {
         let start = used();
         run();
-        used() - start
+        since(start)
     });
     median(times.collect()).as_secs_f64()
+}
+
+fn since(start: Duration) -> Duration {
+    used().saturating_sub(start)
 }
 
 /// Processor time of this process and of children that have ended.

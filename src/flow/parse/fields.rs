@@ -17,6 +17,8 @@ use crate::flow::{
 };
 use crate::ruleset::Family;
 
+/// Made once: making one takes longer than using it.
+static OUT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" OUT="));
 /// Longest prefix that a LOG rule can have (30 with its terminator in xt_LOG.h).
 const LOG_PREFIX: usize = 29;
 /// Longest prefix that any rule can have (NF_LOG_PREFIXLEN, nft's `log prefix`).
@@ -70,7 +72,6 @@ struct Header {
 impl Header {
     fn find(message: &[u8]) -> Option<Self> {
         let mut found: Option<Self> = None;
-        static OUT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" OUT="));
         for at in OUT.find_iter(message) {
             if let Some(mut header) = Self::at(message, at) {
                 header.nested = found.is_some();

@@ -293,7 +293,7 @@ impl Scan {
             (Place::Tos, Key::TC) => packet.tos = Some(narrow(value)?),
             (Place::Tos, _) => packet.tos = Some(u8::try_from(hexadecimal(value)?).ok()?),
             (Place::Prec, Key::HOPLIMIT) | (Place::Ttl, Key::TTL) => {
-                packet.ttl = Some(narrow(value)?)
+                packet.ttl = Some(narrow(value)?);
             }
             (Place::Prec, _) => {
                 let precedence = u8::try_from(hexadecimal(value)?).ok()?;
