@@ -89,7 +89,7 @@ fn cases() -> Vec<Case> {
             legacy: 2.0,
         }),
         None => {
-            println!("(no kube-like ruleset: ../shared/data/gen_kube.py or python3 is not here)")
+            println!("(no kube-like ruleset: ../shared/data/gen_kube.py or python3 is not here)");
         }
     }
     cases
