@@ -135,6 +135,18 @@ impl Firewall {
         self.baseline = baseline;
     }
 
+    /// The same chains, policies and rules in the same order: only counters, or nothing, differ.
+    pub fn has_structure_of(&self, old: &Self) -> bool {
+        let chains = |set: &Ruleset| -> Vec<_> {
+            set.chains()
+                .iter()
+                .map(|c| (c.name().to_owned(), c.table(), c.policy(), c.rules().len()))
+                .collect()
+        };
+        self.ruleset.identities() == old.ruleset.identities()
+            && chains(&self.ruleset) == chains(&old.ruleset)
+    }
+
     /// For each rule here, the rule of `old` that is the same one: by handle, else by text.
     fn rule_map(&self, old: &Self) -> Vec<Option<usize>> {
         fn join<K: Hash + Eq>(new: &[K], old: Vec<K>) -> Vec<Option<usize>> {

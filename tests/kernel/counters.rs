@@ -258,6 +258,26 @@ fn a_rule_of_the_same_size_is_noticed_in_legacy() {
 }
 
 #[test]
+fn one_table_leaves_no_trace_in_the_reading_of_another() {
+    in_namespace(|net| {
+        // Matches with long and short names at different places of two tables.
+        let long = "-A OUTPUT -p tcp -m conntrack --ctstate NEW -m multiport --dports 1,2 -j LOG\n";
+        let short = "-A OUTPUT -p tcp -m tcp --dport 1 -m ttl --ttl-eq 3 -j ACCEPT\n".repeat(5);
+        net.restore(LEGACY4, "", &format!("*filter\n{long}{short}COMMIT\n"));
+        net.restore(LEGACY4, "-n", &format!("*mangle\n{short}{long}COMMIT\n"));
+        let mut bound = bind(LEGACY4);
+        let mark = bound.attached.mark;
+        for _ in 0..3 {
+            for table in ["filter", "mangle"] {
+                assert_eq!(bound.look(table, "OUTPUT"), Look::Same, "{table}");
+            }
+            assert_eq!(bound.door.mark().unwrap(), mark);
+        }
+        assert_eq!(door(LEGACY4).mark().unwrap(), mark, "seen by another door");
+    });
+}
+
+#[test]
 fn rules_and_policies_without_a_counter_are_told() {
     in_namespace(|net| {
         net.tables(NFT4, "-A INPUT -p udp -m udp --dport 9");
@@ -331,6 +351,37 @@ fn lossy_rules_carry_chain_and_position() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].chain, bound.chain("filter", "web"));
         assert_eq!(found[0].position, 2);
+    });
+}
+
+#[test]
+fn packets_are_followed_from_chain_to_chain() {
+    in_namespace(|net| {
+        net.restore(NFT4, "", DUMP);
+        let mut bound = bind(NFT4);
+        assert!(bound.door.can_follow());
+        let mut entered = Vec::new();
+        bound.look("filter", "INPUT");
+        bound.door.follow(&mut entered);
+        assert_eq!(entered, [], "nobody went anywhere");
+        send_udp(NFT4.family, 9, 1, 1);
+        bound.look("filter", "INPUT");
+        bound.door.follow(&mut entered);
+        assert_eq!(entered, [bound.chain("filter", "web")]);
+        entered.clear();
+        bound.door.follow(&mut entered);
+        assert_eq!(entered, [], "told once");
+
+        // A jump that nobody counts may have been taken at any time.
+        net.ok("nft insert rule ip filter INPUT jump empty");
+        let mut bound = bind(NFT4);
+        bound.look("filter", "INPUT");
+        bound.door.follow(&mut entered);
+        assert_eq!(entered, [bound.chain("filter", "empty")]);
+
+        // And a map may send a packet anywhere.
+        net.ok("nft add rule ip filter INPUT 'udp dport vmap { 9 : jump web }'");
+        assert!(!bind(NFT4).door.can_follow());
     });
 }
 

@@ -15,8 +15,8 @@ use crate::support::{NFT4, NFT6, Net, in_namespace};
 fn lossy_in_input(family: Family) -> Vec<(usize, String)> {
     let mut netlink = Netlink::open().expect("a socket");
     let seen = inspect(&mut netlink, family).expect("nf_tables answers");
-    let chain = seen.chain(b"filter", b"INPUT").expect("the chain");
-    let found = seen.lossy(chain).map(|(at, why)| (at, why.to_owned()));
+    let chain = seen.chain(seen.find(b"filter", b"INPUT").expect("the chain"));
+    let found = seen.lossy(&chain).map(|(at, why)| (at, why.to_owned()));
     found.collect()
 }
 
@@ -261,7 +261,7 @@ fn nothing_of_iptables_is_lossy(origin: Origin, version: &str) {
         let mut marked = Vec::new();
         let mut rules = 0;
         for (table, chain) in seen.chain_names() {
-            let found = seen.chain(table, chain).expect("listed");
+            let found = &seen.chain(seen.find(table, chain).expect("listed"));
             rules += seen.rules(found).len();
             assert!(seen.rules(found).iter().all(|rule| rule.counted));
             let name = String::from_utf8_lossy(chain).into_owned();

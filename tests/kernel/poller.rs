@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use ruletop::ruleset::{BaseChain, ChainIdx, Counters, Origin, Reading, RuleIdx, Ruleset};
-use ruletop::runtime::poller::{Command, Loaded, Options, PollEvent, Poller, Source};
+use ruletop::runtime::poller::{Budget, Command, Loaded, Options, PollEvent, Poller, Source};
 
 use crate::support::{LEGACY4, LEGACY6, NFT4, NFT6, Net, in_namespace, send_udp};
 
@@ -20,10 +20,14 @@ struct Watched {
 }
 
 fn start() -> Watched {
+    start_with(Budget::default())
+}
+
+fn start_with(budget: Budget) -> Watched {
     let (sender, events) = channel();
     let options = Options {
         interval: TICK,
-        ..Options::default()
+        budget,
     };
     let sink = Box::new(move |event| sender.send(event).is_ok());
     let poller = Poller::spawn(options, sink).expect("a thread");
@@ -355,6 +359,44 @@ fn a_busy_set_elsewhere_does_not_spoil_the_numbers() {
                 .then_some(()),
             _ => None,
         });
+    });
+}
+
+#[test]
+fn what_moves_is_found_among_very_much_that_does_not() {
+    in_namespace(|net| {
+        let filler: String = (0..4000)
+            .map(|n| format!("-A filler-{n} -p tcp -m tcp --dport {}\n", n + 1))
+            .collect();
+        let names: String = (0..4000)
+            .map(|n| format!(":filler-{n} - [0:0]\n"))
+            .collect();
+        net.restore(
+            NFT4,
+            "",
+            &format!(
+                "*filter\n{names}:outer - [0:0]\n:zzz-inner - [0:0]\n{filler}-A INPUT -p udp -j outer\n\
+                 -A outer -j zzz-inner\n-A zzz-inner -p udp -m udp --dport 9\nCOMMIT\n"
+            ),
+        );
+        // Reading the chains in turn would take minutes at this rate.
+        let watched = start_with(Budget {
+            sweep: 0.0,
+            ..Budget::default()
+        });
+        let loaded = watched.loaded(NFT4);
+        let inner = loaded
+            .ruleset
+            .find_chain("filter", "zzz-inner")
+            .expect("it");
+        for sent in 1..=3 {
+            send_udp(NFT4.family, 9, 1, 1);
+            let wanted = |reading: &Reading| {
+                let counters = reading.counters.as_ref();
+                counters.is_some_and(|counters| counters.rules[0].packets == sent)
+            };
+            watched.reading(NFT4, inner, wanted);
+        }
     });
 }
 
