@@ -1,5 +1,5 @@
 //! Parse arguments, dispatch, exit code. Nothing else.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    ruletop::cli::run(std::env::args_os())
 }

@@ -1,1 +1,29 @@
-//! STUB
+//! What the program knows and how it changes.
+//!
+//! Elm's shape: a [`state::State`], [`message::Message`]s for everything that happens, and one pure
+//! function, [`update::update`], from the one to the other, which answers with the
+//! [`message::Effect`]s that the runtime is to carry out. No I/O, no clock, no widget: a test is a row
+//! of (state, message) and what comes out.
+//!
+//! - `action`: keys and what they ask for, as data.
+//! - `firewall`, `motion`: one ruleset with its numbers in motion.
+//! - `board`, `cells`, `drops`: what the panes show of it, and where the cursors are.
+//! - `feed`, `gauge`: the drop feed and the conntrack table over time.
+//! - `attribution`, `silence`: which rule wrote a line, and rules whose lines never come.
+//! - `notice`: what is missing, and why.
+
+pub mod action;
+pub mod attribution;
+pub mod board;
+pub mod cells;
+pub mod drops;
+pub mod feed;
+pub mod filter;
+pub mod firewall;
+pub mod gauge;
+pub mod message;
+pub mod motion;
+pub mod notice;
+pub mod silence;
+pub mod state;
+pub mod update;

@@ -1,1 +1,202 @@
-//! STUB
+//! What can be typed after `ruletop`: the arguments, one file a command, and the exit codes.
+//!
+//! 0 done and nothing found; 1 findings, or a verdict of blocked; 2 usage or input error; 3 lacking
+//! privilege; 4 a change was refused or reverted. An error is one line of what failed and one of what
+//! to do, on standard error.
+
+mod demo;
+mod export;
+mod generate;
+mod input;
+mod watch;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// top for firewall rules: which iptables rule is eating the traffic, live.
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    watch: Watch,
+}
+
+/// The board.
+#[derive(Debug, Args)]
+struct Watch {
+    /// Show a saved dump (iptables-save, with or without -c) instead of this box; - for standard input
+    #[arg(long, value_name = "DUMP")]
+    file: Option<PathBuf>,
+    /// Never offer to change anything (this version never does)
+    #[arg(long)]
+    read_only: bool,
+    #[command(flatten)]
+    screen: Screen,
+}
+
+/// How the board looks and how often it reads.
+#[derive(Debug, Args)]
+struct Screen {
+    /// Time between readings, such as 500ms or 2s
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    interval: Duration,
+    /// ansi (the terminal's sixteen colours) or mono; NO_COLOR means mono
+    #[arg(long, value_name = "NAME")]
+    theme: Option<String>,
+    /// Write what the program does to this file
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The board in a private namespace with a real firewall and real traffic; touches nothing outside
+    Demo(demo::Demo),
+    /// Print the ruleset back, byte for byte or as JSON
+    Export(export::Export),
+    /// Print completions for a shell
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
+    /// Print the keys as a Markdown table, for the README
+    #[command(hide = true)]
+    Keys,
+}
+
+/// What ends a command early.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    what: String,
+    remedy: String,
+}
+
+impl Failure {
+    /// Usage, or input that cannot be used: exit code 2.
+    fn input(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            code: 2,
+            what: what.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    /// Lacking privilege: exit code 3.
+    fn privilege(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            code: 3,
+            what: what.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// Parses the arguments, runs the command, and gives the exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // The sandbox starts this binary again for its helpers; they have their own words.
+    if args
+        .get(1)
+        .is_some_and(|first| first == crate::sandbox::ACTOR)
+    {
+        return crate::sandbox::actor_main(args.into_iter().skip(2));
+    }
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output with 0, mistakes to standard error with 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = match cli.command {
+        None => watch::run(&cli.watch),
+        Some(Command::Demo(demo)) => demo::run(&demo),
+        Some(Command::Export(export)) => export::run(&export),
+        Some(Command::Completions { shell }) => generate::completions(shell),
+        Some(Command::Man) => generate::man(),
+        Some(Command::Keys) => generate::keys(),
+    };
+    done.unwrap_or_else(|failure| {
+        let mut err = std::io::stderr().lock();
+        let _ = writeln!(err, "ruletop: {}", failure.what);
+        if !failure.remedy.is_empty() {
+            let _ = writeln!(err, "  {}", failure.remedy);
+        }
+        ExitCode::from(failure.code)
+    })
+}
+
+/// Writes to standard output. A reader that went away (`| head`) is no error.
+fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(Failure::input(
+            format!("cannot write the output: {error}"),
+            "is there room where it goes?",
+        )),
+    }
+}
+
+/// `500ms`, `2s`, `1m`: from a tenth of a second to an hour.
+fn interval(text: &str) -> Result<Duration, String> {
+    let expected = "a time such as 500ms, 2s or 1m, from 100ms to 1h";
+    let (number, unit) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
+    let number: u64 = number.parse().map_err(|_| format!("expected {expected}"))?;
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "s" | "" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => None,
+    };
+    match milliseconds {
+        Some(ms @ 100..=3_600_000) => Ok(Duration::from_millis(ms)),
+        _ => Err(format!("expected {expected}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn intervals_have_units_and_bounds() {
+        assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(interval("1h"), Ok(Duration::from_secs(3_600)));
+        for bad in [
+            "",
+            "0s",
+            "99ms",
+            "2h",
+            "5d",
+            "s",
+            "99999999999999999999h",
+            "-1s",
+        ] {
+            assert!(interval(bad).is_err(), "{bad}");
+        }
+    }
+}

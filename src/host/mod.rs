@@ -1,1 +1,67 @@
-//! STUB
+//! The doors to the rest of the box. What is here so far: what it is called, and what this process may
+//! do. Reads only.
+
+use std::path::Path;
+
+/// The box, as uname(2) has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Host name.
+    pub host: String,
+    /// Kernel release, such as `6.1.0-18-amd64`.
+    pub kernel: String,
+}
+
+/// Host name and kernel release; empty where the kernel does not say.
+pub fn identity() -> Identity {
+    nix::sys::utsname::uname().map_or_else(
+        |_| Identity::default(),
+        |name| Identity {
+            host: name.nodename().to_string_lossy().into_owned(),
+            kernel: name.release().to_string_lossy().into_owned(),
+        },
+    )
+}
+
+/// The inode of this thread's network namespace, as the kernel's log names it (`nsfs`, namespaces(7));
+/// `None` where /proc does not say.
+pub fn network_namespace() -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/thread-self/ns/net")
+        .ok()
+        .map(|meta| meta.ino())
+}
+
+/// Bit of CAP_NET_ADMIN in a capability set (linux/capability.h).
+const CAP_NET_ADMIN: u32 = 12;
+
+/// This process may read the firewall: CAP_NET_ADMIN is in its effective set. What cannot be read
+/// counts as no.
+pub fn may_read_firewall() -> bool {
+    std::fs::read_to_string(Path::new("/proc/thread-self/status"))
+        .is_ok_and(|status| effective(&status).is_some_and(|set| set >> CAP_NET_ADMIN & 1 == 1))
+}
+
+/// `CapEff` of a status file (proc(5)).
+fn effective(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_effective_set_is_found() {
+        assert_eq!(
+            effective("Name:\tx\nCapEff:\t0000000000001000\nCapBnd:\t0\n"),
+            Some(1 << 12)
+        );
+        assert_eq!(effective("CapEff:\tzz\n"), None);
+        assert_eq!(effective(""), None);
+        assert!(!identity().kernel.is_empty());
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, ParseError};
 use super::model::Ruleset;
 use super::reader::Reader;
-use super::{Backend, Family};
+use super::{Backend, Family, Origin};
 
 /// What the caller knows of a text better than the text itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,15 +17,6 @@ pub struct Hints {
     pub family: Option<Family>,
     /// Takes precedence over headers.
     pub backend: Option<Backend>,
-}
-
-/// Which tool printed a live text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// iptables or ip6tables.
-    pub family: Family,
-    /// Of which back end.
-    pub backend: Backend,
 }
 
 /// A whole text: a file, or several dumps in one.

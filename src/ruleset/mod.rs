@@ -33,10 +33,12 @@ mod detect;
 mod diagnostic;
 mod document;
 pub mod export;
+mod hooks;
 mod identity;
 mod json;
 mod line;
 mod model;
+mod origin;
 mod print;
 mod reader;
 mod references;
@@ -45,11 +47,13 @@ pub mod spec;
 pub use counters::{ChainCounters, CounterSet, Counters, Reading};
 pub use detect::{Evidence, Header};
 pub use diagnostic::{Diagnostic, ParseError, Severity, Warning};
-pub use document::{Document, Hints, Origin};
+pub use document::{Document, Hints};
+pub use hooks::{BaseChain, Lossy, NftFamily, Owner};
 pub use identity::TextId;
 pub use model::{Chain, ChainIdx, Policy, RuleIdx, Ruleset, Table, TableIdx};
+pub use origin::{Author, Origin};
 pub use references::{Jump, References};
-pub use spec::Spec;
+pub use spec::{Cells, Spec};
 
 /// Address family of a ruleset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -69,4 +73,24 @@ pub enum Backend {
     Nft,
     /// x_tables, through iptables-legacy.
     Legacy,
+}
+
+impl Family {
+    /// `v4` or `v6`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "v4",
+            Self::V6 => "v6",
+        }
+    }
+}
+
+impl Backend {
+    /// `nft` or `legacy`, as the tools are called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Legacy => "legacy",
+        }
+    }
 }

@@ -52,6 +52,12 @@ impl Ruleset {
         })
     }
 
+    /// A rule whose target ends the packet's way for good: DROP or REJECT.
+    pub fn drops_or_rejects(&self, rule: RuleIdx) -> bool {
+        self.jump(rule)
+            .is_some_and(|jump| jump.chain.is_none() && matches!(jump.name, b"DROP" | b"REJECT"))
+    }
+
     /// The callers of every chain: some 50 ms for 100,000 rules.
     pub fn references(&self) -> References {
         let called = |rule| Some((self.jump(rule)?.chain?, rule));

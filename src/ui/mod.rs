@@ -1,1 +1,37 @@
-//! STUB
+//! Draws the state. `view` gets a `&State` and a frame and nothing else: no I/O, no clock, no memory
+//! between frames. Keys are not handled here; they are named only by asking the keymap.
+
+mod dialogs;
+mod layout;
+mod panes;
+mod pen;
+mod theme;
+pub mod words;
+
+pub use theme::{SHIPPED as THEMES, Theme, ThemeError};
+
+use ratatui::Frame;
+
+use crate::app::message::Viewport;
+use crate::app::state::State;
+
+/// Draws one frame and says how many rows each pane has.
+pub fn view(state: &State, theme: &Theme, frame: &mut Frame<'_>) -> Viewport {
+    let screen = frame.area();
+    let buffer = frame.buffer_mut();
+    let Some(areas) = layout::areas(screen, state) else {
+        let mut pen = pen::Pen::new(buffer, screen, 0);
+        pen.put("too small", theme.caution.style());
+        return Viewport {
+            single: true,
+            ..Viewport::default()
+        };
+    };
+    panes::header::draw(state, theme, &areas, buffer);
+    panes::chains::draw(state, theme, &areas, buffer);
+    panes::rules::draw(state, theme, &areas, buffer);
+    panes::drops::draw(state, theme, &areas, buffer);
+    panes::footer::draw(state, theme, &areas, buffer);
+    dialogs::draw(state, theme, screen, buffer);
+    areas.viewport(screen)
+}

@@ -1,0 +1,415 @@
+//! Every key is an action of one table.
+//!
+//! The table is data (`assets/keymap.toml`); the dispatcher, the footer, the help, the palette and the
+//! README's key list are read from it. No other place of the program names a key.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use serde::Deserialize;
+
+/// What a key, or a line of the palette, can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Leave the program.
+    Quit,
+    /// Stop like any job; `fg` comes back.
+    Suspend,
+    /// Draw the whole screen anew.
+    Redraw,
+    /// Open the list of keys and actions.
+    Help,
+    /// Open what is missing, and why.
+    Notices,
+    /// Close what is open, else clear the filter.
+    Cancel,
+    /// Focus the next pane.
+    NextPane,
+    /// Focus the previous pane.
+    PreviousPane,
+    /// Focus the chain list.
+    PaneChains,
+    /// Focus the rules.
+    PaneRules,
+    /// Focus the drop feed.
+    PaneDrops,
+    /// The focused pane over the whole screen, and back.
+    Zoom,
+    /// One row up.
+    Up,
+    /// One row down.
+    Down,
+    /// A page up.
+    PageUp,
+    /// A page down.
+    PageDown,
+    /// The first row.
+    First,
+    /// The last row.
+    Last,
+    /// Scroll text columns left.
+    Left,
+    /// Scroll text columns right.
+    Right,
+    /// Open the chain, follow the jump, go to the rule of a log line.
+    Open,
+    /// Back to where the last jump was made.
+    Back,
+    /// Pick a chain by name.
+    Chains,
+    /// The chain below in the list.
+    NextChain,
+    /// The chain above in the list.
+    PreviousChain,
+    /// The next rule whose counter rose.
+    NextLit,
+    /// The previous rule whose counter rose.
+    PreviousLit,
+    /// The rule or policy that drops the most now.
+    Hottest,
+    /// Kernel order, by rate, by packets.
+    Sort,
+    /// All rules, matched ones, never matched ones.
+    Hide,
+    /// Deltas since now, in the view only.
+    Zero,
+    /// Stop taking readings.
+    Freeze,
+    /// Packets or bits per second.
+    Units,
+    /// Type a filter for the focused pane.
+    Filter,
+    /// The whole rule.
+    Detail,
+    /// The conntrack table in full.
+    Conntrack,
+    /// Drop feed grouped or raw.
+    Group,
+    /// Hold the drop feed.
+    Pause,
+    /// Send the selected text to the clipboard.
+    Copy,
+    /// Shorter refresh interval.
+    Faster,
+    /// Longer refresh interval.
+    Slower,
+    /// Read everything now.
+    ReadNow,
+    /// Input: take what was typed.
+    Accept,
+    /// Input: the last character away.
+    Erase,
+    /// Input: the last word away.
+    EraseWord,
+    /// Input: everything away.
+    EraseLine,
+}
+
+/// Where a key counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// Everywhere on the board.
+    Any,
+    /// The chain list has the focus.
+    Chains,
+    /// The rules have the focus.
+    Rules,
+    /// The drop feed has the focus.
+    Drops,
+    /// A list or text is open over the board.
+    Dialog,
+    /// A line is being typed.
+    Input,
+}
+
+/// One row of the keymap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The keys, any of which runs the action.
+    pub keys: Vec<Key>,
+    /// What they run.
+    pub action: Action,
+    /// Where.
+    pub place: Place,
+    /// Words for the help.
+    pub desc: String,
+    /// Word for the footer.
+    pub hint: Option<String>,
+}
+
+/// A key with its modifiers, as the keymap writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    code: KeyCode,
+    ctrl: bool,
+    alt: bool,
+}
+
+impl From<KeyEvent> for Key {
+    fn from(event: KeyEvent) -> Self {
+        Self {
+            code: event.code,
+            ctrl: event.modifiers.contains(KeyModifiers::CONTROL),
+            alt: event.modifiers.contains(KeyModifiers::ALT),
+        }
+    }
+}
+
+/// The names between angle brackets, and the codes that they stand for. A terminal sends Shift-Tab as
+/// a key of its own.
+const NAMED: [(&str, KeyCode); 16] = [
+    ("Enter", KeyCode::Enter),
+    ("S-Tab", KeyCode::BackTab),
+    ("Tab", KeyCode::Tab),
+    ("Esc", KeyCode::Esc),
+    ("Space", KeyCode::Char(' ')),
+    ("Backspace", KeyCode::Backspace),
+    ("Delete", KeyCode::Delete),
+    ("Up", KeyCode::Up),
+    ("Down", KeyCode::Down),
+    ("Left", KeyCode::Left),
+    ("Right", KeyCode::Right),
+    ("PageUp", KeyCode::PageUp),
+    ("PageDown", KeyCode::PageDown),
+    ("Home", KeyCode::Home),
+    ("End", KeyCode::End),
+    ("F1", KeyCode::F(1)),
+];
+
+impl Key {
+    /// The character that the key types into a line; `None` for keys that only command.
+    pub fn typed(self) -> Option<char> {
+        match self.code {
+            KeyCode::Char(c) if !self.ctrl && !self.alt && !c.is_control() => Some(c),
+            _ => None,
+        }
+    }
+}
+
+impl std::str::FromStr for Key {
+    type Err = KeymapError;
+
+    fn from_str(text: &str) -> Result<Self, KeymapError> {
+        let bad = || KeymapError::Key(text.to_owned());
+        let mut chars = text.chars();
+        if let (Some(only), None) = (chars.next(), chars.next()) {
+            return Ok(Self {
+                code: KeyCode::Char(only),
+                ctrl: false,
+                alt: false,
+            });
+        }
+        let name = text
+            .strip_prefix('<')
+            .and_then(|t| t.strip_suffix('>'))
+            .ok_or_else(bad)?;
+        if let Some((_, code)) = NAMED.iter().find(|(known, _)| *known == name) {
+            return Ok(Self {
+                code: *code,
+                ctrl: false,
+                alt: false,
+            });
+        }
+        let (ctrl, rest) = match (name.strip_prefix("C-"), name.strip_prefix("A-")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) => (false, rest),
+            _ => return Err(bad()),
+        };
+        let mut chars = rest.chars();
+        match (chars.next(), chars.next()) {
+            (Some(only), None) => Ok(Self {
+                code: KeyCode::Char(only),
+                ctrl,
+                alt: !ctrl,
+            }),
+            _ => Err(bad()),
+        }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.ctrl {
+            f.write_str("^")?;
+        }
+        if self.alt {
+            f.write_str("Alt-")?;
+        }
+        match self.code {
+            KeyCode::Char(' ') => f.write_str("Space"),
+            KeyCode::Char(c) if self.ctrl => write!(f, "{}", c.to_ascii_uppercase()),
+            KeyCode::Char(c) => write!(f, "{c}"),
+            KeyCode::Enter => f.write_str("⏎"),
+            KeyCode::Backspace => f.write_str("⌫"),
+            KeyCode::Up => f.write_str("↑"),
+            KeyCode::Down => f.write_str("↓"),
+            KeyCode::Left => f.write_str("←"),
+            KeyCode::Right => f.write_str("→"),
+            code => match NAMED.iter().find(|(_, known)| *known == code) {
+                Some((name, _)) => f.write_str(name),
+                None => f.write_str("?"),
+            },
+        }
+    }
+}
+
+/// What is wrong with a keymap.
+#[derive(Debug, thiserror::Error)]
+pub enum KeymapError {
+    /// Not the shape of a keymap.
+    #[error("cannot read the keymap: {0}")]
+    Toml(#[from] toml::de::Error),
+    /// A key that has no such name.
+    #[error(
+        "the keymap names the key {0:?}, which is neither a character nor one of <Enter> <Tab> <C-x> …"
+    )]
+    Key(String),
+    /// The same key twice in one place.
+    #[error("the keymap gives the key {0} two meanings in one place")]
+    Twice(Key),
+}
+
+/// The table of keys.
+#[derive(Clone, Debug)]
+pub struct Keymap {
+    bindings: Vec<Binding>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    key: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    on: Vec<String>,
+    run: Action,
+    #[serde(rename = "in")]
+    place: Place,
+    desc: String,
+    hint: Option<String>,
+}
+
+impl Keymap {
+    /// The keymap that the program ships.
+    pub fn shipped() -> Result<Self, KeymapError> {
+        Self::parse(include_str!("../../assets/keymap.toml"))
+    }
+
+    /// Reads a keymap; a key with two meanings in one place is refused.
+    pub fn parse(text: &str) -> Result<Self, KeymapError> {
+        let file: File = toml::from_str(text)?;
+        let mut bindings: Vec<Binding> = Vec::with_capacity(file.key.len());
+        for row in file.key {
+            let keys = row
+                .on
+                .iter()
+                .map(|key| key.parse())
+                .collect::<Result<Vec<Key>, _>>()?;
+            for key in &keys {
+                if bindings
+                    .iter()
+                    .any(|b| b.place == row.place && b.keys.contains(key))
+                {
+                    return Err(KeymapError::Twice(*key));
+                }
+            }
+            bindings.push(Binding {
+                keys,
+                action: row.run,
+                place: row.place,
+                desc: row.desc,
+                hint: row.hint,
+            });
+        }
+        Ok(Self { bindings })
+    }
+
+    /// The action of a key in a place; what is bound to the place itself goes before `any`.
+    pub fn action(&self, place: Place, key: Key) -> Option<Action> {
+        let find = |wanted: Place| {
+            self.bindings
+                .iter()
+                .find(|b| b.place == wanted && b.keys.contains(&key))
+                .map(|b| b.action)
+        };
+        match place {
+            Place::Input => find(place), // a typed line takes every other key as text
+            _ => find(place).or_else(|| find(Place::Any)),
+        }
+    }
+
+    /// All rows, in the order of the file.
+    pub fn bindings(&self) -> &[Binding] {
+        &self.bindings
+    }
+
+    /// The rows that the footer shows for a place: its own first.
+    pub fn hints(&self, place: Place) -> impl Iterator<Item = (&Binding, &str)> {
+        let of = move |wanted: Place| {
+            self.bindings
+                .iter()
+                .filter(move |b| b.place == wanted)
+                .filter_map(|b| b.hint.as_deref().map(|hint| (b, hint)))
+        };
+        of(place).chain(of(Place::Any))
+    }
+
+    /// The first key of an action, for texts that name one.
+    pub fn key_of(&self, action: Action) -> Option<Key> {
+        self.bindings
+            .iter()
+            .find(|b| b.action == action)
+            .and_then(|b| b.keys.first().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn the_shipped_keymap_is_whole() {
+        let map = Keymap::shipped().expect("shipped keymap");
+        assert_eq!(map.action(Place::Rules, key("q")), Some(Action::Quit));
+        assert_eq!(map.action(Place::Drops, key("<C-c>")), Some(Action::Quit));
+        assert_eq!(map.action(Place::Drops, key("r")), Some(Action::Group));
+        assert_eq!(map.action(Place::Rules, key("r")), None);
+        assert!(
+            map.bindings()
+                .iter()
+                .all(|b| !b.keys.is_empty() && !b.desc.is_empty())
+        );
+    }
+
+    #[test]
+    fn a_key_with_two_meanings_is_refused() {
+        let text = "[[key]]\non=[\"a\"]\nrun=\"up\"\nin=\"any\"\ndesc=\"x\"\n\
+                    [[key]]\non=[\"a\"]\nrun=\"down\"\nin=\"any\"\ndesc=\"x\"\n";
+        assert!(matches!(Keymap::parse(text), Err(KeymapError::Twice(_))));
+    }
+
+    #[test]
+    fn unknown_keys_and_actions_are_refused_by_name() {
+        for text in ["<Hyper>", "", "ab", "<C-ab>"] {
+            assert!(text.parse::<Key>().is_err(), "{text}");
+        }
+        let text = "[[key]]\non=[\"a\"]\nrun=\"fly\"\nin=\"any\"\ndesc=\"x\"\n";
+        let error = Keymap::parse(text).expect_err("no such action").to_string();
+        assert!(error.contains("fly"), "{error}");
+    }
+
+    #[test]
+    fn keys_are_shown_as_people_write_them() {
+        assert_eq!(key("<C-c>").to_string(), "^C");
+        assert_eq!(key("<S-Tab>").to_string(), "S-Tab");
+        assert_eq!(key("<Enter>").to_string(), "⏎");
+        assert_eq!(key("z").to_string(), "z");
+    }
+}

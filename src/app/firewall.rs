@@ -1,0 +1,422 @@
+//! One ruleset with its numbers in motion: counters, rates, heat, the view's own zero.
+//!
+//! Structure is shared and never rebuilt by a tick. Everything that hangs on a rule is carried over by
+//! identity when the structure is read anew, so that a reorder never lights the wrong row. No clock of
+//! its own: times are durations since the program started.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::attribution::LogRules;
+use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
+use crate::flow::LogChannel;
+use crate::ruleset::{
+    Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Policy, Reading,
+    RuleIdx, Ruleset,
+};
+
+/// Which of the kernel's rulesets this is; `backend` is unknown for some saved dumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FirewallId {
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// nf_tables or x_tables.
+    pub backend: Option<Backend>,
+    /// Which of several dumps of the same one in a file; 0 for the kernel's own.
+    pub nth: u8,
+}
+
+impl From<Origin> for FirewallId {
+    fn from(origin: Origin) -> Self {
+        Self {
+            family: origin.family,
+            backend: Some(origin.backend),
+            nth: 0,
+        }
+    }
+}
+
+impl FirewallId {
+    /// The kernel's ruleset that this is; `None` for a dump that does not say its back end.
+    pub fn origin(self) -> Option<Origin> {
+        self.backend
+            .map(|backend| Origin::new(self.family, backend))
+    }
+}
+
+/// An nft rule's handle with its table's: a table made anew counts its rules from 1 again. Zero in the
+/// second place: unknown.
+pub type Handle = (u64, u64);
+
+/// Sums over one chain.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChainActivity {
+    /// Rule and policy matches per second.
+    pub hits: Rate,
+    /// Of these, the ones that drop or reject.
+    pub drops: Rate,
+    /// When the chain was last read.
+    pub read: Option<Duration>,
+    /// When one of its counters last rose.
+    pub risen: Option<Duration>,
+}
+
+impl ChainActivity {
+    /// Adds a counter that moves; whether it drops is asked only then.
+    fn tally(&mut self, rate: Rate, at: Duration, drops: impl FnOnce() -> bool) {
+        if rate.moves() {
+            self.hits.add(rate);
+            self.risen = Some(at);
+            if drops() {
+                self.drops.add(rate);
+            }
+        }
+    }
+}
+
+/// One ruleset and its numbers.
+#[derive(Debug)]
+pub struct Firewall {
+    /// Which one.
+    pub id: FirewallId,
+    /// The structure.
+    pub ruleset: Arc<Ruleset>,
+    /// nft handles, parallel to the rules; empty where there are none.
+    handles: Vec<Handle>,
+    /// Rules whose text says less than what the kernel holds.
+    lossy: Vec<Lossy>,
+    /// Rules that log.
+    pub log_rules: LogRules,
+    counters: CounterSet,
+    baseline: Option<CounterSet>,
+    rules: Vec<Track>,
+    policies: Vec<Track>,
+    chains: Vec<ChainActivity>,
+    /// Whether a rule drops or rejects; asked once per rule, when it first rises.
+    drops: Vec<Option<bool>>,
+}
+
+impl Firewall {
+    /// A ruleset seen for the first time, with the counters that its text carries.
+    pub fn new(id: FirewallId, ruleset: Arc<Ruleset>, handles: Vec<Handle>) -> Self {
+        let (rules, chains) = (ruleset.rule_count(), ruleset.chains().len());
+        Self {
+            id,
+            counters: ruleset.saved_counters(),
+            handles: if handles.len() == rules {
+                handles
+            } else {
+                Vec::new()
+            },
+            lossy: Vec::new(),
+            log_rules: LogRules::default(),
+            baseline: None,
+            rules: vec![Track::default(); rules],
+            policies: vec![Track::default(); chains],
+            chains: vec![ChainActivity::default(); chains],
+            drops: vec![None; rules],
+            ruleset,
+        }
+    }
+
+    /// Takes over heat, rates and the view's zero from the structure that this one replaces.
+    pub fn inherit(&mut self, old: &Self) {
+        let by_chain = chain_map(&old.ruleset, &self.ruleset);
+        let rule_map = self.rule_map(old);
+        let mut baseline = old.baseline.as_ref().map(|_| {
+            // Unknown rules start from what they show now: their delta is nothing yet.
+            self.counters.clone()
+        });
+        for (new, old_index) in rule_map.iter().enumerate() {
+            let Some(from) = *old_index else { continue };
+            self.rules[new] = old.rules[from];
+            self.drops[new] = old.drops[from];
+            if let (Some(to), Some(was)) = (&mut baseline, &old.baseline) {
+                to.rules[new] = was.rules[from];
+            }
+        }
+        for (new, from) in by_chain.iter().enumerate() {
+            let Some(from) = *from else { continue };
+            self.policies[new] = old.policies[from];
+            self.chains[new] = old.chains[from];
+            if let (Some(to), Some(was)) = (&mut baseline, &old.baseline) {
+                to.policies[new] = was.policies[from];
+            }
+        }
+        self.baseline = baseline;
+    }
+
+    /// The same chains, policies and rules in the same order: only counters, or nothing, differ.
+    pub fn has_structure_of(&self, old: &Self) -> bool {
+        let chains = |set: &Ruleset| -> Vec<_> {
+            set.chains()
+                .iter()
+                .map(|c| (c.name().to_owned(), c.table(), c.policy(), c.rules().len()))
+                .collect()
+        };
+        self.ruleset.identities() == old.ruleset.identities()
+            && chains(&self.ruleset) == chains(&old.ruleset)
+    }
+
+    /// For each rule here, the rule of `old` that is the same one: by handle, else by text.
+    fn rule_map(&self, old: &Self) -> Vec<Option<usize>> {
+        fn join<K: Hash + Eq>(new: &[K], old: Vec<K>) -> Vec<Option<usize>> {
+            let index: HashMap<K, usize> =
+                old.into_iter().enumerate().map(|(i, k)| (k, i)).collect();
+            new.iter().map(|key| index.get(key).copied()).collect()
+        }
+        let by_text = || join(self.ruleset.identities(), old.ruleset.identities().to_vec());
+        if self.handles.is_empty() || old.handles.is_empty() {
+            return by_text();
+        }
+        let mut map = join(&self.handles, old.handles.clone());
+        if map.iter().any(Option::is_none) {
+            // A rule that was taken out and put back elsewhere has a new handle and the same text.
+            for (slot, text) in map.iter_mut().zip(by_text()) {
+                *slot = slot.or(text);
+            }
+        }
+        map
+    }
+
+    /// The same rule in the structure that replaced `old`.
+    pub fn successor(&self, old: &Self, rule: RuleIdx) -> Option<RuleIdx> {
+        let wanted = Some(rule.0 as usize);
+        let at = self.rule_map(old).iter().position(|from| *from == wanted)?;
+        u32::try_from(at).ok().map(RuleIdx)
+    }
+
+    /// Rules whose saved text says less than what the kernel holds.
+    pub fn set_lossy(&mut self, lossy: Vec<Lossy>) {
+        self.lossy = lossy;
+    }
+
+    /// Why the text of this chain is not to be trusted.
+    pub fn lossy(&self, chain: ChainIdx) -> Option<&Lossy> {
+        self.lossy.iter().find(|l| l.chain == chain)
+    }
+
+    /// What the text of rule `number` (from 1) of this chain leaves out.
+    pub fn lossy_rule(&self, chain: ChainIdx, number: usize) -> Option<&str> {
+        let found = self
+            .lossy
+            .iter()
+            .find(|l| l.chain == chain && l.position + 1 == number)?;
+        Some(&found.why)
+    }
+
+    /// Takes in readings made at `at`. True when a number changed.
+    pub fn read(&mut self, at: Duration, readings: &[Reading]) -> bool {
+        let mut changed = false;
+        for reading in readings {
+            changed |= match &reading.counters {
+                Some(counters) => self.read_chain(reading.chain, at, counters),
+                None => self.rest_chain(reading.chain, at),
+            };
+        }
+        changed
+    }
+
+    fn read_chain(&mut self, chain: ChainIdx, at: Duration, new: &ChainCounters) -> bool {
+        let ruleset = Arc::clone(&self.ruleset);
+        let Some(rules) = ruleset
+            .chains()
+            .get(chain.0 as usize)
+            .map(crate::ruleset::Chain::rules)
+        else {
+            return false;
+        };
+        if rules.len() != new.rules.len() {
+            return false; // of another structure; the one that it belongs to is on its way
+        }
+        let activity = &mut self.chains[chain.0 as usize];
+        let elapsed = activity.read.map(|last| at.saturating_sub(last));
+        let mut sums = ChainActivity {
+            read: Some(at),
+            risen: activity.risen,
+            ..Default::default()
+        };
+        let mut changed = false;
+        for (rule, counters) in rules.iter().zip(&new.rules) {
+            let i = rule.0 as usize;
+            let (track, counter) = (&mut self.rules[i], &mut self.counters.rules[i]);
+            let rise = step(track, counter, *counters, at, elapsed);
+            changed |= rise.changed;
+            sums.tally(rise.rate, at, || {
+                *self.drops[i].get_or_insert_with(|| ruleset.drops_or_rejects(*rule))
+            });
+        }
+        if let Some(policy) = new.policy {
+            let i = chain.0 as usize;
+            let (track, counter) = (&mut self.policies[i], &mut self.counters.policies[i]);
+            let rise = step(track, counter, policy, at, elapsed);
+            changed |= rise.changed;
+            sums.tally(rise.rate, at, || {
+                ruleset.chain(chain).policy() == Some(Policy::Drop)
+            });
+        }
+        let activity = &mut self.chains[chain.0 as usize];
+        changed |= activity.hits != sums.hits;
+        *activity = sums;
+        changed
+    }
+
+    /// Nothing rose since the last reading: rates fall to zero.
+    fn rest_chain(&mut self, chain: ChainIdx, at: Duration) -> bool {
+        let Some(activity) = self.chains.get_mut(chain.0 as usize) else {
+            return false;
+        };
+        activity.read = Some(at);
+        if !activity.hits.moves() {
+            return false;
+        }
+        activity.hits = Rate::default();
+        activity.drops = Rate::default();
+        for rule in self.ruleset.chain(chain).rules() {
+            self.rules[rule.0 as usize].rate = Rate::default();
+        }
+        self.policies[chain.0 as usize].rate = Rate::default();
+        true
+    }
+
+    /// Packets that the rules that log have counted, by the way that their lines take.
+    pub fn logged(&self) -> BTreeMap<LogChannel, u64> {
+        let mut sums = BTreeMap::new();
+        for (rule, group) in self.log_rules.rules() {
+            let channel = group.map_or(LogChannel::Kernel(self.id.family), LogChannel::Group);
+            *sums.entry(channel).or_default() += self.counters.rule(rule).packets;
+        }
+        sums
+    }
+
+    /// What the view shows for a rule: since the view's zero where there is one.
+    pub fn shown(&self, rule: RuleIdx) -> Counters {
+        since(
+            self.counters.rule(rule),
+            self.baseline.as_ref().map(|b| b.rule(rule)),
+        )
+    }
+
+    /// What the view shows for a chain's policy.
+    pub fn shown_policy(&self, chain: ChainIdx) -> Counters {
+        since(
+            self.counters.policy(chain),
+            self.baseline.as_ref().map(|b| b.policy(chain)),
+        )
+    }
+
+    /// The kernel's own numbers.
+    pub fn counters(&self) -> &CounterSet {
+        &self.counters
+    }
+
+    /// Count from now in the view, or show the kernel's counters again.
+    pub fn set_zero(&mut self, on: bool) {
+        self.baseline = on.then(|| self.counters.clone());
+    }
+
+    /// Rate of a rule.
+    pub fn rate(&self, rule: RuleIdx) -> Rate {
+        self.rules
+            .get(rule.0 as usize)
+            .map(|t| t.rate)
+            .unwrap_or_default()
+    }
+
+    /// Rate of a chain's policy.
+    pub fn policy_rate(&self, chain: ChainIdx) -> Rate {
+        self.policies
+            .get(chain.0 as usize)
+            .map(|t| t.rate)
+            .unwrap_or_default()
+    }
+
+    /// Somebody zeroed this rule's counters while we watched.
+    pub fn was_reset(&self, rule: RuleIdx) -> bool {
+        self.rules.get(rule.0 as usize).is_some_and(|t| t.reset)
+    }
+
+    /// Sums over a chain.
+    pub fn activity(&self, chain: ChainIdx) -> ChainActivity {
+        self.chains
+            .get(chain.0 as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Heat of a rule.
+    pub fn heat(&self, rule: RuleIdx, now: Duration, interval: Duration) -> Heat {
+        heat(
+            self.rules.get(rule.0 as usize).and_then(|t| t.risen),
+            now,
+            interval,
+        )
+    }
+
+    /// Heat of a chain's policy.
+    pub fn policy_heat(&self, chain: ChainIdx, now: Duration, interval: Duration) -> Heat {
+        heat(
+            self.policies.get(chain.0 as usize).and_then(|t| t.risen),
+            now,
+            interval,
+        )
+    }
+
+    /// Heat of a chain as a whole.
+    pub fn chain_heat(&self, chain: ChainIdx, now: Duration, interval: Duration) -> Heat {
+        heat(self.activity(chain).risen, now, interval)
+    }
+
+    /// When the last rise of anything will have faded one step more, after `now`.
+    pub fn next_fade(&self, now: Duration, interval: Duration) -> Option<Duration> {
+        self.chains
+            .iter()
+            .filter_map(|c| next_step(c.risen?, now, interval))
+            .min()
+    }
+
+    /// The rule, or the policy (`None`), that drops the most now, over all chains.
+    pub fn hottest_drop(&self) -> Option<(ChainIdx, Option<RuleIdx>, Rate)> {
+        let mut best: Option<(ChainIdx, Option<RuleIdx>, Rate)> = None;
+        let mut offer = |chain, rule, rate: Rate| {
+            if rate.moves() && best.is_none_or(|(.., b)| rate.packets > b.packets) {
+                best = Some((chain, rule, rate));
+            }
+        };
+        for (i, _) in self
+            .chains
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.drops.moves())
+        {
+            let Ok(i) = u32::try_from(i) else { continue };
+            let chain = ChainIdx(i);
+            for rule in self.ruleset.chain(chain).rules() {
+                if self.drops[rule.0 as usize] == Some(true) {
+                    offer(chain, Some(*rule), self.rate(*rule));
+                }
+            }
+            if self.ruleset.chain(chain).policy() == Some(Policy::Drop) {
+                offer(chain, None, self.policy_rate(chain));
+            }
+        }
+        best
+    }
+}
+
+/// For each chain of `new`, the index of the chain of `old` with the same table and name.
+pub fn chain_map(old: &Ruleset, new: &Ruleset) -> Vec<Option<usize>> {
+    let key = |set: &'_ Ruleset, i: usize| {
+        let chain = &set.chains()[i];
+        (
+            set.table(chain.table()).name().to_owned(),
+            chain.name().to_owned(),
+        )
+    };
+    let index: HashMap<_, _> = (0..old.chains().len()).map(|i| (key(old, i), i)).collect();
+    (0..new.chains().len())
+        .map(|i| index.get(&key(new, i)).copied())
+        .collect()
+}

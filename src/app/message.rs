@@ -1,0 +1,120 @@
+//! Everything that can happen to the program, and everything that it can ask to be done.
+//!
+//! The runtime turns keys, readings and log lines into [`Message`]s and carries out [`Effect`]s; the
+//! state between them changes in `update` alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::action::Key;
+use crate::app::attribution::LogRules;
+use crate::app::firewall::{FirewallId, Handle};
+use crate::app::notice::Notice;
+use crate::flow::{Batch, ConntrackState, LogChannel};
+use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, Ruleset};
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Message {
+    /// A key was pressed.
+    Key(Key),
+    /// Text was pasted; it counts in typed lines only.
+    Paste(String),
+    /// The drawing said how many rows each pane has.
+    Viewport(Viewport),
+    /// A moment came that [`super::state::State::next_wake`] asked for.
+    Wake,
+    /// A structure was read.
+    Loaded(Box<Loaded>),
+    /// Counters were read.
+    Counters {
+        /// Of which ruleset.
+        id: FirewallId,
+        /// When.
+        at: Duration,
+        /// Chain by chain.
+        readings: Vec<Reading>,
+    },
+    /// A ruleset is no longer there.
+    Gone(FirewallId),
+    /// Still reading a structure for the first time.
+    Loading(FirewallId, &'static str),
+    /// Base chains of nf_tables that iptables cannot show.
+    Native(Vec<BaseChain>),
+    /// The conntrack table was looked at.
+    Conntrack(Result<ConntrackState, String>),
+    /// The kernel's log, or NFLOG, brought lines.
+    Lines(Batch),
+    /// Where the drop feed reads from, in words.
+    Source(String),
+    /// Why rules that log by that way are not heard.
+    Silent {
+        /// The way.
+        channel: LogChannel,
+        /// The likeliest reasons.
+        cause: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Something is missing or odd: shown until it is withdrawn.
+    Notice(Notice),
+    /// What was missing is there again.
+    Withdraw(String),
+    /// A short word on the message line.
+    Say(String),
+}
+
+/// A structure that was just read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Which ruleset.
+    pub id: FirewallId,
+    /// The structure with the counters of its text.
+    pub ruleset: Arc<Ruleset>,
+    /// nft handles, parallel to the rules; may be empty.
+    pub handles: Vec<Handle>,
+    /// Rules whose text says less than what the kernel holds.
+    pub lossy: Vec<Lossy>,
+    /// Its rules that log, for telling who wrote a line.
+    pub log_rules: LogRules,
+    /// Who changed it, where that is known.
+    pub author: Option<Author>,
+}
+
+/// How many rows of each pane are on the screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Viewport {
+    /// Rows of the chain list.
+    pub chains: usize,
+    /// Rows of the rules.
+    pub rules: usize,
+    /// Rows of the drop feed.
+    pub drops: usize,
+    /// Rows of the open dialog.
+    pub dialog: usize,
+    /// Only one pane fits at a time.
+    pub single: bool,
+}
+
+/// Something to be done by the runtime.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Leave.
+    Quit,
+    /// Stop like any job.
+    Suspend,
+    /// Draw every cell anew.
+    Redraw,
+    /// The chain in view: read at every tick.
+    Watch(FirewallId, ChainIdx),
+    /// Time between readings.
+    Interval(Duration),
+    /// Stop, or go on, taking readings.
+    Freeze(bool),
+    /// Read everything now.
+    ReadNow,
+    /// Send text to the terminal's clipboard.
+    Copy(String),
+    /// Rules that log by this way count packets, and no line comes: find out why.
+    ExplainSilence(LogChannel),
+}

@@ -1,0 +1,41 @@
+//! The one place where state changes: a message in, effects out. Pure.
+
+mod act;
+mod data;
+mod travel;
+mod typing;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::app::message::{Effect, Message};
+use crate::app::state::State;
+
+/// Takes in what happened at `now`, and says what is to be done about it.
+pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect> {
+    state.now = state.now.max(now);
+    if state
+        .said
+        .as_ref()
+        .is_some_and(|(_, until)| *until <= state.now)
+    {
+        state.said = None;
+        state.dirty = true;
+    }
+    match message {
+        Message::Key(key) => typing::key(state, key),
+        Message::Paste(text) => typing::paste(state, &text),
+        Message::Viewport(viewport) => travel::viewport(state, viewport),
+        Message::Wake => {
+            state.woken = state.now;
+            state
+                .drops
+                .look(&state.feed, state.now, state.viewport.drops);
+            state.dirty = true;
+            data::listen(state)
+        }
+        other => data::take(state, other),
+    }
+}

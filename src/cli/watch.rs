@@ -1,0 +1,103 @@
+//! The board on this box, or on a saved dump.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::app::action::Keymap;
+use crate::app::state::{Facts, Mode, State};
+use crate::cli::{Failure, Screen, Watch, input};
+use crate::host;
+use crate::runtime::board::{self, BoardError, End};
+use crate::ui::Theme;
+
+/// Opens the board.
+pub fn run(watch: &Watch) -> Result<ExitCode, Failure> {
+    match &watch.file {
+        Some(path) => saved(path, &watch.screen),
+        None => live(&watch.screen),
+    }
+}
+
+fn live(screen: &Screen) -> Result<ExitCode, Failure> {
+    if !host::may_read_firewall() {
+        return Err(Failure::privilege(
+            "reading the firewall takes CAP_NET_ADMIN, which this process lacks",
+            "run it as root (sudo ruletop), look around in ruletop demo, or at a dump with --file",
+        ));
+    }
+    let state = state(screen, Mode::Live)?;
+    open(state, screen, true)
+}
+
+fn saved(path: &Path, screen: &Screen) -> Result<ExitCode, Failure> {
+    let document = input::document(path)?;
+    let mut state = state(screen, Mode::File(input::name(path)))?;
+    for message in input::messages(document) {
+        crate::app::update::update(&mut state, message, Duration::ZERO);
+    }
+    open(state, screen, false)
+}
+
+/// A fresh state with the facts of this box.
+pub fn state(screen: &Screen, mode: Mode) -> Result<State, Failure> {
+    let identity = host::identity();
+    let facts = Facts {
+        host: identity.host,
+        kernel: identity.kernel,
+        mode,
+        epoch: Some(jiff::Zoned::now()),
+    };
+    let keymap = Keymap::shipped().map_err(|error| Failure::input(error.to_string(), ""))?;
+    Ok(State::new(facts, keymap, screen.interval))
+}
+
+/// Opens the board on that state.
+pub fn open(state: State, screen: &Screen, watch: bool) -> Result<ExitCode, Failure> {
+    let theme = theme(screen)?;
+    log(screen)?;
+    match board::run(state, theme, watch) {
+        Ok(End::Quit) => Ok(ExitCode::SUCCESS),
+        // As the shell reports a process that a signal ended.
+        Ok(End::Signal(number)) => Ok(ExitCode::from(u8::try_from(128 + number).unwrap_or(128))),
+        Err(error @ BoardError::Terminal(_)) => Err(Failure::input(
+            error.to_string(),
+            "start it in a terminal; for scripts there is ruletop export",
+        )),
+        Err(error) => Err(Failure::input(error.to_string(), "")),
+    }
+}
+
+fn theme(screen: &Screen) -> Result<Theme, Failure> {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let wanted = screen
+        .theme
+        .as_deref()
+        .unwrap_or(if no_color { "mono" } else { "ansi" });
+    Theme::named(wanted)
+        .map_err(|error| Failure::input(error.to_string(), "choose one of these with --theme"))
+}
+
+/// Sends what the program does to a file: the screen belongs to the board.
+fn log(screen: &Screen) -> Result<(), Failure> {
+    let Some(path) = &screen.log else {
+        return Ok(());
+    };
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(|error| {
+            Failure::input(
+                format!("cannot write the log {}: {error}", path.display()),
+                "give the path of a file that can be written",
+            )
+        })?;
+    // Only fails where a subscriber is set already, which this program never does twice.
+    let _ = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(std::sync::Mutex::new(file))
+        .try_init();
+    Ok(())
+}

@@ -1,0 +1,484 @@
+//! The poller's loop: one poll(2) on what wakes it (a command, a finished load, a change event) and on
+//! the next moment at which something is due.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::budget::{Purse, thread_cpu};
+use super::load::{Loader, Outcome};
+use super::slot::{Phase, Slot};
+use super::{Command, Loaded, Options, PollEvent, Sink, Stage};
+use crate::netfilter::events::{Changes, Listener};
+use crate::netfilter::native;
+use crate::netfilter::netlink::{Netlink, Request};
+use crate::netfilter::nftables;
+use crate::netfilter::xtables::Tools;
+use crate::netfilter::xtables::presence::{legacy_tables, nf_tables_is_loaded};
+use crate::ruleset::{Backend, BaseChain, Family, Origin};
+
+/// Shorter ticks than this are not asked for by anybody.
+const SHORTEST_TICK: Duration = Duration::from_millis(50);
+/// After events were taken, the next ones wait this long: a writer in a loop wakes us fifty times a
+/// second and not ten thousand times.
+const EVENT_PAUSE: Duration = Duration::from_millis(20);
+/// How often it is looked whether nf_tables has been loaded into the kernel.
+const LOOK_FOR_NFT: Duration = Duration::from_secs(5);
+/// What the thread is told, from outside and by its loaders.
+pub(super) enum Note {
+    Command(Command),
+    Progress(Origin, Stage),
+    Early(Origin, Box<Loaded>),
+    Done(Origin, Outcome),
+}
+
+/// How it is told.
+pub(super) struct Line {
+    pub(super) notes: mpsc::Receiver<Note>,
+    pub(super) woken: UnixStream,
+    pub(super) back: mpsc::Sender<Note>,
+    pub(super) wake: UnixStream,
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+/// Wakes the thread; a full pipe wakes it as well.
+pub(super) fn ring(mut wake: &UnixStream) {
+    let _ = wake.write(&[0]);
+}
+
+/// Runs until told to stop, or until nobody listens.
+pub(super) fn run(options: Options, sink: Sink, line: Line) {
+    let mut poller = PollerThread::new(options, sink, line);
+    while !poller.ended {
+        poller.wait();
+        poller.take_notes();
+        if !poller.frozen && !poller.ended {
+            poller.take_events();
+            poller.start_loads();
+            poller.look_at_native();
+            poller.tick_if_due();
+        }
+    }
+    poller.line.stop.store(true, Ordering::Relaxed);
+    for loader in poller.loaders.drain(..) {
+        let _ = loader.join();
+    }
+}
+
+struct PollerThread {
+    sink: Sink,
+    line: Line,
+    ended: bool,
+    frozen: bool,
+    interval: Duration,
+    /// A load is left alone for this many times as long as it took.
+    rest: f64,
+    purse: Purse,
+    tools: Arc<Tools>,
+    slots: [Slot; 4],
+    loaders: Vec<JoinHandle<()>>,
+    tick_at: Instant,
+    /// Which origin is swept first at the next tick.
+    first: usize,
+    listener: Option<Listener>,
+    listen_from: Instant,
+    look_for_nft_at: Instant,
+    generation: u32,
+    strange_ticks: u32,
+    native_at: Option<Instant>,
+    native_told: Option<Vec<BaseChain>>,
+}
+
+impl PollerThread {
+    fn new(options: Options, sink: Sink, line: Line) -> Self {
+        let now = Instant::now();
+        let budget = options.budget;
+        Self {
+            sink,
+            line,
+            ended: false,
+            frozen: false,
+            interval: options.interval.max(SHORTEST_TICK),
+            rest: 1.0 / budget.cap.clamp(0.001, 1.0) - 1.0,
+            purse: Purse::new(budget, now),
+            tools: Arc::new(Tools::find()),
+            slots: Origin::ALL.map(|origin| Slot::new(origin, now)),
+            loaders: Vec::new(),
+            tick_at: now + options.interval.max(SHORTEST_TICK),
+            first: 0,
+            listener: None,
+            listen_from: now,
+            look_for_nft_at: now,
+            generation: 0,
+            strange_ticks: 0,
+            native_at: Some(now),
+            native_told: None,
+        }
+    }
+
+    fn tell(&mut self, event: PollEvent) {
+        if !self.ended && !(self.sink)(event) {
+            self.ended = true;
+        }
+    }
+
+    /// Waits for a note, an event or the next thing due.
+    fn wait(&mut self) {
+        let now = Instant::now();
+        let mut next = None;
+        let mut listening: Option<BorrowedFd<'_>> = None;
+        if !self.frozen {
+            let mut earliest = self.tick_at;
+            let loads = self.slots.iter().filter_map(Slot::load_at);
+            for at in loads.chain(self.native_at) {
+                earliest = earliest.min(at);
+            }
+            if let Some(listener) = &self.listener {
+                if now >= self.listen_from {
+                    listening = Some(listener.fd());
+                } else {
+                    earliest = earliest.min(self.listen_from);
+                }
+            }
+            next = Some(earliest.saturating_duration_since(now));
+        }
+        let mut fds: Vec<PollFd<'_>> = [Some(self.line.woken.as_fd()), listening]
+            .into_iter()
+            .flatten()
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        let timeout = next.map_or(PollTimeout::NONE, |wait| {
+            // Rounded up: waking a millisecond early would be waking twice.
+            let millis = wait.as_micros().div_ceil(1000);
+            i32::try_from(millis)
+                .ok()
+                .and_then(|millis| PollTimeout::try_from(millis).ok())
+                .unwrap_or(PollTimeout::MAX)
+        });
+        let _ = poll(&mut fds, timeout); // EINTR is as good as a wake
+        let mut bytes = [0; 64];
+        while matches!((&self.line.woken).read(&mut bytes), Ok(count) if count == bytes.len()) {}
+    }
+
+    fn take_notes(&mut self) {
+        while let Ok(note) = self.line.notes.try_recv() {
+            match note {
+                Note::Command(command) => self.obey(command),
+                Note::Progress(origin, stage) => {
+                    if matches!(self.slots[origin.index()].phase, Phase::Unknown) {
+                        self.tell(PollEvent::Progress { origin, stage });
+                    }
+                }
+                Note::Early(origin, loaded) => {
+                    let news = self.slots[origin.index()].early(loaded);
+                    self.tell(news);
+                }
+                Note::Done(origin, outcome) => self.loaded(origin, outcome),
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Watch { origin, chain } => {
+                if let Some(live) = self.slots[origin.index()].live() {
+                    live.watch(chain);
+                }
+            }
+            Command::Unwatch { origin, chain } => {
+                if let Some(live) = self.slots[origin.index()].live() {
+                    live.unwatch(chain);
+                }
+            }
+            Command::Interval(interval) => {
+                self.interval = interval.max(SHORTEST_TICK);
+                self.tick_at = self.tick_at.min(now + self.interval);
+            }
+            Command::Freeze(frozen) => {
+                self.frozen = frozen;
+                self.tick_at = now;
+            }
+            Command::ReadNow => self.read_now(now),
+            Command::Stop => self.ended = true,
+        }
+    }
+
+    fn loaded(&mut self, origin: Origin, outcome: Outcome) {
+        let now = Instant::now();
+        let slot = &mut self.slots[origin.index()];
+        if let Some(news) = slot.finish(outcome, self.generation, self.rest, now) {
+            self.tell(news);
+            if origin.backend == Backend::Nft {
+                self.native_at.get_or_insert(now);
+            }
+        }
+        self.loaders.retain(|loader| !loader.is_finished());
+    }
+
+    fn start_loads(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.slots.len() {
+            if self.slots[index].load_at().is_some_and(|at| at <= now) {
+                self.start_load(index);
+            }
+        }
+    }
+
+    fn start_load(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        let origin = slot.origin;
+        slot.begin();
+        let (back, tools) = (self.line.back.clone(), Arc::clone(&self.tools));
+        let stop = Arc::clone(&self.line.stop);
+        let Ok(wake) = self.line.wake.try_clone() else {
+            return self.loaded(origin, no_thread());
+        };
+        let tell = move |note| {
+            let _ = back.send(note);
+            ring(&wake);
+        };
+        let loader = std::thread::Builder::new()
+            .name(format!("load {origin}"))
+            .spawn(move || {
+                let loader = Loader {
+                    origin,
+                    started: Instant::now(),
+                    tools: &tools,
+                    stop: &stop,
+                    progress: &|stage| tell(Note::Progress(origin, stage)),
+                    early: &|loaded| tell(Note::Early(origin, loaded)),
+                };
+                tell(Note::Done(origin, loader.load()));
+            });
+        match loader {
+            Ok(loader) => self.loaders.push(loader),
+            Err(_) => self.loaded(origin, no_thread()),
+        }
+    }
+
+    /// Takes what changed, if it is time to.
+    fn take_events(&mut self) {
+        let now = Instant::now();
+        self.open_listener(now);
+        if now < self.listen_from {
+            return;
+        }
+        let before = thread_cpu();
+        if let Some(changes) = self.drain() {
+            self.changed(&changes, now);
+            self.listen_from = now + EVENT_PAUSE;
+        }
+        self.purse.cap.charge(thread_cpu().saturating_sub(before));
+    }
+
+    /// Everything that has arrived; `None` when nothing has.
+    fn drain(&mut self) -> Option<Changes> {
+        match self.listener.as_mut()?.drain() {
+            Ok(changes) => Some(changes).filter(|changes| !changes.is_empty()),
+            Err(_) => {
+                // A socket that cannot be read is closed and opened again; what it would have said is lost.
+                self.listener = None;
+                self.look_for_nft_at = Instant::now();
+                None
+            }
+        }
+    }
+
+    /// Listens as soon as there is something to listen to; asking earlier would load nf_tables.
+    fn open_listener(&mut self, now: Instant) {
+        if self.listener.is_some() || now < self.look_for_nft_at {
+            return;
+        }
+        self.look_for_nft_at = now + LOOK_FOR_NFT;
+        if !nf_tables_is_loaded() {
+            return;
+        }
+        if let Ok(listener) = Listener::open() {
+            self.listener = Some(listener);
+            self.generation = current_generation().unwrap_or_default();
+            self.native_at.get_or_insert(now);
+            for slot in &mut self.slots {
+                if slot.origin.backend == Backend::Nft && !slot.loading {
+                    slot.schedule(now);
+                }
+            }
+        }
+    }
+
+    fn changed(&mut self, changes: &Changes, now: Instant) {
+        self.strange_ticks = 0;
+        let told = changes.author.as_ref().map(|author| author.generation);
+        if let Some(generation) = told.filter(|_| !changes.missed).or_else(current_generation) {
+            self.generation = generation;
+        }
+        for slot in &mut self.slots {
+            if slot.origin.backend == Backend::Nft {
+                let touch = changes.touch(slot.origin.family);
+                let author = changes.author.as_ref();
+                slot.changed(touch, self.generation, author, changes.missed, now);
+            }
+        }
+        if changes.native {
+            self.native_at.get_or_insert(now + EVENT_PAUSE);
+        }
+    }
+
+    fn tick_if_due(&mut self) {
+        let now = Instant::now();
+        if now < self.tick_at {
+            return;
+        }
+        self.purse.fill(now);
+        if !self.purse.cap.is_open() {
+            self.tick_at = now + self.purse.cap.opens_in();
+            return;
+        }
+        self.tick_at = (self.tick_at + self.interval).max(now + self.interval / 2);
+        self.look_for_legacy(now);
+        for step in 0..self.slots.len() {
+            let index = (self.first + step) % self.slots.len();
+            self.read(index, true, now);
+        }
+        self.first = (self.first + 1) % self.slots.len();
+    }
+
+    /// Reads one origin's numbers; all of them unless `bounded`.
+    fn read(&mut self, index: usize, bounded: bool, now: Instant) {
+        let slot = &mut self.slots[index];
+        let origin = slot.origin;
+        let Some(live) = slot.live() else { return };
+        let mut readings = Vec::new();
+        let found = live.tick(&mut self.purse, bounded, &mut readings);
+        match found {
+            Ok(findings) => {
+                if findings.out_of_step {
+                    slot.schedule(now);
+                }
+                if findings.other_generation {
+                    self.strange_generation(now);
+                }
+            }
+            // The next load says what is wrong, or finds that nothing is.
+            Err(_) => slot.schedule(now),
+        }
+        if !readings.is_empty() {
+            self.tell(PollEvent::Counters {
+                origin,
+                at: now,
+                readings,
+            });
+        }
+    }
+
+    /// An answer carried a generation that no event has told of. Mostly the event is on its way; when it
+    /// does not come, what changed is not known.
+    fn strange_generation(&mut self, now: Instant) {
+        if let Some(changes) = self.drain() {
+            self.changed(&changes, now);
+            return;
+        }
+        self.strange_ticks += 1;
+        if self.strange_ticks > 1 {
+            self.changed(&Changes::unknown(), now);
+        }
+    }
+
+    /// Legacy tables come without an event.
+    fn look_for_legacy(&mut self, now: Instant) {
+        for family in [Family::V4, Family::V6] {
+            let slot = &mut self.slots[Origin::new(family, Backend::Legacy).index()];
+            let Ok(names) = legacy_tables(family) else {
+                continue;
+            };
+            let news = match &slot.phase {
+                Phase::Gone => !names.is_empty(),
+                Phase::Live(live) => {
+                    let tables = live.ruleset.tables();
+                    names.len() != tables.len()
+                        || !tables
+                            .iter()
+                            .all(|table| names.iter().any(|n| n == table.name()))
+                }
+                Phase::Unknown | Phase::Failed(_) => false,
+            };
+            if news {
+                slot.schedule(now);
+            }
+        }
+    }
+
+    fn read_now(&mut self, now: Instant) {
+        self.open_listener(now);
+        if let Some(changes) = self.drain() {
+            self.changed(&changes, now);
+        }
+        self.look_for_legacy(now);
+        for slot in &mut self.slots {
+            slot.hurry(now);
+        }
+        self.start_loads();
+        for index in 0..self.slots.len() {
+            self.read(index, false, now);
+        }
+    }
+
+    /// Lists foreign base chains, and tells of them when they are others than before.
+    fn look_at_native(&mut self) {
+        let now = Instant::now();
+        if self.native_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.native_at = None;
+        if self.listener.is_none() {
+            return; // nf_tables is not there
+        }
+        let before = thread_cpu();
+        let listed = Netlink::open().and_then(|mut netlink| native::base_chains(&mut netlink));
+        self.purse.cap.charge(thread_cpu().saturating_sub(before));
+        let Ok(mut chains) = listed else { return };
+        chains.retain(|chain| !self.is_shown(chain));
+        if self.native_told.as_ref() != Some(&chains) {
+            self.native_told = Some(chains.clone());
+            self.tell(PollEvent::Native(chains));
+        }
+    }
+
+    /// Whether a chain is in a ruleset that was loaded.
+    fn is_shown(&mut self, chain: &BaseChain) -> bool {
+        if !native::is_shown_by_iptables(chain) {
+            return false;
+        }
+        let Some(family) = native::iptables_family(chain.family) else {
+            return false;
+        };
+        let slot = &mut self.slots[Origin::new(family, Backend::Nft).index()];
+        match &slot.phase {
+            Phase::Live(live) => live
+                .ruleset
+                .find_chain(&chain.table, &chain.chain)
+                .is_some(),
+            Phase::Unknown => true, // it soon will be
+            Phase::Gone | Phase::Failed(_) => false,
+        }
+    }
+}
+
+fn current_generation() -> Option<u32> {
+    let mut netlink = Netlink::open().ok()?;
+    nftables::generation(&mut netlink, &mut Request::default()).ok()
+}
+
+fn no_thread() -> Outcome {
+    Outcome::Failed(
+        "no thread or descriptor to read the firewall with".into(),
+        "check the limits on processes and open files (ulimit -a)".into(),
+    )
+}

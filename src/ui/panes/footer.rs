@@ -1,0 +1,44 @@
+//! The last line: what is being typed, else a short word, else the keys of the pane with the focus.
+
+use ratatui::buffer::Buffer;
+
+use crate::app::action::Place;
+use crate::app::state::{Dialog, State};
+use crate::ui::layout::Areas;
+use crate::ui::pen::Pen;
+use crate::ui::theme::Theme;
+use crate::ui::words;
+
+/// Draws the line.
+pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
+    let mut pen = Pen::new(buffer, areas.footer, 0);
+    pen.skip(1);
+    if let Some(input) = &state.input {
+        let accent = theme.accent.style();
+        pen.put("/", accent)
+            .put_untrusted(&input.text, theme.text.style())
+            .put("▏", accent);
+        return;
+    }
+    if let Some((said, _)) = &state.said {
+        pen.put_untrusted(said, theme.accent.style());
+        return;
+    }
+    let place = match &state.dialog {
+        Some(Dialog::Help(_) | Dialog::Chains(_)) => Place::Input,
+        Some(_) => Place::Dialog,
+        None => state.key_place(),
+    };
+    for (binding, hint) in state.keymap.hints(place) {
+        let Some(key) = binding.keys.first().map(ToString::to_string) else {
+            continue;
+        };
+        if words::width(&key) + words::width(hint) + 3 > pen.room() {
+            break;
+        }
+        pen.put(&key, theme.accent.style())
+            .skip(1)
+            .put(hint, theme.quiet.style())
+            .skip(2);
+    }
+}
