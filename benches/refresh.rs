@@ -24,7 +24,7 @@ use ruletop::netfilter::counters::legacy::LegacyDoor;
 use ruletop::netfilter::counters::nft::NftDoor;
 use ruletop::netfilter::xtables::{Limits, Tools, save};
 use ruletop::ruleset::{Backend, ChainIdx, CounterSet, Family, Origin, Ruleset};
-use ruletop::runtime::poller::{Command as Tell, Options, PollEvent, Poller};
+use ruletop::runtime::poller::{Command as Tell, Options, PollEvent, Poller, Source};
 
 /// How long the poller is watched for its steady cost.
 const STEADY: Duration = Duration::from_secs(6);
@@ -70,13 +70,13 @@ fn cases() -> Vec<Case> {
     let mut cases = vec![
         Case {
             name: "100 flat",
-            dump: flat(100, 10),
+            dump: flat(90, 9),
             nft: 20.0,
             legacy: 20.0,
         },
         Case {
             name: "100,000 flat",
-            dump: flat(100_000, 100),
+            dump: flat(99_000, 99),
             nft: 4.0,
             legacy: 2.0,
         },
@@ -89,17 +89,25 @@ fn cases() -> Vec<Case> {
             legacy: 2.0,
         }),
         None => {
-            println!("(no kube-like ruleset: ../shared/data/gen_kube.py or python3 is not here)")
+            println!("(no kube-like ruleset: ../shared/data/gen_kube.py or python3 is not here)");
         }
     }
     cases
 }
 
-/// `rules` rules in chains of `each`.
+/// `rules` rules in chains of `each`, every one of them jumped to from INPUT.
 fn flat(rules: usize, each: usize) -> String {
     let mut dump = String::from("*filter\n");
     for chain in 0..rules / each {
         let _ = writeln!(dump, ":chain-{chain} - [0:0]");
+    }
+    for chain in 0..rules / each {
+        let _ = writeln!(
+            dump,
+            "-A INPUT -s 10.{}.{}.0/24 -j chain-{chain}",
+            chain >> 8,
+            chain & 0xff
+        );
     }
     for rule in 0..rules {
         let (chain, a, b) = (rule / each, (rule >> 8) & 0xff, rule & 0xff);
@@ -138,7 +146,9 @@ fn measure(name: &str, origin: Origin, dump: &str, asked: f64) {
     let bytes = save(&tools, origin, Limits::default())
         .expect("saved")
         .bytes;
+    let parsing = Instant::now();
     let ruleset = Arc::new(Ruleset::parse(bytes, origin).expect("parsed"));
+    let parsed = parsing.elapsed();
     let mut door: Box<dyn CounterDoor> = match origin.backend {
         Backend::Nft => Box::new(NftDoor::open(origin.family).expect("a socket")),
         Backend::Legacy => Box::new(LegacyDoor::open(origin.family).expect("a socket")),
@@ -148,8 +158,11 @@ fn measure(name: &str, origin: Origin, dump: &str, asked: f64) {
     let (ours, _) = mean(UsageWho::RUSAGE_THREAD, || {
         refresh(door.as_mut(), &ruleset, &mut counters);
     });
+    let (quiet, _) = mean(UsageWho::RUSAGE_THREAD, || {
+        follow(door.as_mut(), &ruleset, &mut counters);
+    });
     drop(door);
-    let (load, steady) = live(origin);
+    let (load, source, steady) = live(origin);
     let ratio = peer.as_secs_f64() / ours.as_secs_f64();
     println!(
         "\n{name}: {} rules, {} chains",
@@ -162,13 +175,15 @@ fn measure(name: &str, origin: Origin, dump: &str, asked: f64) {
         millis(peer),
         if ratio >= asked { "" } else { "   SHORT" }
     );
+    println!("  followed {:>12}   when nothing moved", millis(quiet));
     println!(
         "  load     {:>12}   save -c {:>12}   {:.2}x",
         millis(load),
         millis(peer_took),
         load.as_secs_f64() / peer_took.as_secs_f64()
     );
-    println!("  steady   {steady:.2} % of a core");
+    println!("  (of which parsing {})", millis(parsed));
+    println!("  steady   {steady:.2} % of a core, counters from {source:?}");
 }
 
 /// Runs `work` for about a second; the mean CPU time of one run, by `who`, and how long it took.
@@ -215,17 +230,35 @@ fn refresh(door: &mut dyn CounterDoor, ruleset: &Ruleset, counters: &mut Counter
     }
 }
 
+/// The chains that a hook calls, and those that packets went to from there.
+fn follow(door: &mut dyn CounterDoor, ruleset: &Ruleset, counters: &mut CounterSet) {
+    if !door.can_follow() {
+        return refresh(door, ruleset, counters);
+    }
+    let chains = ruleset.chains().iter().enumerate();
+    let mut queue: Vec<ChainIdx> = chains
+        .filter(|(_, chain)| chain.is_builtin())
+        .map(|(index, _)| ChainIdx(u32::try_from(index).expect("few enough")))
+        .collect();
+    let mut looked = Vec::new();
+    while let Some(chain) = queue.pop() {
+        looked.clear();
+        door.read(chain, counters, &mut looked).expect("read");
+        door.follow(&mut queue);
+    }
+}
+
 /// How long a poller takes to its first load, and what it costs from then on, in per cent of a core.
-fn live(origin: Origin) -> (Duration, f64) {
+fn live(origin: Origin) -> (Duration, Source, f64) {
     let started = Instant::now();
     let (sender, events) = channel();
     let sink = Box::new(move |event| sender.send(event).is_ok());
     let poller = Poller::spawn(Options::default(), sink).expect("a thread");
-    let chain = loop {
+    let (chain, source) = loop {
         match events.recv().expect("it runs") {
             PollEvent::Loaded(loaded) if loaded.origin == origin => {
                 let input = loaded.ruleset.find_chain("filter", "INPUT");
-                break input.unwrap_or(ChainIdx(0));
+                break (input.unwrap_or(ChainIdx(0)), loaded.source);
             }
             PollEvent::Failed { error, .. } => panic!("{error}"),
             _ => {}
@@ -237,7 +270,7 @@ fn live(origin: Origin) -> (Duration, f64) {
     std::thread::sleep(STEADY); // what is measured, not what is waited for
     let used = cpu(UsageWho::RUSAGE_SELF).saturating_sub(before);
     let share = used.as_secs_f64() / since.elapsed().as_secs_f64();
-    (load, share * 100.0)
+    (load, source, share * 100.0)
 }
 
 fn restore(origin: Origin, dump: &str, lock: &Path) {

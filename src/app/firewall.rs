@@ -4,12 +4,14 @@
 //! identity when the structure is read anew, so that a reorder never lights the wrong row. No clock of
 //! its own: times are durations since the program started.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::app::attribution::LogRules;
 use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
+use crate::flow::LogChannel;
 use crate::ruleset::{
     Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Reading,
     RuleIdx, Ruleset,
@@ -72,6 +74,8 @@ pub struct Firewall {
     handles: Vec<Handle>,
     /// Rules whose text says less than what the kernel holds.
     lossy: Vec<Lossy>,
+    /// Rules that log.
+    pub log_rules: LogRules,
     counters: CounterSet,
     baseline: Option<CounterSet>,
     rules: Vec<Track>,
@@ -94,6 +98,7 @@ impl Firewall {
                 Vec::new()
             },
             lossy: Vec::new(),
+            log_rules: LogRules::default(),
             baseline: None,
             rules: vec![Track::default(); rules],
             policies: vec![Track::default(); chains],
@@ -128,6 +133,18 @@ impl Firewall {
             }
         }
         self.baseline = baseline;
+    }
+
+    /// The same chains, policies and rules in the same order: only counters, or nothing, differ.
+    pub fn has_structure_of(&self, old: &Self) -> bool {
+        let chains = |set: &Ruleset| -> Vec<_> {
+            set.chains()
+                .iter()
+                .map(|c| (c.name().to_owned(), c.table(), c.policy(), c.rules().len()))
+                .collect()
+        };
+        self.ruleset.identities() == old.ruleset.identities()
+            && chains(&self.ruleset) == chains(&old.ruleset)
     }
 
     /// For each rule here, the rule of `old` that is the same one: by handle, else by text.
@@ -267,6 +284,16 @@ impl Firewall {
         }
         self.policies[chain.0 as usize].rate = Rate::default();
         true
+    }
+
+    /// Packets that the rules that log have counted, by the way that their lines take.
+    pub fn logged(&self) -> BTreeMap<LogChannel, u64> {
+        let mut sums = BTreeMap::new();
+        for (rule, group) in self.log_rules.rules() {
+            let channel = group.map_or(LogChannel::Kernel(self.id.family), LogChannel::Group);
+            *sums.entry(channel).or_default() += self.counters.rule(rule).packets;
+        }
+        sums
     }
 
     /// What the view shows for a rule: since the view's zero where there is one.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::action::Key;
+use crate::app::attribution::LogRules;
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
-use crate::flow::{Batch, ConntrackState};
+use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, Ruleset};
 
 /// Something happened.
@@ -46,6 +47,15 @@ pub enum Message {
     Lines(Batch),
     /// Where the drop feed reads from, in words.
     Source(String),
+    /// Why rules that log by that way are not heard.
+    Silent {
+        /// The way.
+        channel: LogChannel,
+        /// The likeliest reasons.
+        cause: String,
+        /// What to do.
+        remedy: String,
+    },
     /// Something is missing or odd: shown until it is withdrawn.
     Notice(Notice),
     /// What was missing is there again.
@@ -65,6 +75,8 @@ pub struct Loaded {
     pub handles: Vec<Handle>,
     /// Rules whose text says less than what the kernel holds.
     pub lossy: Vec<Lossy>,
+    /// Its rules that log, for telling who wrote a line.
+    pub log_rules: LogRules,
     /// Who changed it, where that is known.
     pub author: Option<Author>,
 }
@@ -103,4 +115,6 @@ pub enum Effect {
     ReadNow,
     /// Send text to the terminal's clipboard.
     Copy(String),
+    /// Rules that log by this way count packets, and no line comes: find out why.
+    ExplainSilence(LogChannel),
 }

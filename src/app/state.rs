@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::app::action::{Key, Keymap, Place as KeyPlace};
+use crate::app::attribution::{Attribution, attribute};
 use crate::app::board::{Board, Pane, Row};
 use crate::app::drops::DropPane;
 use crate::app::feed::{Feed, Limits};
@@ -10,6 +11,8 @@ use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::gauge::Gauge;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
+use crate::app::silence::SilenceWatch;
+use crate::flow::KernelLine;
 use crate::ruleset::{BaseChain, ChainIdx};
 
 /// Where the numbers come from.
@@ -80,6 +83,8 @@ pub struct Picker {
 pub struct State {
     /// Time since the program started, as of the last message.
     pub now: Duration,
+    /// When the state was last woken by the clock.
+    pub woken: Duration,
     /// Time between readings.
     pub interval: Duration,
     /// What the header says of the box.
@@ -102,6 +107,8 @@ pub struct State {
     pub drops: DropPane,
     /// Where the feed reads from.
     pub source: String,
+    /// Rules that log against lines that come.
+    pub silence: SilenceWatch,
     /// What is missing, and why.
     pub notices: Notices,
     /// What lies open over the board.
@@ -143,6 +150,7 @@ impl State {
     pub fn new(facts: Facts, keymap: Keymap, interval: Duration) -> Self {
         Self {
             now: Duration::ZERO,
+            woken: Duration::ZERO,
             interval,
             facts,
             keymap,
@@ -154,6 +162,7 @@ impl State {
             feed: Feed::new(Limits::default()),
             drops: DropPane::default(),
             source: String::new(),
+            silence: SilenceWatch::default(),
             notices: Notices::default(),
             dialog: None,
             input: None,
@@ -216,11 +225,11 @@ impl State {
             .iter()
             .filter_map(|f| f.next_fade(self.now, self.interval));
         let said = self.said.as_ref().map(|(_, until)| *until);
-        let feed = self
-            .feed
-            .is_moving(self.now)
-            .then(|| self.now + Duration::from_secs(1));
-        fades.chain(said).chain(feed).min()
+        // Rates of the feed, and patience with a silent log, are looked at once a second: from the
+        // last look and not from now, which every message moves on.
+        let looks = self.feed.is_moving(self.now) || self.silence.is_waiting();
+        let look = looks.then(|| self.woken + Duration::from_secs(1));
+        fades.chain(said).chain(look).min()
     }
 
     /// Chains that the chain dialog offers for what was typed, with the name that it shows.
@@ -242,6 +251,15 @@ impl State {
             }
         }
         found
+    }
+
+    /// Which rule wrote a line, over all rulesets; they are told apart by their index.
+    pub fn writer_of(&self, line: &KernelLine) -> Attribution<usize> {
+        let sets = self.firewalls.iter().enumerate();
+        attribute(
+            sets.map(|(i, f)| (i, f.ruleset.as_ref(), &f.log_rules)),
+            line,
+        )
     }
 
     /// `v4 filter INPUT`, with the back end where there are two.

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::app::attribution::LogRules;
 use crate::app::firewall::FirewallId;
 use crate::app::message::{Loaded, Message};
 use crate::app::notice::{Level, Notice};
@@ -91,6 +92,7 @@ pub fn messages(document: Document) -> Vec<Message> {
         }
         messages.push(Message::Loaded(Box::new(Loaded {
             id,
+            log_rules: LogRules::of(&ruleset),
             ruleset: Arc::new(ruleset),
             handles: Vec::new(),
             lossy: Vec::new(),

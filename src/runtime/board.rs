@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::app::message::{Effect, Message};
 use crate::app::state::State;
 use crate::app::update::update;
-use crate::runtime::live::Doors;
+use crate::runtime::live::{self, Doors};
 use crate::runtime::screen::Screen;
 use crate::runtime::terminal::{self, FrameSink, TerminalError, Writer};
 use crate::ui::{self, Theme};
@@ -26,7 +26,9 @@ use crate::ui::{self, Theme};
 pub enum Event {
     /// A message, ready to be taken in.
     Message(Message),
-    /// The ruleset poller has something.
+    /// A structure was read, and what takes long was worked out on the thread that read it.
+    Loaded(Box<live::Prepared>),
+    /// The ruleset poller has something else.
     Poll(crate::runtime::poller::PollEvent),
     /// This drop source has lines.
     Lines(usize),
@@ -165,6 +167,11 @@ impl Loop {
             Event::Message(message) => self.take(message),
             Event::Poll(event) => {
                 for message in self.doors.polled(event) {
+                    self.take(message);
+                }
+            }
+            Event::Loaded(prepared) => {
+                for message in self.doors.loaded(*prepared) {
                     self.take(message);
                 }
             }

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::app::attribution::LogRules;
 use crate::app::firewall::Handle;
 use crate::app::message::{Effect, Loaded, Message};
 use crate::app::notice::{Level, Notice};
 use crate::app::state::{Mode, State};
-use crate::flow::{Body, KernelLine, LogSource};
+use crate::flow::{Body, KernelLine, LogChannel, LogSource};
 use crate::host;
 use crate::netfilter::conntrack::ConntrackMeter;
-use crate::netfilter::drops::{self, Following};
-use crate::ruleset::{BaseChain, ChainIdx, Origin, Ruleset};
+use crate::netfilter::drops::{self, Following, silence};
+use crate::ruleset::{BaseChain, ChainIdx, Origin};
 use crate::runtime::board::Event;
 use crate::runtime::poller::{self, Command, PollEvent, Poller, Stage};
 
@@ -27,11 +28,32 @@ pub struct Doors {
     sources: Vec<Following>,
     /// NFLOG groups that were opened, or tried.
     groups: Vec<u16>,
+    /// What is read, and what could not be: for telling why nothing is heard.
+    known: silence::Sources,
     watched: Option<(Origin, ChainIdx)>,
     /// A demo runs in a namespace of its own, while the kernel's log is the whole machine's.
     demo: bool,
     /// The program is to be stopped like any job.
     pub suspend: bool,
+}
+
+/// A structure with what is made of it once: done on the poller's thread, since 100,000 rules take
+/// longer than a frame may.
+#[derive(Debug)]
+pub struct Prepared {
+    loaded: poller::Loaded,
+    log_rules: LogRules,
+    handles: Vec<Handle>,
+}
+
+impl Prepared {
+    fn of(loaded: poller::Loaded) -> Self {
+        Self {
+            log_rules: LogRules::of(&loaded.ruleset),
+            handles: handles(&loaded),
+            loaded,
+        }
+    }
 }
 
 /// What the gauge's thread is told.
@@ -50,6 +72,7 @@ impl Doors {
             gauge: None,
             sources: Vec::new(),
             groups: Vec::new(),
+            known: silence::Sources::default(),
             watched: None,
             demo: false,
             suspend: false,
@@ -63,10 +86,14 @@ impl Doors {
             interval: state.interval,
             ..Default::default()
         };
-        match Poller::spawn(
-            options,
-            Box::new(move |event| events.send(Event::Poll(event)).is_ok()),
-        ) {
+        let sink = move |event| {
+            let event = match event {
+                PollEvent::Loaded(loaded) => Event::Loaded(Box::new(Prepared::of(*loaded))),
+                other => Event::Poll(other),
+            };
+            events.send(event).is_ok()
+        };
+        match Poller::spawn(options, Box::new(sink)) {
             Ok(poller) => self.poller = Some(poller),
             Err(error) => self.tell(Message::Notice(Notice::new(
                 Level::Alarm,
@@ -89,6 +116,9 @@ impl Doors {
         };
         let opened = drops::open_best(&drops::Options { history });
         for passed in &opened.passed_over {
+            self.known
+                .passed_over
+                .push(format!("{}: {}", passed.name, passed.error));
             self.tell(Message::Notice(Notice::new(
                 Level::Info,
                 format!("log {}", passed.name),
@@ -97,7 +127,12 @@ impl Doors {
             )));
         }
         match opened.source {
-            Some(source) => self.follow(source),
+            Some(source) => {
+                self.known.kernel = Some(source.kind());
+                self.known.file =
+                    (source.kind() == LogSource::File).then(|| source.describe().into());
+                self.follow(source);
+            }
             None => self.tell(Message::Notice(Notice::new(
                 Level::Warning,
                 "log",
@@ -128,19 +163,25 @@ impl Doors {
     }
 
     /// Listens to the NFLOG groups that the rules write to.
-    fn follow_nflog(&mut self, ruleset: &Ruleset) {
-        let mut groups = nflog_groups(ruleset);
+    fn follow_nflog(&mut self, rules: &LogRules) {
+        let mut groups = rules.groups();
         groups.retain(|group| !self.groups.contains(group));
         for group in groups {
             self.groups.push(group);
             match drops::open_nflog(&[group]) {
-                Ok(source) => self.follow(source),
-                Err(error) => self.tell(Message::Notice(Notice::new(
-                    Level::Warning,
-                    format!("nflog {group}"),
-                    format!("NFLOG group {group} is not heard: {error}"),
-                    "another program (ulogd) may hold the group; its own log has the lines",
-                ))),
+                Ok(source) => {
+                    self.known.groups.push(group);
+                    self.follow(source);
+                }
+                Err(error) => {
+                    self.known.refused.push((group, error.to_string()));
+                    self.tell(Message::Notice(Notice::new(
+                        Level::Warning,
+                        format!("nflog {group}"),
+                        format!("NFLOG group {group} is not heard: {error}"),
+                        "another program (ulogd) may hold the group; its own log has the lines",
+                    )));
+                }
             }
         }
     }
@@ -174,7 +215,32 @@ impl Doors {
                 self.pulse(Pulse::Freeze(on));
             }
             Effect::ReadNow => poller.send(Command::ReadNow),
+            Effect::ExplainSilence(channel) => self.explain_silence(channel),
             Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Copy(_) => {}
+        }
+    }
+
+    /// Asks the kernel why nothing is heard, on a thread of its own: it looks through /proc.
+    fn explain_silence(&self, channel: LogChannel) {
+        let (events, known) = (self.events.clone(), self.known.clone());
+        let ask = move || {
+            let causes = silence::causes(channel, &silence::look(), &known);
+            let words: Vec<String> = causes.iter().map(ToString::to_string).collect();
+            let message = Message::Silent {
+                channel,
+                cause: words.join("; or "),
+                remedy: causes
+                    .first()
+                    .map(|cause| cause.remedy().to_owned())
+                    .unwrap_or_default(),
+            };
+            let _ = events.send(Event::Message(message));
+        };
+        if let Err(error) = std::thread::Builder::new()
+            .name("silence".to_owned())
+            .spawn(ask)
+        {
+            tracing::warn!(%error, "no thread to ask why the log is silent");
         }
     }
 
@@ -190,7 +256,7 @@ impl Doors {
             PollEvent::Progress { origin, stage } => {
                 vec![Message::Loading(origin.into(), stage_words(stage))]
             }
-            PollEvent::Loaded(loaded) => self.loaded(*loaded),
+            PollEvent::Loaded(loaded) => self.loaded(Prepared::of(*loaded)),
             PollEvent::Counters {
                 origin,
                 at,
@@ -227,7 +293,13 @@ impl Doors {
         }
     }
 
-    fn loaded(&mut self, loaded: poller::Loaded) -> Vec<Message> {
+    /// A structure, in the words of the state.
+    pub fn loaded(&mut self, prepared: Prepared) -> Vec<Message> {
+        let Prepared {
+            loaded,
+            log_rules,
+            handles,
+        } = prepared;
         tracing::info!(
             origin = %loaded.origin,
             rules = loaded.ruleset.rule_count(),
@@ -236,7 +308,7 @@ impl Doors {
             author = ?loaded.author,
             "loaded"
         );
-        self.follow_nflog(&loaded.ruleset);
+        self.follow_nflog(&log_rules);
         let origin = loaded.origin;
         let mut messages = vec![
             Message::Withdraw(format!("load {origin}")),
@@ -254,7 +326,8 @@ impl Doors {
         messages.push(lossy_notice(origin, &loaded));
         messages.push(Message::Loaded(Box::new(Loaded {
             id: origin.into(),
-            handles: handles(&loaded),
+            handles,
+            log_rules,
             ruleset: loaded.ruleset,
             lossy: loaded.lossy,
             author: loaded.author,
@@ -382,22 +455,6 @@ fn stage_words(stage: Stage) -> &'static str {
         Stage::Parsing { .. } => "making sense of them",
         Stage::Matching => "matching them with the kernel's handles",
     }
-}
-
-/// NFLOG groups that rules of this set write to, each once.
-fn nflog_groups(ruleset: &Ruleset) -> Vec<u16> {
-    let mut groups: Vec<u16> = ruleset
-        .rules()
-        .filter(|rule| {
-            ruleset
-                .jump(*rule)
-                .is_some_and(|jump| jump.name == b"NFLOG")
-        })
-        .filter_map(|rule| ruleset.parse_rule(rule).log()?.group)
-        .collect();
-    groups.sort_unstable();
-    groups.dedup();
-    groups
 }
 
 /// Reads conntrack's figures at every tick, on a thread of its own. `None`: no thread to be had.

@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::error::SandboxError;
-use crate::ruleset::Backend;
+use crate::netfilter::xtables;
+use crate::ruleset::{Backend, Family, Origin};
 
 /// Where the programs are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,10 +33,11 @@ impl Tools {
                 package,
             })
         };
+        let xtables = xtables::Tools::find();
         Ok(Self {
             ip: need("ip", "iproute2")?,
-            restore_v4: restore("iptables", backend)?,
-            restore_v6: restore("ip6tables", backend)?,
+            restore_v4: restore(&xtables, Origin::new(Family::V4, backend))?,
+            restore_v6: restore(&xtables, Origin::new(Family::V6, backend))?,
             ipset: if sets {
                 Some(need("ipset", "ipset")?)
             } else {
@@ -56,20 +58,17 @@ pub fn default_backend() -> Backend {
     }
 }
 
-/// `iptables-nft-restore` or, on a machine where only the plain name exists, that, if it is of the back end.
-fn restore(program: &str, backend: Backend) -> Result<PathBuf, SandboxError> {
-    let variant = match backend {
-        Backend::Nft => "nft",
-        Backend::Legacy => "legacy",
+/// The restore program beside the save program of that origin.
+fn restore(xtables: &xtables::Tools, origin: Origin) -> Result<PathBuf, SandboxError> {
+    let found = xtables
+        .save(origin)
+        .ok()
+        .and_then(|save| save.sibling("-restore"));
+    let missing = || SandboxError::MissingProgram {
+        program: format!("{origin}-restore"),
+        package: "iptables",
     };
-    find(&format!("{program}-{variant}-restore"))
-        .or_else(|| {
-            find(&format!("{program}-restore")).filter(|path| backend_of(path) == Some(backend))
-        })
-        .ok_or_else(|| SandboxError::MissingProgram {
-            program: format!("{program}-{variant}-restore"),
-            package: "iptables",
-        })
+    found.map(|tool| tool.path().to_owned()).ok_or_else(missing)
 }
 
 /// By `-V`: `iptables v1.8.9 (nf_tables)`; versions before 1.8 say nothing and are legacy.
@@ -103,6 +102,7 @@ pub fn run(program: &Path, args: &[&str], input: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{name}: {error}");
     let mut child = Command::new(program)
         .args(args)
+        .env("LC_ALL", "C")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -258,6 +258,26 @@ fn a_rule_of_the_same_size_is_noticed_in_legacy() {
 }
 
 #[test]
+fn one_table_leaves_no_trace_in_the_reading_of_another() {
+    in_namespace(|net| {
+        // Matches with long and short names at different places of two tables.
+        let long = "-A OUTPUT -p tcp -m conntrack --ctstate NEW -m multiport --dports 1,2 -j LOG\n";
+        let short = "-A OUTPUT -p tcp -m tcp --dport 1 -m ttl --ttl-eq 3 -j ACCEPT\n".repeat(5);
+        net.restore(LEGACY4, "", &format!("*filter\n{long}{short}COMMIT\n"));
+        net.restore(LEGACY4, "-n", &format!("*mangle\n{short}{long}COMMIT\n"));
+        let mut bound = bind(LEGACY4);
+        let mark = bound.attached.mark;
+        for _ in 0..3 {
+            for table in ["filter", "mangle"] {
+                assert_eq!(bound.look(table, "OUTPUT"), Look::Same, "{table}");
+            }
+            assert_eq!(bound.door.mark().unwrap(), mark);
+        }
+        assert_eq!(door(LEGACY4).mark().unwrap(), mark, "seen by another door");
+    });
+}
+
+#[test]
 fn rules_and_policies_without_a_counter_are_told() {
     in_namespace(|net| {
         net.tables(NFT4, "-A INPUT -p udp -m udp --dport 9");
@@ -335,6 +355,37 @@ fn lossy_rules_carry_chain_and_position() {
 }
 
 #[test]
+fn packets_are_followed_from_chain_to_chain() {
+    in_namespace(|net| {
+        net.restore(NFT4, "", DUMP);
+        let mut bound = bind(NFT4);
+        assert!(bound.door.can_follow());
+        let mut entered = Vec::new();
+        bound.look("filter", "INPUT");
+        bound.door.follow(&mut entered);
+        assert_eq!(entered, [], "nobody went anywhere");
+        send_udp(NFT4.family, 9, 1, 1);
+        bound.look("filter", "INPUT");
+        bound.door.follow(&mut entered);
+        assert_eq!(entered, [bound.chain("filter", "web")]);
+        entered.clear();
+        bound.door.follow(&mut entered);
+        assert_eq!(entered, [], "told once");
+
+        // A jump that nobody counts may have been taken at any time.
+        net.ok("nft insert rule ip filter INPUT jump empty");
+        let mut bound = bind(NFT4);
+        bound.look("filter", "INPUT");
+        bound.door.follow(&mut entered);
+        assert_eq!(entered, [bound.chain("filter", "empty")]);
+
+        // And a map may send a packet anywhere.
+        net.ok("nft add rule ip filter INPUT 'udp dport vmap { 9 : jump web }'");
+        assert!(!bind(NFT4).door.can_follow());
+    });
+}
+
+#[test]
 fn both_back_ends_are_read_side_by_side() {
     in_namespace(|net| {
         for origin in Origin::ALL {
@@ -356,24 +407,19 @@ fn both_back_ends_are_read_side_by_side() {
 #[test]
 fn names_that_are_odd_and_chains_that_are_many() {
     everywhere(|net, origin| {
-        let mut dump = String::from("*filter\n");
-        let names: Vec<String> = [
+        let odd = [
             "a\"b", "we#ird", "it's", "[x]", "*star", "COMMIT", "accept", "ünï",
-        ]
-        .map(String::from)
-        .into_iter()
-        .chain((0..500).map(|n| format!("chain-{n}")))
-        .collect();
-        for name in &names {
-            dump.push_str(&format!(":{name} - [0:0]\n"));
+        ];
+        let many = (0..500).map(|n| format!("chain-{n}"));
+        let mut lines = Vec::new();
+        for name in odd.into_iter().map(String::from).chain(many) {
+            lines.push(format!(":{name} - [0:0]"));
+            if name.starts_with("chain") {
+                lines.push(format!("-A {name} -p udp"));
+                lines.push(format!("-A INPUT -p udp -m udp --dport 9 -j {name}"));
+            }
         }
-        for name in names.iter().filter(|name| name.starts_with("chain")) {
-            dump.push_str(&format!(
-                "-A {name} -p udp\n-A INPUT -p udp -m udp --dport 9 -j {name}\n"
-            ));
-        }
-        dump.push_str("COMMIT\n");
-        net.restore(origin, "", &dump);
+        net.restore_in_pieces(origin, "filter", &lines);
         let mut bound = bind(origin);
         send_udp(origin.family, 9, 2, 100);
         bound.read_all();

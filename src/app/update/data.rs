@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::{act, travel};
+use crate::app::attribution::{Attribution, Then, Unruled, Writer};
 use crate::app::board::{Place, Row};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::message::{Effect, Loaded, Message};
 use crate::app::notice::{Level, Notice};
 use crate::app::state::State;
-use crate::flow::Batch;
+use crate::flow::{Batch, KernelLine, LogChannel, LogSource};
 use crate::ruleset::{Author, Reading};
 
 /// Takes in one message from the box.
@@ -42,6 +43,11 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
         }
         Message::Notice(notice) => put(state, notice),
         Message::Withdraw(key) => state.dirty |= state.notices.withdraw(&key),
+        Message::Silent {
+            channel,
+            cause,
+            remedy,
+        } => silent(state, channel, &cause, remedy),
         Message::Say(text) => act::say(state, text),
         Message::Key(_) | Message::Paste(_) | Message::Viewport(_) | Message::Wake => {}
     }
@@ -65,6 +71,7 @@ fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
     state.loading.retain(|(id, _)| *id != loaded.id);
     let mut firewall = Firewall::new(loaded.id, loaded.ruleset, loaded.handles);
     firewall.set_lossy(loaded.lossy);
+    firewall.log_rules = loaded.log_rules;
     let known = state.firewalls.iter().position(|f| f.id == loaded.id);
     match known {
         Some(at) => replace(state, at, firewall, loaded.author),
@@ -100,6 +107,7 @@ fn insert(state: &mut State, at: usize, mut firewall: Firewall) {
 fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Author>) {
     let old = &state.firewalls[at];
     new.inherit(old);
+    let same = new.has_structure_of(old);
     let map = crate::app::firewall::chain_map(&new.ruleset, &old.ruleset);
     let successor = |chain: crate::ruleset::ChainIdx| {
         let to = map.get(chain.0 as usize).copied().flatten()?;
@@ -143,7 +151,9 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
         .and_then(|rule| number_of(state, rule))
         .or(policy.then_some(Row::Policy));
     travel::aim(state, row);
-    act::say(state, words);
+    if !same {
+        act::say(state, words);
+    }
 }
 
 fn number_of(state: &State, rule: crate::ruleset::RuleIdx) -> Option<Row> {
@@ -200,11 +210,19 @@ fn count(state: &mut State, id: FirewallId, at: Duration, readings: &[Reading]) 
     if state.frozen {
         return Vec::new();
     }
+    let now = state.now;
     let Some(firewall) = state.firewalls.iter_mut().find(|f| f.id == id) else {
         return Vec::new();
     };
+    let before = firewall.logged();
     if !firewall.read(at, readings) {
         return Vec::new();
+    }
+    for (channel, packets) in firewall.logged() {
+        let was = before.get(&channel).copied().unwrap_or(packets);
+        state
+            .silence
+            .counted(now, channel, packets.saturating_sub(was));
     }
     state.dirty = true;
     if state.board.rows_follow_counters() {
@@ -237,14 +255,133 @@ fn number_in(state: &State, place: Place, rule: crate::ruleset::RuleIdx) -> Opti
 
 /// The kernel's log brought lines.
 fn lines(state: &mut State, batch: Batch) {
+    // Whose lines they are is asked only while somebody waits for one.
+    if state.silence.is_waiting() || state.silence.silent().next().is_some() {
+        for line in &batch.lines {
+            hear(state, line);
+        }
+    }
     state.feed.push(state.now, batch);
     state.dirty |= state
         .drops
         .look(&state.feed, state.now, state.viewport.drops);
 }
 
+/// A line that one of the rules could have written ends the silence of its way.
+fn hear(state: &mut State, line: &KernelLine) {
+    let ours = matches!(
+        state.writer_of(line),
+        Attribution::Certain(_) | Attribution::Several(_)
+    );
+    let family = line.log().and_then(|log| log.packet.family);
+    let channel = match (line.source, family) {
+        (LogSource::Nflog(group), _) => LogChannel::Group(group),
+        (_, Some(family)) => LogChannel::Kernel(family),
+        _ => return,
+    };
+    if ours {
+        state.silence.heard(channel);
+        state.dirty |= state.notices.withdraw(&silent_key(channel));
+    }
+}
+
+/// Key of the notice that a way is silent.
+fn silent_key(channel: LogChannel) -> String {
+    format!("silent {channel}")
+}
+
+/// Looks at the clock: a way that has been silent for long enough is asked about.
+pub(super) fn listen(state: &mut State) -> Vec<Effect> {
+    if state.frozen || !state.silence.tick(state.now) {
+        return Vec::new();
+    }
+    state
+        .silence
+        .silent()
+        .map(|way| Effect::ExplainSilence(way.channel))
+        .collect()
+}
+
+/// Why rules that log are not heard.
+fn silent(state: &mut State, channel: LogChannel, cause: &str, remedy: String) {
+    let found = state.silence.silent().find(|way| way.channel == channel);
+    let Some(way) = found else { return };
+    let text = format!(
+        "{channel} count packets ({}), and no line arrives: {cause}",
+        way.packets
+    );
+    put(
+        state,
+        Notice::new(Level::Warning, silent_key(channel), text, remedy),
+    );
+}
+
 /// From a line of the feed to the rule that wrote it.
 pub(super) fn open_line(state: &mut State) -> Vec<Effect> {
-    act::say(state, "which rule wrote this line is not known yet");
-    Vec::new()
+    let Some(row) = state.drops.selected() else {
+        return Vec::new();
+    };
+    let (writer, words) = match state.writer_of(row.line()) {
+        Attribution::Certain(writer) => (Some(writer), after(state, &writer)),
+        Attribution::Several(writers) => {
+            let words = format!("one of {} rules that may have written this", writers.len());
+            (writers.first().copied(), words)
+        }
+        Attribution::NoRule(Unruled::Trace) => (None, "a trace names its rule itself".to_owned()),
+        Attribution::NoRule(Unruled::Conntrack) => (
+            None,
+            "conntrack wrote this (nf_conntrack_log_invalid), no rule did".to_owned(),
+        ),
+        Attribution::NoRule(Unruled::Damaged) => (
+            None,
+            "the line arrived garbled: no rule is named for it".to_owned(),
+        ),
+        Attribution::NoRule(Unruled::Event) => {
+            (None, "the kernel wrote this, no rule did".to_owned())
+        }
+        Attribution::Nobody => (
+            None,
+            "no rule that is loaded now writes such a line".to_owned(),
+        ),
+    };
+    act::say(state, words);
+    let Some(writer) = writer else {
+        return Vec::new();
+    };
+    let Some(set) = state.firewalls.get(writer.set).map(|f| &f.ruleset) else {
+        return Vec::new();
+    };
+    let Some(chain) = set.chain_of(writer.rule) else {
+        return Vec::new();
+    };
+    let place = Place {
+        firewall: writer.set,
+        chain,
+    };
+    travel::go_to_rule(state, place, Some(writer.rule))
+}
+
+/// What became of the packet after it was logged.
+fn after(state: &State, writer: &Writer<usize>) -> String {
+    let Some(set) = state.firewalls.get(writer.set).map(|f| &f.ruleset) else {
+        return String::new();
+    };
+    match writer.then {
+        None => "this rule wrote the line".to_owned(),
+        Some(Then::Policy(chain)) => {
+            format!(
+                "this rule wrote the line; then the policy of {} decided",
+                set.chain(chain).name()
+            )
+        }
+        Some(Then::Rule(rule)) => {
+            let chain = set
+                .chain_of(rule)
+                .map_or("?", |chain| set.chain(chain).name());
+            format!(
+                "this rule wrote the line; then rule {} of {chain} decided",
+                set.number(rule)
+            )
+        }
+    }
 }

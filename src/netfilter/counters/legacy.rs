@@ -5,7 +5,7 @@
 //! are taken only when it is the one that was attached.
 //!
 //! Two getsockopt calls have no wrapper in nix and take raw kernel structures, hence the `unsafe` in this
-//! file; the bytes that come back are read by [`blob`](super::blob), bounds-checked.
+//! file; the bytes that come back are read by [`blob`], bounds-checked.
 //!
 //! A datagram socket, not libiptc's raw one: the option is found by address family and level alone
 //! (net/netfilter/nf_sockopt.c), and this one needs CAP_NET_ADMIN only. Asking for a table that does not
@@ -119,6 +119,9 @@ impl LegacyDoor {
 
     fn entries(&mut self, name: &[u8; TABLE_NAME], size: u32) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
+        // The kernel leaves gaps: it copies names of matches and targets up to their NUL only
+        // (net/netfilter/x_tables.c, `xt_obj_to_user`). What stood there before must not count.
+        buffer.clear();
         buffer.resize(ENTRIES_AT + size as usize, 0);
         buffer[..TABLE_NAME].copy_from_slice(name);
         buffer[ENTRIES_SIZE_AT..ENTRIES_SIZE_AT + size_of::<u32>()]

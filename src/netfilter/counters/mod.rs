@@ -162,6 +162,19 @@ pub trait CounterDoor: Send {
         looked: &mut Vec<Looked>,
     ) -> Result<(), CounterError>;
 
+    /// Whether [`follow`](CounterDoor::follow) tells of every chain that a packet enters. Then a chain that
+    /// no hook calls and that it does not tell of has the numbers that it had.
+    fn can_follow(&self) -> bool {
+        false
+    }
+
+    /// Moves to `entered` the chains that a packet was sent to by a rule read since the last call, perhaps
+    /// several times each. A packet may have been counted by that rule and not yet by the chain's: look at
+    /// the chain now, and once more a little later.
+    fn follow(&mut self, entered: &mut Vec<ChainIdx>) {
+        let _ = entered;
+    }
+
     /// Tells that the generation is now `generation` and that the chains that are still going to be read
     /// were not touched on the way to it. The kernel's events say which were; handles alone do not, since a
     /// replaced rule keeps the handle of the old one. Without meaning for doors that have no generations.

@@ -15,7 +15,7 @@ use netlink_packet_core::NLM_F_REQUEST;
 
 use super::{Attached, CounterDoor, CounterError, Handles, Look, Looked, Mark, Uncounted, replace};
 use crate::netfilter::netlink::{Dump, Message, Netlink, Request, attributes, be64};
-use crate::netfilter::nftables::inspect::{Inspection, inspect};
+use crate::netfilter::nftables::inspect::{ChainSeen, Inspection, RuleSeen, inspect};
 use crate::netfilter::nftables::{
     self, chain, counter_of, counters_in, generation_mark, msg, rule,
 };
@@ -31,6 +31,8 @@ pub struct NftDoor {
     netlink: Netlink,
     request: Request,
     scratch: Vec<Counters>,
+    /// Chains that were jumped to since somebody asked.
+    entered: Vec<ChainIdx>,
     attached: Option<Structure>,
 }
 
@@ -43,6 +45,20 @@ struct Structure {
     fits: Vec<bool>,
     /// Parallel to the ruleset's chains: the chain has a policy counter.
     policy_counted: Vec<bool>,
+    /// Parallel to the ruleset's rules.
+    jumps: Vec<Jump>,
+    /// Every way into a chain is one of `jumps`.
+    jumps_are_known: bool,
+}
+
+/// Where a rule leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Jump {
+    None,
+    /// Its counter tells when somebody went there.
+    Counted(ChainIdx),
+    /// Nothing tells.
+    Unseen(ChainIdx),
 }
 
 impl NftDoor {
@@ -54,6 +70,7 @@ impl NftDoor {
             netlink: Netlink::open()?,
             request: Request::default(),
             scratch: Vec::new(),
+            entered: Vec::new(),
             attached: None,
         })
     }
@@ -104,7 +121,7 @@ impl NftDoor {
             if dump == Dump::Interrupted {
                 continue;
             }
-            if scratch.len() != rules.len() && look == Look::Same {
+            if self.scratch.len() != rules.len() && look == Look::Same {
                 look = Look::OutOfStep;
             }
             return Ok(look);
@@ -138,30 +155,45 @@ impl NftDoor {
     }
 
     fn look(&mut self, chain: ChainIdx, counters: &mut CounterSet) -> Result<Look, CounterError> {
+        let place = chain.0 as usize;
         let Some(known) = &self.attached else {
             return Ok(Look::OutOfStep);
         };
-        let place = chain.0 as usize;
-        let ruleset = Arc::clone(&known.ruleset);
-        let rules = ruleset.chain(chain).rules();
         if known.fits.get(place) != Some(&true) {
             return Ok(Look::OutOfStep);
         }
         let policy_counted = known.policy_counted.get(place) == Some(&true);
-        let mut changed = false;
-        if !rules.is_empty() {
+        let empty = known.ruleset.chain(chain).rules().is_empty();
+        if !empty {
             let look = self.read_rules(chain)?;
             if look != Look::Same {
                 return Ok(look);
             }
-            for (rule, read) in rules.iter().zip(&self.scratch) {
-                changed |= replace(counters.rules.get_mut(rule.0 as usize), *read);
-            }
         }
+        let mut changed = self.take(chain, counters);
         if policy_counted && let Some(read) = self.read_policy(chain)? {
             changed |= replace(counters.policies.get_mut(place), read);
         }
         Ok(if changed { Look::Changed } else { Look::Same })
+    }
+
+    /// Takes the numbers in `scratch` as those of `chain`; true when one is news.
+    fn take(&mut self, chain: ChainIdx, counters: &mut CounterSet) -> bool {
+        let Some(known) = &self.attached else {
+            return false;
+        };
+        let mut changed = false;
+        for (rule, read) in known.ruleset.chain(chain).rules().iter().zip(&self.scratch) {
+            let place = rule.0 as usize;
+            let news = replace(counters.rules.get_mut(place), *read);
+            changed |= news;
+            match known.jumps.get(place).filter(|_| known.jumps_are_known) {
+                Some(Jump::Counted(target)) if news => self.entered.push(*target),
+                Some(Jump::Unseen(target)) => self.entered.push(*target),
+                _ => {}
+            }
+        }
+        changed
     }
 }
 
@@ -187,6 +219,16 @@ impl CounterDoor for NftDoor {
         Ok(())
     }
 
+    fn can_follow(&self) -> bool {
+        self.attached
+            .as_ref()
+            .is_some_and(|known| known.jumps_are_known)
+    }
+
+    fn follow(&mut self, entered: &mut Vec<ChainIdx>) {
+        entered.append(&mut self.entered);
+    }
+
     fn trust(&mut self, generation: u32) {
         if let Some(attached) = &mut self.attached {
             attached.generation = generation;
@@ -196,66 +238,74 @@ impl CounterDoor for NftDoor {
 
 impl Structure {
     fn new(ruleset: &Arc<Ruleset>, inspection: &Inspection) -> (Self, Attached) {
-        let chains = ruleset.chains().len();
         let mut handles = Handles {
             tables: Vec::with_capacity(ruleset.tables().len()),
             rules: vec![0; ruleset.rule_count()],
         };
+        for table in ruleset.tables() {
+            let name = table.name().as_bytes();
+            handles.tables.push(inspection.table_handle(name));
+        }
+        let mut match_up = MatchUp {
+            inspection,
+            chains: vec![None; inspection.chain_count()],
+            seen: Vec::with_capacity(ruleset.chains().len()),
+        };
+        match_up.find_chains(ruleset);
+
         let mut uncounted = Uncounted::default();
         let mut lossy = Vec::new();
         let mut misfits = Vec::new();
-        let mut fits = vec![false; chains];
-        let mut policy_counted = vec![false; chains];
-        for table in ruleset.tables() {
-            handles
-                .tables
-                .push(inspection.table_handle(table.name().as_bytes()));
-        }
+        let mut jumps = vec![Jump::None; ruleset.rule_count()];
+        let mut fits = vec![false; ruleset.chains().len()];
+        let mut policy_counted = vec![false; ruleset.chains().len()];
         for (place, chain) in ruleset.chains().iter().enumerate() {
-            let index = ChainIdx(u32::try_from(place).unwrap_or(u32::MAX));
-            let table = ruleset.table(chain.table()).name().as_bytes();
-            let found = inspection.chain(table, chain.name_bytes());
-            let rules = found.map_or(&[][..], |found| inspection.rules(found));
+            let index = chain_idx(place);
+            let found = match_up.seen.get(place).copied().unwrap_or_default();
+            let rules = inspection.rules(&found);
             if rules.len() != chain.rules().len() {
                 misfits.push(index);
                 continue;
             }
             fits[place] = true;
-            policy_counted[place] = found.is_some_and(|found| found.policy_counted);
-            if chain.is_builtin() && !policy_counted[place] {
+            policy_counted[place] = found.policy_counted;
+            if chain.is_builtin() && !found.policy_counted {
                 uncounted.policies.push(index);
             }
             for (rule, seen) in chain.rules().iter().zip(rules) {
-                if let Some(handle) = handles.rules.get_mut(rule.0 as usize) {
+                let at = rule.0 as usize;
+                if let (Some(handle), Some(jump)) = (handles.rules.get_mut(at), jumps.get_mut(at)) {
                     *handle = seen.handle;
+                    *jump = match_up.jump(*seen);
                 }
                 if !seen.counted {
                     uncounted.rules.push(*rule);
                 }
             }
-            if let Some(found) = found {
-                lossy.extend(inspection.lossy(found).map(|(position, why)| Lossy {
-                    chain: index,
-                    position,
-                    why: why.to_owned(),
-                }));
-            }
+            let doubtful = inspection.lossy(&found);
+            lossy.extend(doubtful.map(|(position, why)| Lossy {
+                chain: index,
+                position,
+                why: why.to_owned(),
+            }));
         }
         uncounted.rules.sort_unstable();
         let handles = Arc::new(handles);
-        let attached = Attached {
-            mark: Mark(u64::from(inspection.generation)),
-            handles: Some(Arc::clone(&handles)),
-            uncounted,
-            lossy,
-            misfits,
-        };
         let structure = Self {
             ruleset: Arc::clone(ruleset),
-            handles,
+            handles: Arc::clone(&handles),
             generation: inspection.generation,
             fits,
             policy_counted,
+            jumps,
+            jumps_are_known: misfits.is_empty() && !inspection.has_maps,
+        };
+        let attached = Attached {
+            mark: Mark(u64::from(inspection.generation)),
+            handles: Some(handles),
+            uncounted,
+            lossy,
+            misfits,
         };
         (structure, attached)
     }
@@ -265,6 +315,44 @@ impl Structure {
         let table = self.ruleset.table(chain.table());
         (table.name().as_bytes(), chain.name_bytes())
     }
+}
+
+/// Chains of the text and of the kernel, by each other.
+struct MatchUp<'a> {
+    inspection: &'a Inspection,
+    /// By the inspection's numbers.
+    chains: Vec<Option<ChainIdx>>,
+    /// By the ruleset's; an empty chain where the kernel has none.
+    seen: Vec<ChainSeen>,
+}
+
+impl MatchUp<'_> {
+    fn find_chains(&mut self, ruleset: &Ruleset) {
+        for (place, chain) in ruleset.chains().iter().enumerate() {
+            let table = ruleset.table(chain.table()).name().as_bytes();
+            let number = self.inspection.find(table, chain.name_bytes());
+            let seen = number.map(|number| self.inspection.chain(number));
+            self.seen.push(seen.unwrap_or_default());
+            if let Some(known) = number.and_then(|number| self.chains.get_mut(number.index())) {
+                *known = Some(chain_idx(place));
+            }
+        }
+    }
+
+    fn jump(&self, rule: RuleSeen) -> Jump {
+        let target = rule
+            .target
+            .and_then(|number| self.chains.get(number.index()).copied().flatten());
+        match target {
+            Some(target) if rule.counted => Jump::Counted(target),
+            Some(target) => Jump::Unseen(target),
+            None => Jump::None,
+        }
+    }
+}
+
+fn chain_idx(place: usize) -> ChainIdx {
+    ChainIdx(u32::try_from(place).unwrap_or(u32::MAX))
 }
 
 /// The handle of a rule and its counter; zero where it has none.

@@ -1,5 +1,5 @@
 //! One look at everything that iptables-nft owns in one family: tables, chains, and of every rule its
-//! handle, whether it is counted, and whether its text would lie.
+//! handle, whether it is counted, where it jumps to, and whether its text would lie.
 //!
 //! This is the slow look, made when the structure is read; the quick one, at every tick, is
 //! [`counters::nft`](crate::netfilter::counters::nft). It runs beside the save tool, so it does not wait
@@ -9,10 +9,10 @@ use std::collections::HashMap;
 
 use netlink_packet_core::NLM_F_DUMP;
 
-use super::{chain, counter_of, generation_mark, msg, nfproto, rule, rules_of, tables};
+use super::{chain, generation_mark, msg, named, nfproto, rule, rules_of, tables};
 use crate::netfilter::counters::CounterError;
 use crate::netfilter::native::lossy;
-use crate::netfilter::netlink::{Dump, Message, Netlink, Request, attributes, be64, text};
+use crate::netfilter::netlink::{Dump, Message, Netlink, Request, attributes, be32, be64, text};
 use crate::ruleset::Family;
 
 /// A writer in a loop must not hold us for ever.
@@ -25,10 +25,16 @@ pub struct RuleSeen {
     pub handle: u64,
     /// It has a counter.
     pub counted: bool,
+    /// The chain that it jumps or goes to.
+    pub target: Option<ChainNumber>,
 }
 
+/// A chain's number in one [`Inspection`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChainNumber(u32);
+
 /// What was seen of one chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChainSeen {
     first: usize,
     rules: usize,
@@ -41,10 +47,13 @@ pub struct ChainSeen {
 pub struct Inspection {
     /// The generation that all of this belongs to.
     pub generation: u32,
+    /// Some rule looks a verdict up in a map, so that not every jump is known.
+    pub has_maps: bool,
     tables: Vec<(Vec<u8>, u64)>,
-    chains: HashMap<(u8, Vec<u8>), ChainSeen>,
+    numbers: HashMap<ChainKey, ChainNumber>,
+    chains: Vec<ChainSeen>,
     rules: Vec<RuleSeen>,
-    /// (number in `rules`, why), ascending.
+    /// (position in `rules`, why), ascending.
     lossy: Vec<(usize, String)>,
 }
 
@@ -56,15 +65,25 @@ impl Inspection {
             .map_or(0, |(_, handle)| *handle)
     }
 
+    /// How many chains there are; their numbers are below it.
+    pub fn chain_count(&self) -> usize {
+        self.chains.len()
+    }
+
     /// Finds a chain by names.
-    pub fn chain(&self, table: &[u8], chain: &[u8]) -> Option<&ChainSeen> {
+    pub fn find(&self, table: &[u8], chain: &[u8]) -> Option<ChainNumber> {
         let table = self.table_number(table)?;
-        self.chains.get(&(table, chain.to_vec()))
+        self.numbers.get(&(table, chain.to_vec())).copied()
+    }
+
+    /// What was seen of a chain; an empty chain for a number of another inspection.
+    pub fn chain(&self, number: ChainNumber) -> ChainSeen {
+        self.chains.get(number.index()).copied().unwrap_or_default()
     }
 
     /// Every chain, as (table, chain), in no order.
     pub fn chain_names(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.chains.keys().filter_map(|(table, chain)| {
+        self.numbers.keys().filter_map(|(table, chain)| {
             let (table, _) = self.tables.get(usize::from(*table))?;
             Some((table.as_slice(), chain.as_slice()))
         })
@@ -79,17 +98,57 @@ impl Inspection {
 
     /// Rules of a chain whose saved text says less than they do: position from 0, and what is left out.
     pub fn lossy(&self, chain: &ChainSeen) -> impl Iterator<Item = (usize, &str)> {
-        let end = chain.first + chain.rules;
-        let from = self.lossy.partition_point(|(rule, _)| *rule < chain.first);
-        self.lossy[from..]
+        let (first, end) = (chain.first, chain.first + chain.rules);
+        let from = self.lossy.partition_point(|(rule, _)| *rule < first);
+        self.lossy
             .iter()
+            .skip(from)
             .take_while(move |(rule, _)| *rule < end)
-            .map(|(rule, why)| (*rule - chain.first, why.as_str()))
+            .map(move |(rule, why)| (*rule - first, why.as_str()))
     }
 
     fn table_number(&self, table: &[u8]) -> Option<u8> {
         let found = self.tables.iter().position(|(name, _)| name == table)?;
         u8::try_from(found).ok()
+    }
+
+    fn note(&mut self, family: Family, table: u8, message: &Message<'_>) {
+        let mut handle = 0;
+        let mut expressions = &[][..];
+        for (kind, value) in attributes(message.attributes) {
+            match kind {
+                rule::HANDLE => handle = be64(value).unwrap_or_default(),
+                rule::EXPRESSIONS => expressions = value,
+                _ => {}
+            }
+        }
+        if let Err(why) = lossy::judge(family, expressions) {
+            self.lossy.push((self.rules.len(), why.to_string()));
+        }
+        let mut seen = RuleSeen {
+            handle,
+            counted: false,
+            target: None,
+        };
+        for (name, data) in attributes(expressions).filter_map(|(_, value)| named(value)) {
+            match name {
+                b"counter" => seen.counted = true,
+                b"lookup" => self.has_maps = true,
+                b"immediate" => {
+                    let target = jump_target(data).map(|name| (table, name.to_vec()));
+                    seen.target = target.and_then(|key| self.numbers.get(&key).copied());
+                }
+                _ => {}
+            }
+        }
+        self.rules.push(seen);
+    }
+}
+
+impl ChainNumber {
+    /// For a vector with one place a chain.
+    pub const fn index(self) -> usize {
+        self.0 as usize
     }
 }
 
@@ -124,86 +183,87 @@ fn try_inspect(
             .collect(),
         ..Inspection::default()
     };
-    let Some(chains) = chains(netlink, request, family, &seen)? else {
+    let Some(names) = list_chains(netlink, request, family, &mut seen)? else {
         return Ok(None);
     };
-    for ((table, name), policy_counted) in chains {
+    for (number, (table, name)) in names.into_iter().enumerate() {
         let first = seen.rules.len();
-        let Some(table_name) = seen.tables.get(usize::from(table)).map(|t| t.0.clone()) else {
+        let Some((table_name, _)) = seen.tables.get(usize::from(table)) else {
             continue;
         };
         let mut whole = true;
-        let question = rules_of(request, nfproto(family), &table_name, &name);
+        let question = rules_of(request, nfproto(family), table_name, &name);
         let dump = netlink.ask("for a chain's rules", question, |message| {
             if message.kind == msg::NEWRULE {
                 whole &= message.res_id == generation_mark(generation);
-                seen.note(family, &message);
+                seen.note(family, table, &message);
             }
         })?;
         if !whole || dump == Dump::Interrupted {
             return Ok(None);
         }
         let rules = seen.rules.len() - first;
-        seen.chains.insert(
-            (table, name),
-            ChainSeen {
-                first,
-                rules,
-                policy_counted,
-            },
-        );
+        if let Some(chain) = seen.chains.get_mut(number) {
+            (chain.first, chain.rules) = (first, rules);
+        }
     }
     let settled = super::generation(netlink, request)? == generation;
     Ok(settled.then_some(seen))
 }
 
-/// A chain by the number of its table and its name, and whether its policy is counted.
-type ChainFound = ((u8, Vec<u8>), bool);
+/// The number of a chain's table, and its name.
+type ChainKey = (u8, Vec<u8>);
 
-fn chains(
+/// Numbers the chains; their names (with the number of the table) in that order.
+fn list_chains(
     netlink: &mut Netlink,
     request: &mut Request,
     family: Family,
-    seen: &Inspection,
-) -> Result<Option<Vec<ChainFound>>, CounterError> {
-    let mut found = Vec::new();
+    seen: &mut Inspection,
+) -> Result<Option<Vec<ChainKey>>, CounterError> {
+    let mut names = Vec::new();
     request.start(msg::GETCHAIN, NLM_F_DUMP, nfproto(family));
     let dump = netlink.ask("for the chains", request, |message| {
         let mut table = None;
         let mut name = &[][..];
-        let mut counted = false;
+        let mut policy_counted = false;
         for (kind, value) in attributes(message.attributes) {
             match kind {
                 chain::TABLE => table = seen.table_number(text(value)),
                 chain::NAME => name = text(value),
-                chain::COUNTERS => counted = true,
+                chain::COUNTERS => policy_counted = true,
                 _ => {}
             }
         }
         if let Some(table) = table.filter(|_| message.kind == msg::NEWCHAIN) {
-            found.push(((table, name.to_vec()), counted));
+            let number = ChainNumber(u32::try_from(names.len()).unwrap_or(u32::MAX));
+            seen.numbers.insert((table, name.to_vec()), number);
+            seen.chains.push(ChainSeen {
+                policy_counted,
+                ..ChainSeen::default()
+            });
+            names.push((table, name.to_vec()));
         }
     })?;
-    Ok((dump == Dump::Whole).then_some(found))
+    Ok((dump == Dump::Whole).then_some(names))
 }
 
-impl Inspection {
-    fn note(&mut self, family: Family, message: &Message<'_>) {
-        let mut handle = 0;
-        let mut expressions = &[][..];
-        for (kind, value) in attributes(message.attributes) {
-            match kind {
-                rule::HANDLE => handle = be64(value).unwrap_or_default(),
-                rule::EXPRESSIONS => expressions = value,
-                _ => {}
-            }
-        }
-        if let Err(why) = lossy::judge(family, expressions) {
-            self.lossy.push((self.rules.len(), why.to_string()));
-        }
-        self.rules.push(RuleSeen {
-            handle,
-            counted: counter_of(expressions).is_some(),
-        });
-    }
+/// The chain that an immediate verdict names: `NFTA_IMMEDIATE_DATA`, `NFTA_DATA_VERDICT`,
+/// `NFTA_VERDICT_CHAIN`, with the code of a jump or a goto.
+fn jump_target(immediate: &[u8]) -> Option<&[u8]> {
+    const DATA: u16 = 2;
+    const VERDICT: u16 = 2;
+    const CODE: u16 = 1;
+    const CHAIN: u16 = 2;
+    const JUMP: i32 = -3;
+    const GOTO: i32 = -4;
+    let find = |encoded, wanted| {
+        let mut parts = attributes(encoded);
+        parts
+            .find(|(kind, _)| *kind == wanted)
+            .map(|(_, value)| value)
+    };
+    let verdict = find(find(immediate, DATA)?, VERDICT)?;
+    let code = be32(find(verdict, CODE)?)?.cast_signed();
+    matches!(code, JUMP | GOTO).then(|| find(verdict, CHAIN).map(text))?
 }

@@ -6,7 +6,7 @@
 
 pub mod inspect;
 
-use netlink_packet_core::NLM_F_DUMP;
+use netlink_packet_core::{NLA_HEADER_SIZE, NLM_F_DUMP};
 
 use super::netlink::{Dump, Message, Netlink, NetlinkError, Request, attributes, be32, be64, text};
 use crate::ruleset::{Counters, Family};
@@ -185,9 +185,14 @@ pub const fn generation_mark(generation: u32) -> u16 {
 
 /// The counter among a rule's expressions; iptables makes one, just before the target.
 pub fn counter_of(expressions: &[u8]) -> Option<Counters> {
+    /// The name of the expression as it is encoded: its own header, then the word and its NUL.
+    const WORD: &[u8] = b"counter\0";
     attributes(expressions).find_map(|(_, expression)| {
-        let (name, data) = named(expression)?;
-        (name == b"counter").then(|| counters_in(data))
+        // A look at the bytes first: nine of ten expressions are something else.
+        if expression.get(NLA_HEADER_SIZE..NLA_HEADER_SIZE + WORD.len()) != Some(WORD) {
+            return None;
+        }
+        named(expression).map(|(_, data)| counters_in(data))
     })
 }
 

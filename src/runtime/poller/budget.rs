@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
+use super::Budget;
+
 /// A share of time, saved up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
@@ -58,6 +60,39 @@ impl Bucket {
     }
 }
 
+/// The poller's money.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purse {
+    /// For everything.
+    pub(super) cap: Bucket,
+    /// Of that, for chains that packets go through while nobody looks.
+    pub(super) follow: Bucket,
+    /// Of that, for chains in turn.
+    pub(super) sweep: Bucket,
+}
+
+impl Purse {
+    /// What a purse may save up.
+    const WINDOW: Duration = Duration::from_secs(2);
+
+    pub(super) fn new(budget: Budget, now: Instant) -> Self {
+        let bucket = |share| Bucket::new(share, Self::WINDOW, now);
+        Self {
+            cap: bucket(budget.cap),
+            // Half, so that the chain in view never waits for those that are not.
+            follow: bucket(budget.cap / 2.0),
+            sweep: bucket(budget.sweep),
+        }
+    }
+
+    /// Adds what time has brought.
+    pub(super) fn fill(&mut self, now: Instant) {
+        for bucket in [&mut self.cap, &mut self.follow, &mut self.sweep] {
+            bucket.fill(now);
+        }
+    }
+}
+
 /// CPU time of the calling thread so far.
 pub(super) fn thread_cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
@@ -78,7 +113,7 @@ mod tests {
         assert!(!bucket.is_open());
         let wait = bucket.opens_in();
         assert!(
-            wait > Duration::from_millis(1000) && wait < Duration::from_millis(1010),
+            wait > SECOND && wait < Duration::from_millis(1010),
             "{wait:?}"
         );
         bucket.fill(start + Duration::from_millis(900));

@@ -1,10 +1,11 @@
 //! The numbers of one loaded ruleset: which chains are read at a tick, and what is told of them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Source;
-use super::budget::{Bucket, thread_cpu};
+use super::budget::{Purse, thread_cpu};
 use crate::netfilter::counters::{CounterDoor, CounterError, Look, Looked};
 use crate::netfilter::events::ChainName;
 use crate::ruleset::{ChainCounters, ChainIdx, CounterSet, Reading, Ruleset};
@@ -23,8 +24,49 @@ pub(super) struct Live {
     round: u32,
     /// Where the sweep goes on.
     next: usize,
-    /// Kept between ticks, so that a tick allocates nothing but its message.
+    /// Chains that a hook calls.
+    roots: Vec<ChainIdx>,
+    /// Chains that packets went through and that are still to be read, in this tick or a later one.
+    queue: VecDeque<ChainIdx>,
+    /// Read because packets went there, and to be read once more at the next tick.
+    again: VecDeque<ChainIdx>,
+    // Kept between ticks, so that a tick allocates nothing but its message.
     looked: Vec<Looked>,
+    entered: Vec<ChainIdx>,
+}
+
+/// One tick under way.
+struct Tick<'t> {
+    findings: Findings,
+    readings: &'t mut Vec<Reading>,
+    clock: Clock,
+}
+
+/// What is charged: CPU time of this thread, or the time that passes while a tool runs.
+struct Clock {
+    by_tool: Option<Instant>,
+    last: Duration,
+}
+
+impl Clock {
+    fn start(by_tool: bool) -> Self {
+        let mut clock = Self {
+            by_tool: by_tool.then(Instant::now),
+            last: Duration::ZERO,
+        };
+        clock.lap();
+        clock
+    }
+
+    /// What was used since the last lap.
+    fn lap(&mut self) -> Duration {
+        let now = self
+            .by_tool
+            .map_or_else(thread_cpu, |start| start.elapsed());
+        let used = now.saturating_sub(self.last);
+        self.last = now;
+        used
+    }
 }
 
 /// What a tick found beside readings.
@@ -49,13 +91,13 @@ impl Live {
         source: Source,
         misfits: &[ChainIdx],
     ) -> Self {
-        let mut seen = vec![NEVER; ruleset.chains().len()];
-        for misfit in misfits {
-            if let Some(place) = seen.get_mut(misfit.0 as usize) {
-                *place = UNREADABLE;
-            }
-        }
-        Self {
+        let chains = ruleset.chains().iter().enumerate();
+        let roots = chains
+            .filter(|(_, chain)| chain.is_builtin())
+            .map(|(place, _)| ChainIdx(u32::try_from(place).unwrap_or(u32::MAX)))
+            .collect();
+        let seen = vec![NEVER; ruleset.chains().len()];
+        let mut live = Self {
             counters: ruleset.saved_counters(),
             ruleset,
             door,
@@ -64,8 +106,14 @@ impl Live {
             seen,
             round: 1,
             next: 0,
+            roots,
+            queue: VecDeque::new(),
+            again: VecDeque::new(),
             looked: Vec::new(),
-        }
+            entered: Vec::new(),
+        };
+        live.give_up(misfits);
+        live
     }
 
     /// Numbers of this generation belong to the rules that were loaded, in all chains not distrusted.
@@ -92,11 +140,17 @@ impl Live {
         self.door = None;
     }
 
-    fn used(&self, since: Instant) -> Duration {
-        if self.by_tool {
-            since.elapsed()
-        } else {
-            thread_cpu()
+    /// Gives it the door that it was loaded without.
+    pub(super) fn bind(&mut self, door: Box<dyn CounterDoor>, misfits: &[ChainIdx]) {
+        self.door = Some(door);
+        self.give_up(misfits);
+    }
+
+    fn give_up(&mut self, misfits: &[ChainIdx]) {
+        for misfit in misfits {
+            if let Some(place) = self.seen.get_mut(misfit.0 as usize) {
+                *place = UNREADABLE;
+            }
         }
     }
 
@@ -129,68 +183,86 @@ impl Live {
         self.watched.retain(|watched| *watched != chain);
     }
 
-    /// Reads the chains in view, charged to `cap`, then others in turn while `sweep` is open, charged to
-    /// both; everything when there is no `sweep` to hold it.
+    /// Reads the chains in view; then, as far as the purse reaches, those that packets go through; then
+    /// others in turn. Everything, whatever it costs, unless `bounded`.
     pub(super) fn tick(
         &mut self,
-        cap: &mut Bucket,
-        mut sweep: Option<&mut Bucket>,
+        purse: &mut Purse,
+        bounded: bool,
         readings: &mut Vec<Reading>,
     ) -> Result<Findings, CounterError> {
-        let mut findings = Findings::default();
         self.round = if self.round >= UNREADABLE - 1 {
             1
         } else {
             self.round + 1
         };
-        let started = Instant::now();
-        let mut before = self.used(started);
+        let mut tick = Tick {
+            findings: Findings::default(),
+            readings,
+            clock: Clock::start(self.by_tool),
+        };
         for at in 0..self.watched.len() {
             if let Some(chain) = self.watched.get(at).copied() {
-                self.look(chain, readings, &mut findings)?;
+                self.look(chain, &mut tick)?;
             }
         }
-        before = self.charge(started, before, cap, None);
+        purse.cap.charge(tick.clock.lap());
+        if bounded {
+            self.follow(purse, &mut tick)?;
+        }
         let chains = self.seen.len();
         for _ in 0..chains {
-            if sweep.as_ref().is_some_and(|sweep| !sweep.is_open())
-                || findings != Findings::default()
-            {
+            if bounded && !purse.sweep.is_open() || tick.findings != Findings::default() {
                 break;
             }
             let chain = ChainIdx(u32::try_from(self.next).unwrap_or(u32::MAX));
             self.next = (self.next + 1) % chains;
-            if self.look(chain, readings, &mut findings)? {
-                before = self.charge(started, before, cap, sweep.as_deref_mut());
+            if self.look(chain, &mut tick)? {
+                let cost = tick.clock.lap();
+                purse.cap.charge(cost);
+                purse.sweep.charge(cost);
             }
         }
-        Ok(findings)
+        Ok(tick.findings)
     }
 
-    /// Charges what was used since `before`; what has been used by now.
-    fn charge(
-        &self,
-        started: Instant,
-        before: Duration,
-        cap: &mut Bucket,
-        sweep: Option<&mut Bucket>,
-    ) -> Duration {
-        let now = self.used(started);
-        let cost = now.saturating_sub(before);
-        cap.charge(cost);
-        if let Some(sweep) = sweep {
-            sweep.charge(cost);
+    /// Reads the chains that a hook calls, then those that their rules sent packets to, and so on. Where no
+    /// packet went nothing has changed, so this finds all that moves at the cost of what moves.
+    fn follow(&mut self, purse: &mut Purse, tick: &mut Tick<'_>) -> Result<(), CounterError> {
+        let Some(door) = self.door.as_mut().filter(|door| door.can_follow()) else {
+            return Ok(());
+        };
+        // What was in view may have sent packets on as well.
+        door.follow(&mut self.entered);
+        if self.queue.is_empty() {
+            self.queue.extend(&self.roots);
+            // Entered at the last tick: a packet may have been under way then.
+            self.queue.append(&mut self.again);
         }
-        now
+        loop {
+            for chain in self.entered.drain(..) {
+                self.queue.push_back(chain);
+                self.again.push_back(chain);
+            }
+            if !purse.follow.is_open() || tick.findings != Findings::default() {
+                return Ok(()); // the rest of the queue is for the next tick
+            }
+            let Some(chain) = self.queue.pop_front() else {
+                return Ok(());
+            };
+            if self.look(chain, tick)? {
+                let cost = tick.clock.lap();
+                purse.cap.charge(cost);
+                purse.follow.charge(cost);
+                if let Some(door) = &mut self.door {
+                    door.follow(&mut self.entered);
+                }
+            }
+        }
     }
 
     /// Looks at a chain, unless it was looked at in this round; false when it was.
-    fn look(
-        &mut self,
-        chain: ChainIdx,
-        readings: &mut Vec<Reading>,
-        findings: &mut Findings,
-    ) -> Result<bool, CounterError> {
+    fn look(&mut self, chain: ChainIdx, tick: &mut Tick<'_>) -> Result<bool, CounterError> {
         let Some(door) = &mut self.door else {
             return Ok(false);
         };
@@ -202,13 +274,13 @@ impl Live {
         door.read(chain, &mut self.counters, &mut self.looked)?;
         for at in 0..self.looked.len() {
             if let Some(looked) = self.looked.get(at).copied() {
-                self.note(looked, readings, findings);
+                self.note(looked, tick);
             }
         }
         Ok(true)
     }
 
-    fn note(&mut self, looked: Looked, readings: &mut Vec<Reading>, findings: &mut Findings) {
+    fn note(&mut self, looked: Looked, tick: &mut Tick<'_>) {
         let Some(seen) = self.seen.get_mut(looked.chain.0 as usize) else {
             return;
         };
@@ -220,15 +292,15 @@ impl Live {
             Look::Same => None,
             Look::Changed => Some(self.counters_of(looked.chain)),
             Look::OutOfStep => {
-                findings.out_of_step = true;
+                tick.findings.out_of_step = true;
                 return;
             }
             Look::OtherGeneration => {
-                findings.other_generation = true;
+                tick.findings.other_generation = true;
                 return;
             }
         };
-        readings.push(Reading {
+        tick.readings.push(Reading {
             chain: looked.chain,
             counters,
         });

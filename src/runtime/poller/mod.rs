@@ -7,9 +7,12 @@
 //! Rooms within: `thread` is the loop, `load` reads a structure (on a thread of its own, so that a large
 //! one holds nothing up), `live` reads the numbers of a loaded one, `budget` says when there may be more.
 //!
-//! Looking costs CPU on a box that has none to spare, so there is a [`Budget`]: the chains in view are
-//! read every tick, the others in turn as far as the budget reaches, and a tick is stretched rather than
-//! the budget broken. Frozen means nothing is read and nothing wakes.
+//! Looking costs CPU on a box that has none to spare, so there is a [`Budget`], and an order. First the
+//! chains in view, at every tick. Then, for nft, the chains that packets go through: those that a hook
+//! calls, and from there every chain that a jump with a moving counter leads to; where no packet went no
+//! number moved, so this finds all that is lit at the cost of what is lit and not of what is loaded. Then
+//! the others in turn, slowly, for whatever following cannot see. A tick is stretched rather than the
+//! budget broken. Frozen means nothing is read and nothing wakes.
 
 mod budget;
 mod live;
@@ -155,7 +158,7 @@ pub enum Command {
 pub struct Budget {
     /// Share of one core that everything together may take; the tick stretches to hold it.
     pub cap: f64,
-    /// Share of one core that reading chains out of view may take.
+    /// Share of one core that reading chains in turn, out of view and without a sign of traffic, may take.
     pub sweep: f64,
 }
 

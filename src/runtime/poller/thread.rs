@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::budget::{Bucket, thread_cpu};
+use super::budget::{Purse, thread_cpu};
 use super::load::{Loader, Outcome};
 use super::slot::{Phase, Slot};
-use super::{Command, Options, PollEvent, Sink, Stage};
+use super::{Command, Loaded, Options, PollEvent, Sink, Stage};
 use crate::netfilter::events::{Changes, Listener};
 use crate::netfilter::native;
 use crate::netfilter::netlink::{Netlink, Request};
@@ -31,13 +31,11 @@ const SHORTEST_TICK: Duration = Duration::from_millis(50);
 const EVENT_PAUSE: Duration = Duration::from_millis(20);
 /// How often it is looked whether nf_tables has been loaded into the kernel.
 const LOOK_FOR_NFT: Duration = Duration::from_secs(5);
-/// What the budget may save up.
-const WINDOW: Duration = Duration::from_secs(2);
-
 /// What the thread is told, from outside and by its loaders.
 pub(super) enum Note {
     Command(Command),
     Progress(Origin, Stage),
+    Early(Origin, Box<Loaded>),
     Done(Origin, Outcome),
 }
 
@@ -82,8 +80,7 @@ struct PollerThread {
     interval: Duration,
     /// A load is left alone for this many times as long as it took.
     rest: f64,
-    cap: Bucket,
-    sweep: Bucket,
+    purse: Purse,
     tools: Arc<Tools>,
     slots: [Slot; 4],
     loaders: Vec<JoinHandle<()>>,
@@ -110,8 +107,7 @@ impl PollerThread {
             frozen: false,
             interval: options.interval.max(SHORTEST_TICK),
             rest: 1.0 / budget.cap.clamp(0.001, 1.0) - 1.0,
-            cap: Bucket::new(budget.cap, WINDOW, now),
-            sweep: Bucket::new(budget.sweep, WINDOW, now),
+            purse: Purse::new(budget, now),
             tools: Arc::new(Tools::find()),
             slots: Origin::ALL.map(|origin| Slot::new(origin, now)),
             loaders: Vec::new(),
@@ -180,6 +176,10 @@ impl PollerThread {
                         self.tell(PollEvent::Progress { origin, stage });
                     }
                 }
+                Note::Early(origin, loaded) => {
+                    let news = self.slots[origin.index()].early(loaded);
+                    self.tell(news);
+                }
                 Note::Done(origin, outcome) => self.loaded(origin, outcome),
             }
         }
@@ -227,12 +227,12 @@ impl PollerThread {
         let now = Instant::now();
         for index in 0..self.slots.len() {
             if self.slots[index].load_at().is_some_and(|at| at <= now) {
-                self.start_load(index, now);
+                self.start_load(index);
             }
         }
     }
 
-    fn start_load(&mut self, index: usize, now: Instant) {
+    fn start_load(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         let origin = slot.origin;
         slot.begin();
@@ -250,9 +250,11 @@ impl PollerThread {
             .spawn(move || {
                 let loader = Loader {
                     origin,
+                    started: Instant::now(),
                     tools: &tools,
                     stop: &stop,
                     progress: &|stage| tell(Note::Progress(origin, stage)),
+                    early: &|loaded| tell(Note::Early(origin, loaded)),
                 };
                 tell(Note::Done(origin, loader.load()));
             });
@@ -260,7 +262,6 @@ impl PollerThread {
             Ok(loader) => self.loaders.push(loader),
             Err(_) => self.loaded(origin, no_thread()),
         }
-        let _ = now;
     }
 
     /// Takes what changed, if it is time to.
@@ -275,7 +276,7 @@ impl PollerThread {
             self.changed(&changes, now);
             self.listen_from = now + EVENT_PAUSE;
         }
-        self.cap.charge(thread_cpu().saturating_sub(before));
+        self.purse.cap.charge(thread_cpu().saturating_sub(before));
     }
 
     /// Everything that has arrived; `None` when nothing has.
@@ -335,10 +336,9 @@ impl PollerThread {
         if now < self.tick_at {
             return;
         }
-        self.cap.fill(now);
-        self.sweep.fill(now);
-        if !self.cap.is_open() {
-            self.tick_at = now + self.cap.opens_in();
+        self.purse.fill(now);
+        if !self.purse.cap.is_open() {
+            self.tick_at = now + self.purse.cap.opens_in();
             return;
         }
         self.tick_at = (self.tick_at + self.interval).max(now + self.interval / 2);
@@ -356,8 +356,7 @@ impl PollerThread {
         let origin = slot.origin;
         let Some(live) = slot.live() else { return };
         let mut readings = Vec::new();
-        let sweep = bounded.then_some(&mut self.sweep);
-        let found = live.tick(&mut self.cap, sweep, &mut readings);
+        let found = live.tick(&mut self.purse, bounded, &mut readings);
         match found {
             Ok(findings) => {
                 if findings.out_of_step {
@@ -443,7 +442,7 @@ impl PollerThread {
         }
         let before = thread_cpu();
         let listed = Netlink::open().and_then(|mut netlink| native::base_chains(&mut netlink));
-        self.cap.charge(thread_cpu().saturating_sub(before));
+        self.purse.cap.charge(thread_cpu().saturating_sub(before));
         let Ok(mut chains) = listed else { return };
         chains.retain(|chain| !self.is_shown(chain));
         if self.native_told.as_ref() != Some(&chains) {

@@ -10,11 +10,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use crate::app::attribution::Attribution;
 use crate::app::board::Pane;
 use crate::app::drops::DropRow;
 use crate::app::feed::{EventKey, FeedLine, FlowKey, GroupKey, GroupRow, Moment, Port};
 use crate::app::state::State;
-use crate::flow::{Condition, LogLine};
+use crate::flow::{Condition, KernelLine, LogLine};
 use crate::ui::layout::Areas;
 use crate::ui::panes::{Title, band, frame};
 use crate::ui::pen::Pen;
@@ -169,7 +170,9 @@ fn group_line(
         ..inside
     };
     match &group.key {
-        GroupKey::Flow(key) => flow_words(key, group, &mut pen, what_width, (lit, text, quiet)),
+        GroupKey::Flow(key) => {
+            flow_words(state, key, group, &mut pen, what_width, (lit, text, quiet));
+        }
         GroupKey::Event(event) => {
             pen.put(&event_words(event), theme.caution.style());
         }
@@ -181,6 +184,7 @@ fn group_line(
 }
 
 fn flow_words(
+    state: &State,
     key: &FlowKey,
     group: &GroupRow,
     pen: &mut Pen<'_>,
@@ -207,15 +211,43 @@ fn flow_words(
         Some(dst) if wide => format!("{}{port}", spelled(dst, key.port)),
         _ => port,
     };
-    pen.column(&target, if wide { 30 } else { 12 }, lit);
+    pen.column(&target, if wide { 28 } else { 12 }, lit);
     let input = words::clean(key.input.as_bytes()).into_owned();
-    pen.column(&input, if wide { 10 } else { 6 }, quiet);
+    pen.column(&input, if wide { 7 } else { 6 }, quiet);
+    if wide {
+        let writer = writer(state, &group.sample);
+        pen.column(
+            &words::clean_str(&writer),
+            if room >= 120 { 24 } else { 14 },
+            text,
+        );
+    }
     let prefix = words::clean(&key.prefix);
     let taken = before - pen.room();
     pen.put(
         &words::fit(&format!("“{prefix}”"), room.saturating_sub(taken)),
         text,
     );
+}
+
+/// Chain and number of the rule that wrote a line: `INPUT 4`; with a question mark where several may
+/// have, empty where none is known.
+fn writer(state: &State, line: &KernelLine) -> String {
+    let (writer, sure) = match state.writer_of(line) {
+        Attribution::Certain(writer) => (writer, ""),
+        Attribution::Several(writers) => match writers.first() {
+            Some(first) => (*first, "?"),
+            None => return String::new(),
+        },
+        Attribution::NoRule(_) | Attribution::Nobody => return String::new(),
+    };
+    let Some(set) = state.firewalls.get(writer.set).map(|f| &f.ruleset) else {
+        return String::new();
+    };
+    let chain = set
+        .chain_of(writer.rule)
+        .map_or("", |chain| set.chain(chain).name());
+    format!("{chain} {}{sure}", set.number(writer.rule))
 }
 
 /// An address, in brackets where a port follows an IPv6 one.
