@@ -35,7 +35,6 @@ screenshots xterm         xterm             xterm             xterm
 screenshots Xvfb          xvfb              xorg-x11-server-Xvfb xorg-x11-server-Xvfb
 screenshots xdotool       xdotool           xdotool           xdotool
 screenshots import        imagemagick       ImageMagick       ImageMagick
-screenshots xwininfo      x11-utils         xwininfo          xwininfo
 screenshots font:DejaVuSansMono fonts-dejavu-core dejavu-sans-mono-fonts dejavu-fonts
 '
 

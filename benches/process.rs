@@ -28,7 +28,7 @@ const MANY: usize = 100_000;
 fn main() {
     // `cargo bench` hands its own arguments on; there is nothing to choose here.
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
-        .expect("a network namespace: as root, or through scripts/rooted.sh");
+        .expect("a network namespace: as root, or through .ci/rooted.sh");
     run("ip", &["link", "set", "lo", "up"]);
     bytes();
     for backend in ["nft", "legacy"] {
@@ -67,7 +67,7 @@ fn bytes() {
     let mut number = 0;
     let mut beat = |terminal: &mut Terminal| {
         number += 1;
-        for _ in 0..number % 7 + 1 {
+        for _ in 0..=number % 7 {
             // A packet that the rule drops is an error to nobody.
             let _ = socket.send_to(b"x", "127.0.0.1:9");
         }

@@ -92,11 +92,18 @@ take() {
     xdotool windowfocus --sync "$window" mousemove 3100 1700
     press "$keys"
     kill -0 "$xterm" 2>/dev/null || { say "$name: the program ended before its picture was taken"; return 1; }
-    import -window "$window" -depth 8 -strip -define png:compression-level=9 "$out/$name.png"
+    # A hundred colours are more than a terminal of sixteen needs for its soft edges.
+    import -window "$window" +dither -colors 128 -strip -define png:compression-level=9 "PNG8:$out/$name.png"
     end_all
 }
 
-trap 'end_all; [[ -z ${x_server:-} ]] || kill "$x_server" 2>/dev/null' EXIT
+end_display() {
+    [[ -n ${x_server:-} ]] || return 0
+    kill "$x_server" 2>/dev/null || true
+    wait "$x_server" 2>/dev/null || true
+}
+
+trap 'end_all; end_display' EXIT
 [[ -x $ruletop ]] || { say "$ruletop is not built: make screenshots"; exit 1; }
 mkdir -p "$out"
 start_display

@@ -83,6 +83,8 @@ pub struct Picker {
 pub struct State {
     /// Time since the program started, as of the last message.
     pub now: Duration,
+    /// When the state was last woken by the clock.
+    pub woken: Duration,
     /// Time between readings.
     pub interval: Duration,
     /// What the header says of the box.
@@ -148,6 +150,7 @@ impl State {
     pub fn new(facts: Facts, keymap: Keymap, interval: Duration) -> Self {
         Self {
             now: Duration::ZERO,
+            woken: Duration::ZERO,
             interval,
             facts,
             keymap,
@@ -222,15 +225,11 @@ impl State {
             .iter()
             .filter_map(|f| f.next_fade(self.now, self.interval));
         let said = self.said.as_ref().map(|(_, until)| *until);
-        let feed = self
-            .feed
-            .is_moving(self.now)
-            .then(|| self.now + Duration::from_secs(1));
-        let silence = self
-            .silence
-            .is_waiting()
-            .then(|| self.now + Duration::from_secs(1));
-        fades.chain(said).chain(feed).chain(silence).min()
+        // Rates of the feed, and patience with a silent log, are looked at once a second: from the
+        // last look and not from now, which every message moves on.
+        let looks = self.feed.is_moving(self.now) || self.silence.is_waiting();
+        let look = looks.then(|| self.woken + Duration::from_secs(1));
+        fades.chain(said).chain(look).min()
     }
 
     /// Chains that the chain dialog offers for what was typed, with the name that it shows.

@@ -179,6 +179,36 @@ fn resized_while_it_is_stopped_it_comes_back_in_the_new_size() {
     );
 }
 
+/// How people keep a board through an incident: left in tmux, and looked at from another desk.
+#[test]
+fn in_tmux_it_is_left_and_found_again_in_another_size() {
+    let place = tempfile::tempdir().unwrap();
+    let tmux = |command: &str| {
+        Launch::new("tmux")
+            .args(["-f", "/dev/null", command])
+            .env("TMUX_TMPDIR", place.path().to_str().unwrap())
+    };
+    let board = format!("{BINARY} --file {DUMP}");
+    // One row of each terminal is tmux's own.
+    let mut desk = open(tmux("new-session").arg(&board).size(80, 25));
+    let first = desk.settled();
+    desk.press("<C-b> d");
+    desk.wait_for_text("detached");
+    assert_eq!(desk.wait_for_exit().exit_code(), 0);
+    let mut other = open(tmux("attach-session").size(120, 37));
+    other.press("q");
+    assert_eq!(other.wait_for_exit().exit_code(), 0);
+    desk.wait_for_no_process();
+    let rows = |screen: &str| {
+        screen
+            .lines()
+            .take(16)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&first.text()), rows(&open(dump()).screen().text()));
+}
+
 #[test]
 fn stopped_and_continued_from_outside_it_draws_itself_anew() {
     let mut terminal = job_shell();
@@ -221,11 +251,10 @@ fn any_size_is_survived_and_the_old_one_shows_the_old_board() {
         terminal.wait_for_frame("something", |screen| !screen.text().trim().is_empty());
     }
     // Faster than frames are drawn; any sequence will do, this one reaches all corners.
-    let mut number = 7_u32;
+    let mut number = 7_u16;
     for _ in 0..300 {
-        number = number.wrapping_mul(1_103_515_245).wrapping_add(12_345);
-        let (columns, rows) = ((number >> 16) % 260, (number >> 8) % 90);
-        terminal.resize(columns as u16 + 1, rows as u16 + 1);
+        number = number.wrapping_mul(25_173).wrapping_add(13_849);
+        terminal.resize((number >> 3) % 260 + 1, (number >> 7) % 90 + 1);
     }
     terminal.resize(80, 24);
     let last = terminal.wait_for_frame("the board", |screen| {

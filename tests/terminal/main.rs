@@ -6,8 +6,11 @@
 // clippy.toml lets `#[test]` functions unwrap; their helpers are tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod actions;
+mod demo;
 mod harness;
 mod harness_holds;
+mod layouts;
 mod life;
 
 use harness::screen::Screen;

@@ -107,6 +107,7 @@ fn insert(state: &mut State, at: usize, mut firewall: Firewall) {
 fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Author>) {
     let old = &state.firewalls[at];
     new.inherit(old);
+    let same = new.has_structure_of(old);
     let map = crate::app::firewall::chain_map(&new.ruleset, &old.ruleset);
     let successor = |chain: crate::ruleset::ChainIdx| {
         let to = map.get(chain.0 as usize).copied().flatten()?;
@@ -150,7 +151,9 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
         .and_then(|rule| number_of(state, rule))
         .or(policy.then_some(Row::Policy));
     travel::aim(state, row);
-    act::say(state, words);
+    if !same {
+        act::say(state, words);
+    }
 }
 
 fn number_of(state: &State, rule: crate::ruleset::RuleIdx) -> Option<Row> {

@@ -29,6 +29,7 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
         Message::Paste(text) => typing::paste(state, &text),
         Message::Viewport(viewport) => travel::viewport(state, viewport),
         Message::Wake => {
+            state.woken = state.now;
             state
                 .drops
                 .look(&state.feed, state.now, state.viewport.drops);

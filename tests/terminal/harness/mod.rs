@@ -39,7 +39,7 @@ use screen::Screen;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Silence after which a frame counts as complete.
-const SETTLED: Duration = Duration::from_millis(200);
+const SETTLED: Duration = Duration::from_millis(100);
 
 /// The variable by which the processes of one terminal are known, wherever they go.
 const TAG: &str = "RULETOP_TEST_TERMINAL";
@@ -86,6 +86,11 @@ impl Launch {
     /// A shell script of one line.
     pub fn shell(script: &str) -> Self {
         Self::new("sh").args(["-c", script])
+    }
+
+    /// Adds an argument.
+    pub fn arg(self, argument: &str) -> Self {
+        self.args([argument])
     }
 
     /// Adds arguments.

@@ -97,6 +97,11 @@ impl Screen {
         })
     }
 
+    /// The style of every cell.
+    pub fn styles(&self) -> impl Iterator<Item = Style> {
+        self.rows.iter().flatten().map(|cell| cell.style)
+    }
+
     /// The style of one cell.
     pub fn style_at(&self, row: usize, column: usize) -> Style {
         let cell = self.rows.get(row).and_then(|cells| cells.get(column));
@@ -156,6 +161,13 @@ impl Style {
     /// Without colour and weight: as the terminal draws what nobody styled.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Keeps to the sixteen colours that a terminal's palette sets, or to none.
+    pub fn is_ansi(&self) -> bool {
+        use vt100::Color::{Default, Idx};
+        let is = |colour| matches!(colour, Default | Idx(0..=15));
+        is(self.foreground) && is(self.background)
     }
 
     /// Has a colour of its own, in front or behind.
