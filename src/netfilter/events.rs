@@ -449,7 +449,7 @@ mod tests {
 
     #[test]
     fn elements_of_sets_touch_nothing() {
-        const NEWSETELEM: u16 = nftables::SUBSYSTEM | 12;
+        const NEWSETELEM: u16 = nftables::SUBSYSTEM | 0xc;
         let mut changes = Changes::default();
         changes.note(NEWSETELEM, 2, &attribute(TABLE, b"filter\0"));
         assert!(changes.is_empty());

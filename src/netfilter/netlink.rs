@@ -123,7 +123,7 @@ pub const fn attributes(encoded: &[u8]) -> Attributes<'_> {
 
 /// See [`attributes`]. Own code where `netlink-packet-core` has an iterator too, because this is what a
 /// tick does ten times for each of 100,000 rules: it checks each length once and costs a quarter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Attributes<'a> {
     rest: &'a [u8],
 }
@@ -329,11 +329,7 @@ fn walk(
             verdict = Dump::Interrupted;
         }
         match message.message_type() {
-            NLMSG_DONE => {
-                refusal(what, payload)?;
-                return Ok(Walked::End(verdict));
-            }
-            NLMSG_ERROR => {
+            NLMSG_DONE | NLMSG_ERROR => {
                 refusal(what, payload)?;
                 return Ok(Walked::End(verdict));
             }
@@ -409,7 +405,7 @@ mod tests {
         datagram.extend_from_slice(request.start(8, 0, 2).finish(2));
         let mut kinds = Vec::new();
         let walked = walk("", &datagram, 2, true, &mut |message| {
-            kinds.push(message.kind)
+            kinds.push(message.kind);
         })
         .unwrap();
         assert_eq!(kinds, [8]);

@@ -130,23 +130,77 @@ const ADDRESSES: &[&str] = &[
 ];
 
 /// The family that the rules of `text` can only have. An address is certain and ends the search;
-/// anything else is remembered in case no address comes. `until_commit` stops at the end of the table.
-pub(super) fn family_of_rules(text: &[u8], until_commit: bool) -> Option<Family> {
-    let mut likely = None;
+/// anything else is remembered in case no address comes.
+pub(super) fn family_of_rules(text: &[u8]) -> Option<Family> {
+    let mut told = Told::default();
     for line in Lines::new(text) {
-        if until_commit && line.body == b"COMMIT" {
+        told.line(line.body);
+        if told.certain {
             break;
         }
-        if !matches!(line.body.first(), Some(b'-' | b'[')) {
-            continue;
+    }
+    told.family
+}
+
+/// What the lines of one table told.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    family: Option<Family>,
+    certain: bool,
+}
+
+impl Told {
+    fn line(&mut self, body: &[u8]) {
+        if self.certain || !matches!(body.first(), Some(b'-' | b'[')) {
+            return;
         }
-        match family_of_rule(line.body) {
-            Some((family, true)) => return Some(family),
-            Some((family, false)) => likely = likely.or(Some(family)),
+        match family_of_rule(body) {
+            Some((family, true)) => {
+                self.family = Some(family);
+                self.certain = true;
+            }
+            Some((family, false)) => self.family = self.family.or(Some(family)),
             None => {}
         }
     }
-    likely
+}
+
+/// What the rules of every table of a text tell, read in one go: a text of many small tables without
+/// headers must not be read once for each.
+pub(super) struct Tables {
+    /// Offset of the table line, family of its rules, family of its rules or those further down.
+    rows: Vec<(usize, Option<Family>, Option<Family>)>,
+}
+
+impl Tables {
+    pub(super) fn of(text: &[u8]) -> Self {
+        let mut rows: Vec<(usize, Option<Family>, Option<Family>)> = Vec::new();
+        let mut told = Told::default();
+        for line in Lines::new(text) {
+            if line.body.first() == Some(&b'*') {
+                rows.push((line.from, None, None));
+                told = Told::default();
+            } else {
+                told.line(line.body);
+                if let Some(row) = rows.last_mut() {
+                    row.1 = told.family;
+                }
+            }
+        }
+        let mut below = None;
+        for row in rows.iter_mut().rev() {
+            below = row.1.or(below);
+            row.2 = below;
+        }
+        Self { rows }
+    }
+
+    /// What the rules of the table at that offset tell; `further` asks those below it too.
+    pub(super) fn family(&self, offset: usize, further: bool) -> Option<Family> {
+        let at = self.rows.binary_search_by_key(&offset, |row| row.0).ok()?;
+        let row = self.rows.get(at)?;
+        if further { row.2 } else { row.1 }
+    }
 }
 
 /// The family, and whether an address said it.
@@ -154,10 +208,10 @@ fn family_of_rule(line: &[u8]) -> Option<(Family, bool)> {
     let mut likely = None;
     let mut option: Vec<u8> = Vec::new();
     for word in Lexer::new(line).filter(|word| !word.is(b"!")) {
-        if ADDRESSES.iter().any(|a| a.as_bytes() == option) {
-            if let Some(family) = family_of_address(&word.text) {
-                return Some((family, true));
-            }
+        if ADDRESSES.iter().any(|a| a.as_bytes() == option)
+            && let Some(family) = family_of_address(&word.text)
+        {
+            return Some((family, true));
         }
         let told = TELLING.iter().find(|(options, value, _)| {
             value.as_bytes() == &*word.text && options.iter().any(|o| o.as_bytes() == option)
@@ -270,12 +324,19 @@ mod tests {
             (":INPUT ACCEPT [0:0]", None),
         ];
         for (rule, family) in cases {
-            assert_eq!(family_of_rules(rule.as_bytes(), true), family, "{rule}");
+            assert_eq!(family_of_rules(rule.as_bytes()), family, "{rule}");
         }
-        assert_eq!(family_of_rules(b"COMMIT\n-A INPUT -s 1.2.3.4", true), None);
-        assert_eq!(
-            family_of_rules(b"COMMIT\n-A INPUT -s 1.2.3.4", false),
-            Some(Family::V4)
-        );
+    }
+
+    #[test]
+    fn tables_tell_their_family_and_that_of_those_below() {
+        let text =
+            b"*raw\nCOMMIT\n*filter\n-A INPUT -p icmp\n-A INPUT -s fe80::1\nCOMMIT\n*nat\nCOMMIT\n";
+        let tables = Tables::of(text);
+        let ask = |offset| (tables.family(offset, false), tables.family(offset, true));
+        assert_eq!(ask(0), (None, Some(Family::V6)));
+        assert_eq!(ask(12), (Some(Family::V6), Some(Family::V6)));
+        assert_eq!(ask(text.len() - 12), (None, None));
+        assert_eq!(ask(3), (None, None));
     }
 }

@@ -44,14 +44,9 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     /// `line 3, column 8: expected …, found "…"`, with control characters escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if self.severity == Severity::Error {
-            "expected "
-        } else {
-            ""
-        };
         write!(
             f,
-            "line {}, column {}: {verb}{}",
+            "line {}, column {}: expected {}",
             self.line, self.column, self.expected
         )?;
         if self.text.is_empty() {

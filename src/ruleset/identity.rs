@@ -10,6 +10,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use super::Counters;
 use super::counters::decimal;
@@ -114,7 +117,7 @@ impl Hasher for Identity {
 /// which is how the save tool writes.
 pub(super) fn normal_form(spec: &[u8]) -> Cow<'_, [u8]> {
     let even = memchr::memchr3(b'\t', b'\r', b'\n', spec).is_none()
-        && memchr::memmem::find(spec, b"  ").is_none()
+        && TWO_BLANKS.find(spec).is_none()
         && !spec.last().is_some_and(|b| is_blank(*b));
     let counters = counters_within(spec);
     if even && counters.is_none() {
@@ -140,12 +143,21 @@ pub(super) struct CountersWithin {
     pub end: usize,
 }
 
+// Made once: this is asked of every rule.
+static TWO_BLANKS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"  "));
+static SHORT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"-c"));
+static LONG: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"--set-c"));
+
 /// Find `-c packets bytes`, `-c packets,bytes` or `--set-counters …`.
 pub(super) fn counters_within(spec: &[u8]) -> Option<CountersWithin> {
-    memchr::memmem::find_iter(spec, b"-c")
-        .any(|at| spec.get(at + 2).is_some_and(|b| is_blank(*b)))
-        .then_some(())
-        .or_else(|| memchr::memmem::find(spec, b"--set-c").map(|_| ()))?;
+    let short = || {
+        SHORT
+            .find_iter(spec)
+            .any(|at| spec.get(at + 2).is_some_and(|b| is_blank(*b)))
+    };
+    if LONG.find(spec).is_none() && !short() {
+        return None;
+    }
     let mut words = Lexer::new(spec);
     while let Some(word) = words.next() {
         let is_option = word.is(b"-c")
@@ -154,16 +166,15 @@ pub(super) fn counters_within(spec: &[u8]) -> Option<CountersWithin> {
             continue;
         }
         let first = words.next()?;
-        let (counters, end) = match Counters::from_pair(&first.text, b',') {
-            Some(counters) => (counters, first.end()),
-            None => {
-                let second = words.next()?;
-                let counters = Counters {
-                    packets: decimal(&first.text)?,
-                    bytes: decimal(&second.text)?,
-                };
-                (counters, second.end())
-            }
+        let (counters, end) = if let Some(counters) = Counters::from_pair(&first.text, b',') {
+            (counters, first.end())
+        } else {
+            let second = words.next()?;
+            let counters = Counters {
+                packets: decimal(&first.text)?,
+                bytes: decimal(&second.text)?,
+            };
+            (counters, second.end())
         };
         return Some(CountersWithin {
             counters,

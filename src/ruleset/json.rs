@@ -22,7 +22,7 @@
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::model::{Chain, ChainIdx, RuleIdx, Ruleset, Table};
-use super::spec::Cells;
+use super::spec::{Cells, hex};
 use super::{Counters, Document};
 
 /// Name and version of the shape. A change that breaks readers gets a new number.
@@ -46,8 +46,7 @@ pub(super) fn lossy<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok,
 fn text_entry<M: SerializeMap>(map: &mut M, key: &str, bytes: &[u8]) -> Result<(), M::Error> {
     map.serialize_entry(key, &String::from_utf8_lossy(bytes))?;
     if std::str::from_utf8(bytes).is_err() {
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        map.serialize_entry(&format!("{key}_hex"), &digits)?;
+        map.serialize_entry(&format!("{key}_hex"), &hex(bytes))?;
     }
     Ok(())
 }

@@ -5,10 +5,12 @@
 //! as it was. A text with commands in it (restore input written by hand) is printed from the model, as
 //! the save tool would print it once it is loaded: that is what the counters belong to.
 
+use std::iter::Peekable;
+
 use super::counters::{CounterSet, Counters};
 use super::line::{Kind, Line, Lines, classify};
 use super::model::{Chain, ChainIdx, Row, RuleIdx, Ruleset, TableIdx};
-use super::spec::general::with_choice;
+use super::spec::general::{jump, with_choice};
 
 impl Ruleset {
     /// The ruleset as `*-save -c` would print it with these counters. Counters for rules and chains that
@@ -26,7 +28,7 @@ impl Ruleset {
     fn print_lines(&self, counters: &CounterSet, out: &mut Vec<u8>) {
         let text = self.bytes_to_end();
         let mut table = None;
-        let mut rules = (0_u32..).map(RuleIdx);
+        let mut rules = self.rules().peekable();
         for line in Lines::from(text, self.from as usize) {
             let next = line.start + line.body.len();
             let lead = text.get(line.from..line.start).unwrap_or_default();
@@ -82,18 +84,17 @@ impl Ruleset {
     fn print_rule_line(
         &self,
         line: &Line<'_>,
-        rules: &mut impl Iterator<Item = RuleIdx>,
+        rules: &mut Peekable<impl Iterator<Item = RuleIdx>>,
         counters: &CounterSet,
         out: &mut Vec<u8>,
     ) {
-        let mut ahead = rules.by_ref().skip_while(|rule| {
-            self.row(*rule)
-                .is_some_and(|row| (row.start as usize) < line.start)
-        });
-        let rule = ahead.next();
+        let start = |rule: &RuleIdx| self.row(*rule).map_or(usize::MAX, |row| row.start as usize);
+        while rules.next_if(|rule| start(rule) < line.start).is_some() {}
+        // A command line may make no rule.
+        let rule = rules.next_if(|rule| start(rule) == line.start);
         let row = rule.and_then(|rule| self.row(rule));
         match (rule, row) {
-            (Some(rule), Some(row)) if row.start as usize == line.start => {
+            (Some(rule), Some(row)) => {
                 let old = Counters::from_brackets(line.body).map_or(0, |(_, length)| length);
                 counters.rule(rule).write_brackets(out);
                 out.push(b' ');
@@ -145,12 +146,28 @@ impl Ruleset {
             out.extend_from_slice(b" -A ");
             out.extend_from_slice(chain.name_bytes());
             let spec = self.normal_spec(*rule);
+            let spec = with_choice(&spec, choice);
             if !spec.is_empty() {
                 out.push(b' ');
-                out.extend_from_slice(&with_choice(&spec, choice));
+                self.print_spec(*rule, &spec, out);
             }
             out.push(b'\n');
         }
+    }
+
+    /// A specification, in which a jump to a chain that was renamed further down names it anew.
+    fn print_spec(&self, rule: RuleIdx, spec: &[u8], out: &mut Vec<u8>) {
+        let jump = jump(spec).and_then(|(at, _)| {
+            let name = spec.get(at.clone())?;
+            let chain = self.chain(self.chain_meant(rule, name)?);
+            (chain.name_bytes() != name).then_some((at, chain))
+        });
+        let Some((at, chain)) = jump else {
+            return out.extend_from_slice(spec);
+        };
+        out.extend_from_slice(spec.get(..at.start).unwrap_or_default());
+        out.extend_from_slice(chain.name_bytes());
+        out.extend_from_slice(spec.get(at.end..).unwrap_or_default());
     }
 }
 
@@ -196,6 +213,17 @@ mod tests {
         assert_eq!(
             with_counters(&ruleset),
             "*filter\n:INPUT DROP [100:100]\n[1:10] -A INPUT -i lo\n[2:20] -A INPUT -j DROP\nCOMMIT\n"
+        );
+    }
+
+    #[test]
+    fn lines_that_make_no_rule_stay_as_they_are() {
+        let ruleset = ruleset(
+            "*filter\n:INPUT DROP [5:6]\n-L\n-j ACCEPT -A INPUT\n-A INPUT -i lo\n?\nCOMMIT\n",
+        );
+        assert_eq!(
+            with_counters(&ruleset),
+            "*filter\n:INPUT DROP [100:100]\n-L\n-j ACCEPT -A INPUT\n[1:10] -A INPUT -i lo\n?\nCOMMIT\n"
         );
     }
 

@@ -42,7 +42,9 @@ impl References {
 impl Ruleset {
     /// Where a rule jumps, without reading the rest of it; `None` where it only counts.
     pub fn jump(&self, rule: RuleIdx) -> Option<Jump<'_>> {
-        let (name, goto) = general::jump(self.spec(rule))?;
+        let spec = self.spec(rule);
+        let (name, goto) = general::jump(spec)?;
+        let name = spec.get(name)?;
         Some(Jump {
             name,
             chain: self.chain_meant(rule, name),

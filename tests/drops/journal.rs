@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use ruletop::netfilter::drops::{DropError, Journal, Options};
 
@@ -76,6 +77,44 @@ fn a_program_that_is_not_there_is_said_to_be() {
     let folder = tempfile::tempdir().unwrap();
     let ended = follow(&folder.path().join("none")).end();
     assert!(matches!(ended, Err(DropError::Absent { .. })), "{ended:?}");
+}
+
+/// Run in a process of its own by the next test: follows a journal until it is killed.
+#[test]
+#[ignore = "a part of another test"]
+fn follows_until_killed() {
+    let program = std::env::var("RULETOP_TEST_JOURNAL").expect("run by the other test");
+    let listening = follow(program.as_ref());
+    wait_for("somebody to kill this process", || listening.end().ok());
+}
+
+/// A program that was killed cannot clean up; the kernel does it.
+#[test]
+fn the_program_goes_with_us_even_when_we_are_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = journalctl(
+        &folder,
+        "echo $$ > pid.new; mv pid.new pid; exec sleep 1000\n",
+    );
+    let mut us = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "journal::follows_until_killed"])
+        .env("RULETOP_TEST_JOURNAL", &program)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = wait_for("the program", || {
+        fs::read_to_string(folder.path().join("pid")).ok()
+    });
+    let process = PathBuf::from(format!("/proc/{}", pid.trim()));
+    assert!(process.exists());
+    us.kill().unwrap();
+    us.wait().unwrap();
+    wait_for("the program's end", || {
+        let state = fs::read_to_string(process.join("stat")).unwrap_or_default();
+        // Whoever inherits it may take a while to bury it.
+        (state.is_empty() || state.contains(") Z ")).then_some(())
+    });
 }
 
 #[test]

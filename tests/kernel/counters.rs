@@ -407,24 +407,19 @@ fn both_back_ends_are_read_side_by_side() {
 #[test]
 fn names_that_are_odd_and_chains_that_are_many() {
     everywhere(|net, origin| {
-        let mut dump = String::from("*filter\n");
-        let names: Vec<String> = [
+        let odd = [
             "a\"b", "we#ird", "it's", "[x]", "*star", "COMMIT", "accept", "ünï",
-        ]
-        .map(String::from)
-        .into_iter()
-        .chain((0..500).map(|n| format!("chain-{n}")))
-        .collect();
-        for name in &names {
-            dump.push_str(&format!(":{name} - [0:0]\n"));
+        ];
+        let many = (0..500).map(|n| format!("chain-{n}"));
+        let mut lines = Vec::new();
+        for name in odd.into_iter().map(String::from).chain(many) {
+            lines.push(format!(":{name} - [0:0]"));
+            if name.starts_with("chain") {
+                lines.push(format!("-A {name} -p udp"));
+                lines.push(format!("-A INPUT -p udp -m udp --dport 9 -j {name}"));
+            }
         }
-        for name in names.iter().filter(|name| name.starts_with("chain")) {
-            dump.push_str(&format!(
-                "-A {name} -p udp\n-A INPUT -p udp -m udp --dport 9 -j {name}\n"
-            ));
-        }
-        dump.push_str("COMMIT\n");
-        net.restore(origin, "", &dump);
+        net.restore_in_pieces(origin, "filter", &lines);
         let mut bound = bind(origin);
         send_udp(origin.family, 9, 2, 100);
         bound.read_all();

@@ -1,17 +1,21 @@
 //! Lines from the real kernel: NFLOG in a namespace, the ring, and LOG where the host lets it speak.
 
+// clippy.toml lets `#[test]` functions unwrap; their helpers are tests too.
+#![allow(clippy::unwrap_used)]
+
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nix::sched::{CloneFlags, unshare};
 use ruletop::flow::{
     Batch, Condition, Hook, KernelLine, LogChannel, LogLine, LogSource, Protocol, Stamp, Wall,
     parse_message,
 };
 use ruletop::netfilter::drops::{
-    DropError, DropSource, Following, Kmsg, Options, open_nflog, silence,
+    self, DropError, DropSource, Following, Kmsg, Options, open_nflog, silence,
 };
 use ruletop::ruleset::{Family, Origin};
 
@@ -337,6 +341,64 @@ impl Drop for AllNetns {
         drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
+}
+
+/// The best that can be had is taken, and of what could not be had each is said why.
+#[test]
+fn the_next_best_source_is_taken_and_the_better_ones_are_explained() {
+    in_namespace(|net| {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        net.ok("mount --make-rprivate /");
+        let options = Options::default();
+        let chosen = || {
+            let opened = drops::open_best(&options);
+            let why: Vec<String> = opened
+                .passed_over
+                .iter()
+                .map(|passed| passed.error.to_string())
+                .collect();
+            (opened.source.map(|source| source.describe()), why)
+        };
+        assert_eq!(chosen(), (Some("/dev/kmsg".to_owned()), vec![]));
+
+        for place in ["/run", "/var/log"] {
+            net.ok(&format!("mount -t tmpfs none {place}"));
+        }
+        net.ok("mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3");
+        let (source, why) = chosen();
+        assert_eq!(source, None);
+        assert!(why[0].starts_with("/dev/kmsg: not there; this looks like a container"));
+        assert!(why[1].starts_with("journal: not there; "), "{why:?}");
+        assert!(
+            why[2].starts_with("/var/log/kern.log: not there; "),
+            "{why:?}"
+        );
+
+        net.ok("echo > /var/log/messages; chmod 600 /var/log/messages");
+        net.ok("mkdir -p /run/log/journal/0; touch /run/log/journal/0/system.journal");
+        net.ok("chmod 600 /run/log/journal/0/system.journal; touch /dev/kmsg; chmod 600 /dev/kmsg");
+        // The file system's idea of who we are is each thread's own.
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
+        let (source, why) = chosen();
+        assert_eq!(source, None);
+        for (name, why) in ["/dev/kmsg", "journal", "/var/log/messages"]
+            .iter()
+            .zip(why)
+        {
+            assert!(
+                why.starts_with(&format!("{name}: Permission denied")),
+                "{why}"
+            );
+            assert!(why.contains("run as root"), "{why}");
+        }
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0));
+        net.ok("rm /dev/kmsg; rm -r /run/log");
+        let (source, why) = chosen();
+        assert_eq!(
+            (source.as_deref(), why.len()),
+            (Some("/var/log/messages"), 2)
+        );
+    });
 }
 
 /// A namespace of our own is not the first one, and that is found to be why LOG is silent in it.

@@ -113,10 +113,10 @@ fn every_edit_raises_the_generation_and_traffic_does_not() {
 fn a_large_restore_keeps_its_author_and_says_what_was_missed() {
     in_namespace(|net| {
         let mut listener = Listener::open().unwrap();
-        let rules: String = (0..20_000)
-            .map(|n| format!("-A INPUT -p tcp --dport {} -j ACCEPT\n", n % 60_000 + 1))
+        let rules: Vec<String> = (0..20_000)
+            .map(|n| format!("-A INPUT -p tcp --dport {} -j ACCEPT", n % 60_000 + 1))
             .collect();
-        net.restore(NFT4, "", &format!("*filter\n{rules}COMMIT\n"));
+        net.restore_in_pieces(NFT4, "filter", &rules);
         let change = changes(&mut listener);
         assert!(change.missed, "20,000 rules do not fit in a socket buffer");
         assert_eq!(

@@ -1,6 +1,9 @@
 //! Behaviour against the real kernel, both back ends and both families, each test in a private network
 //! namespace. Run as root, or in a user namespace; see `support`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on says so by panicking
+#![allow(clippy::format_collect, clippy::format_push_string)] // dumps are built once, plainly
+
 mod conntrack;
 mod counters;
 mod drops;

@@ -365,20 +365,19 @@ fn a_busy_set_elsewhere_does_not_spoil_the_numbers() {
 #[test]
 fn what_moves_is_found_among_very_much_that_does_not() {
     in_namespace(|net| {
-        let filler: String = (0..4000)
-            .map(|n| format!("-A filler-{n} -p tcp -m tcp --dport {}\n", n + 1))
-            .collect();
-        let names: String = (0..4000)
-            .map(|n| format!(":filler-{n} - [0:0]\n"))
-            .collect();
-        net.restore(
-            NFT4,
-            "",
-            &format!(
-                "*filter\n{names}:outer - [0:0]\n:zzz-inner - [0:0]\n{filler}-A INPUT -p udp -j outer\n\
-                 -A outer -j zzz-inner\n-A zzz-inner -p udp -m udp --dport 9\nCOMMIT\n"
-            ),
+        let mut lines: Vec<String> = (0..4000).map(|n| format!(":filler-{n} - [0:0]")).collect();
+        lines.extend((0..4000).map(|n| format!("-A filler-{n} -p tcp -m tcp --dport {}", n + 1)));
+        lines.extend(
+            [
+                ":outer - [0:0]",
+                ":zzz-inner - [0:0]",
+                "-A INPUT -p udp -j outer",
+                "-A outer -j zzz-inner",
+                "-A zzz-inner -p udp -m udp --dport 9",
+            ]
+            .map(String::from),
         );
+        net.restore_in_pieces(NFT4, "filter", &lines);
         // Reading the chains in turn would take minutes at this rate.
         let watched = start_with(Budget {
             sweep: 0.0,
@@ -405,13 +404,23 @@ fn frozen_is_quiet_until_asked() {
     in_namespace(|net| {
         counted(net, NFT4);
         let watched = start();
-        let loaded = watched.loaded(NFT4);
-        let chain = input(&loaded.ruleset);
+        let mut answers = 0;
+        let mut loaded = None;
+        watched.until("every first answer", |event| {
+            match event {
+                PollEvent::Loaded(found) => (answers, loaded) = (answers + 1, Some(found)),
+                PollEvent::Gone { .. } => answers += 1,
+                _ => {}
+            }
+            (answers == 4).then_some(())
+        });
+        let chain = input(&loaded.expect("one of them").ruleset);
         watched.poller.send(Command::Freeze(true));
         // Whatever was on its way has come when a reading that was asked for has: they keep their order.
         send_udp(NFT4.family, 9, 1, 1);
         watched.poller.send(Command::ReadNow);
         watched.reading(NFT4, chain, |reading| reading.counters.is_some());
+        while watched.events.try_recv().is_ok() {}
         send_udp(NFT4.family, 9, 1, 1);
         net.tables(NFT4, "-A INPUT -p tcp -m tcp --dport 4242");
         let quiet = watched.events.recv_timeout(TICK * 10);

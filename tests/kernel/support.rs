@@ -71,27 +71,36 @@ impl Net {
 
     /// Loads a dump, counters included, with further options of restore.
     pub fn restore(&self, origin: Origin, options: &str, dump: &str) {
+        if let Err(stderr) = self.try_restore(origin, options, dump) {
+            panic!("{origin}-restore: {stderr}");
+        }
+    }
+
+    /// Adds lines to a table, some hundred at a time: in a user namespace one message to the kernel holds
+    /// no more.
+    pub fn restore_in_pieces(&self, origin: Origin, table: &str, lines: &[String]) {
+        for piece in lines.chunks(300) {
+            self.restore(origin, "-n", &dump_of(table, piece));
+        }
+    }
+
+    /// As [`restore`](Net::restore); what the tool said when it failed.
+    pub fn try_restore(&self, origin: Origin, options: &str, dump: &str) -> Result<(), String> {
         let mut child = self
             .command(&format!("{origin}-restore -c {options}"))
             .stdin(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("sh runs");
         let mut stdin = child.stdin.take().expect("piped");
-        stdin.write_all(dump.as_bytes()).expect("restore reads");
+        let written = stdin.write_all(dump.as_bytes());
         drop(stdin);
         let output = child.wait_with_output().expect("restore ends");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{origin}-restore: {stderr}");
-    }
-
-    /// What the save tool prints, comment lines left out.
-    pub fn save(&self, origin: Origin) -> String {
-        self.ok(&format!("{origin}-save -c"))
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(|line| format!("{line}\n"))
-            .collect()
+        if output.status.success() && written.is_ok() {
+            return Ok(());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// Starts a shell command in a process group of its own, to be ended as one.
@@ -116,6 +125,11 @@ impl Net {
         sh.env("PATH", format!("{path}:/usr/sbin:/sbin"));
         sh
     }
+}
+
+/// One table with these lines.
+pub fn dump_of(table: &str, lines: &[String]) -> String {
+    format!("*{table}\n{}\nCOMMIT\n", lines.join("\n"))
 }
 
 /// A running command with its children.

@@ -95,7 +95,7 @@ fn condition(one: &Match<'_>, log: &LogLine) -> Fit {
             option: None,
         }) => ports(source_ports.as_ref(), destination_ports.as_ref(), packet),
         Match::Multiport(multiport) => fits_multiport(multiport, packet),
-        Match::Icmp(icmp) => fits_icmp(icmp, packet),
+        Match::Icmp(icmp) => fits_icmp(*icmp, packet),
         Match::Mark(mark) => Some(mark.holds(|mark| mark.holds(packet.mark.unwrap_or(0)))),
         Match::Length(length) => {
             let size = u16::try_from(packet.length?).unwrap_or(u16::MAX);
@@ -158,7 +158,7 @@ fn fits_multiport(multiport: &Multiport, packet: &Packet) -> Fit {
     Some(multiport.holds(source, destination))
 }
 
-fn fits_icmp(icmp: &Icmp, packet: &Packet) -> Fit {
+fn fits_icmp(icmp: Icmp, packet: &Packet) -> Fit {
     let said = packet.icmp?;
     Some(icmp.holds(said.kind, said.code?))
 }

@@ -69,7 +69,8 @@ pub enum Then {
     Policy(ChainIdx),
 }
 
-/// Finds the writer of a line among the rulesets given.
+/// Finds the writer of a line among the rulesets given. The cost is that of reading the rules that have
+/// the line's prefix: microseconds for a few, worth remembering by group where thousands share one.
 pub fn attribute<'a, K: Copy>(
     sets: impl IntoIterator<Item = (K, &'a Ruleset, &'a LogRules)>,
     line: &KernelLine,

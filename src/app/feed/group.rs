@@ -99,8 +99,8 @@ pub(super) struct Groups {
     table: HashMap<GroupKey, Group>,
     /// Prefixes are few and repeat: one copy of each.
     texts: HashSet<Arc<[u8]>>,
-    pub(super) evicted_groups: u64,
-    pub(super) evicted_lines: u64,
+    /// Groups thrown out, and the lines that they had counted.
+    pub(super) evicted: (u64, u64),
 }
 
 impl Groups {
@@ -185,8 +185,8 @@ impl Groups {
             .collect();
         for key in victims {
             if let Some(group) = self.table.remove(&key) {
-                self.evicted_groups += 1;
-                self.evicted_lines = self.evicted_lines.saturating_add(group.count);
+                self.evicted.0 += 1;
+                self.evicted.1 = self.evicted.1.saturating_add(group.count);
             }
         }
         self.texts.retain(|text| Arc::strong_count(text) > 1);
@@ -245,16 +245,17 @@ fn flow_key(prefix: Arc<[u8]>, log: &LogLine) -> Option<GroupKey> {
         Condition::Truncated => packet.src.is_some() && port != Port::None,
         Condition::Damaged => false,
     };
-    enough.then(|| {
-        GroupKey::Flow(FlowKey {
-            prefix,
-            family: packet.family,
-            src: packet.src,
-            proto: packet.proto,
-            port,
-            input: log.input,
-        })
-    })
+    if !enough {
+        return None;
+    }
+    Some(GroupKey::Flow(FlowKey {
+        prefix,
+        family: packet.family,
+        src: packet.src,
+        proto: packet.proto,
+        port,
+        input: log.input,
+    }))
 }
 
 fn narrow(times: u64) -> u32 {

@@ -56,6 +56,7 @@ impl Moment {
     }
 
     /// That long before.
+    #[must_use]
     pub fn before(self, age: Duration) -> Self {
         Self(self.0.saturating_sub(Self::at(age).0))
     }
@@ -194,8 +195,8 @@ impl Feed {
         Totals {
             last_minute: self.minute.count(now),
             groups_last_minute: self.groups.active(now.before(MINUTE)),
-            evicted_groups: self.groups.evicted_groups,
-            evicted_lines: self.groups.evicted_lines,
+            evicted_groups: self.groups.evicted.0,
+            evicted_lines: self.groups.evicted.1,
             ..self.totals
         }
     }

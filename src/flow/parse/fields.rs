@@ -4,6 +4,11 @@
 //! ipt_LOG.c wrote the same). [`Header`] finds where prefix ends and packet begins, [`Reader`] walks the
 //! words after it, and [`crate::flow::Condition`] is decided at the end: see the parent for why.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use super::key::Key;
 use super::number::{hex_byte, narrow};
 use super::packet::{Place, Scan};
 use crate::flow::{
@@ -12,6 +17,8 @@ use crate::flow::{
 };
 use crate::ruleset::Family;
 
+/// Made once: making one takes longer than using it.
+static OUT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" OUT="));
 /// Longest prefix that a LOG rule can have (30 with its terminator in xt_LOG.h).
 const LOG_PREFIX: usize = 29;
 /// Longest prefix that any rule can have (NF_LOG_PREFIXLEN, nft's `log prefix`).
@@ -65,7 +72,7 @@ struct Header {
 impl Header {
     fn find(message: &[u8]) -> Option<Self> {
         let mut found: Option<Self> = None;
-        for at in memchr::memmem::find_iter(message, b" OUT=") {
+        for at in OUT.find_iter(message) {
             if let Some(mut header) = Self::at(message, at) {
                 header.nested = found.is_some();
                 found = Some(header);
@@ -78,7 +85,8 @@ impl Header {
     fn at(message: &[u8], at: usize) -> Option<Self> {
         let before = message.get(..at)?;
         let word = memchr::memrchr(b' ', before).map_or(0, |blank| blank + 1);
-        let start = word + memchr::memmem::rfind(before.get(word..)?, b"IN=")?;
+        let name = before.get(word..)?.windows(3).rposition(|w| w == b"IN=")?;
+        let start = word + name;
         let input = IfName::new(before.get(start + 3..)?)?;
         let after = message.get(at + 5..)?;
         let blank = memchr::memchr(b' ', after);
@@ -156,8 +164,11 @@ impl Reader {
             Some(blank) => rest.split_at(blank + 1),
             None => (&[][..], rest),
         };
-        for word in sure.split(|b| *b == b' ') {
+        let mut rest = sure;
+        while let Some(blank) = memchr::memchr(b' ', rest) {
+            let (word, after) = rest.split_at(blank);
             reader.word(word)?;
+            rest = after.get(1..).unwrap_or_default();
         }
         if doubtful.is_empty() {
             let terminated = sure.len() > 1;
@@ -227,19 +238,17 @@ impl Reader {
 
     /// What stands before `SRC=`: bridge ports and the link header.
     fn link(&mut self, word: &[u8]) -> bool {
-        let Some(equals) = memchr::memchr(b'=', word) else {
+        let Some((key, value)) = Key::split(word) else {
             return false;
         };
-        let (key, value) = word.split_at(equals);
-        let value = value.get(1..).unwrap_or_default();
         let place = match key {
-            b"PHYSIN" => Place::PhysIn,
-            b"PHYSOUT" => Place::PhysOut,
-            b"MACSRC" => Place::MacSrc,
-            b"MACDST" => Place::MacDst,
-            b"MACPROTO" => Place::MacProto,
-            b"MAC" => Place::Mac,
-            b"VPROTO" | b"VID" | b"TUNNEL" => return true,
+            Key::PHYSIN => Place::PhysIn,
+            Key::PHYSOUT => Place::PhysOut,
+            Key::MACSRC => Place::MacSrc,
+            Key::MACDST => Place::MacDst,
+            Key::MACPROTO => Place::MacProto,
+            Key::MAC => Place::Mac,
+            Key::VPROTO | Key::VID | Key::TUNNEL => return true,
             _ => return false,
         };
         self.known = true;

@@ -16,6 +16,7 @@
 
 mod envelope;
 mod fields;
+mod key;
 mod notice;
 pub(super) mod number;
 mod packet;

@@ -5,7 +5,10 @@
 //! net/ipv4/tcp_input.c, lib/ratelimit.c, net/core/neighbour.c, net/netfilter/nfnetlink_queue.c,
 //! net/netfilter/ipset/, net/netfilter/xt_hashlimit.c.
 
+use std::sync::LazyLock;
+
 use memchr::memmem;
+use regex::bytes::Regex;
 
 use super::number::{address, decimal};
 use crate::flow::{Body, IfName, Martian, Notice, NoticeKind, Suppressed, SynFlood, TableFull};
@@ -24,8 +27,19 @@ const PHRASES: [(&[&[u8]], NoticeKind); 7] = [
     (&[b"oute cache is full"], NoticeKind::RoutesFull),
 ];
 
+/// One pass that turns away the many lines that hold none of the phrases.
+static ANY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let phrases = "_conntrack: table full|martian |ossible SYN flooding on port |s suppressed|\
+         expectation table full|nf_queue: full at|is full, maxelem|max count of|\
+         eighbou?r table overflow|oute cache is full";
+    Regex::new(&format!("(?-u){phrases}")).ok()
+});
+
 /// A line of the kernel that is not about one logged packet.
 pub(super) fn parse(message: &[u8]) -> Option<Body> {
+    if ANY.as_ref().is_some_and(|any| !any.is_match(message)) {
+        return None;
+    }
     if let Some(body) = table_full(message)
         .or_else(|| martian(message))
         .or_else(|| syn_flood(message))

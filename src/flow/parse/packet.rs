@@ -3,6 +3,7 @@
 //! Each known word has a [`Place`]; places only go up. That is the whole check against lines that ran
 //! into each other: the rest of another message begins again further down.
 
+use super::key::Key;
 use super::number::{address, hexadecimal, narrow};
 use crate::flow::{Fragment, Icmp, Packet, Protocol, TcpFlags};
 use crate::ruleset::Family;
@@ -116,11 +117,8 @@ impl Scan {
                 return true;
             }
         }
-        match memchr::memchr(b'=', word) {
-            Some(equals) => {
-                let (key, value) = word.split_at(equals);
-                self.pair(key, value.get(1..).unwrap_or_default())
-            }
+        match Key::split(word) {
+            Some((key, value)) => self.pair(key, value),
             None => self.bare(word),
         }
     }
@@ -235,7 +233,7 @@ impl Scan {
     }
 
     /// `KEY=value`.
-    fn pair(&mut self, key: &[u8], value: &[u8]) -> bool {
+    fn pair(&mut self, key: Key, value: &[u8]) -> bool {
         let Some(place) = self.place_of(key) else {
             // A word of a later kernel: not ours to judge.
             return false;
@@ -246,37 +244,37 @@ impl Scan {
         true
     }
 
-    fn place_of(&self, key: &[u8]) -> Option<Place> {
+    fn place_of(&self, key: Key) -> Option<Place> {
         let transport = self.place >= Place::Proto;
         let icmp = self.packet.proto.is_some_and(Protocol::is_icmp);
         Some(match key {
-            b"SRC" => Place::Src,
-            b"DST" => Place::Dst,
-            b"LEN" | b"ID" if transport => Place::Seq,
-            b"LEN" => Place::Len,
-            b"TOS" | b"TC" => Place::Tos,
-            b"PREC" | b"HOPLIMIT" => Place::Prec,
-            b"TTL" | b"FLOWLBL" => Place::Ttl,
-            b"ID" => Place::Id,
-            b"PROTO" => Place::Proto,
-            b"SPT" | b"TYPE" | b"SPI" => Place::Spt,
-            b"DPT" | b"CODE" => Place::Dpt,
-            b"SEQ" if icmp => Place::Ack,
-            b"SEQ" | b"PARAMETER" | b"GATEWAY" | b"POINTER" => Place::Seq,
-            b"ACK" => Place::Ack,
-            b"WINDOW" => Place::Window,
-            b"RES" => Place::Res,
-            b"URGP" => Place::Urgp,
-            b"MTU" => Place::Mtu,
-            b"UID" => Place::Uid,
-            b"GID" => Place::Gid,
-            b"MARK" => Place::Mark,
+            Key::SRC => Place::Src,
+            Key::DST => Place::Dst,
+            Key::LEN | Key::ID if transport => Place::Seq,
+            Key::LEN => Place::Len,
+            Key::TOS | Key::TC => Place::Tos,
+            Key::PREC | Key::HOPLIMIT => Place::Prec,
+            Key::TTL | Key::FLOWLBL => Place::Ttl,
+            Key::ID => Place::Id,
+            Key::PROTO => Place::Proto,
+            Key::SPT | Key::TYPE | Key::SPI => Place::Spt,
+            Key::DPT | Key::CODE => Place::Dpt,
+            Key::SEQ if icmp => Place::Ack,
+            Key::SEQ | Key::PARAMETER | Key::GATEWAY | Key::POINTER => Place::Seq,
+            Key::ACK => Place::Ack,
+            Key::WINDOW => Place::Window,
+            Key::RES => Place::Res,
+            Key::URGP => Place::Urgp,
+            Key::MTU => Place::Mtu,
+            Key::UID => Place::Uid,
+            Key::GID => Place::Gid,
+            Key::MARK => Place::Mark,
             _ => return None,
         })
     }
 
     /// Sets the field; `None` if the value makes no sense.
-    fn set(&mut self, place: Place, key: &[u8], value: &[u8]) -> Option<()> {
+    fn set(&mut self, place: Place, key: Key, value: &[u8]) -> Option<()> {
         let packet = &mut self.packet;
         match (place, key) {
             (Place::Src, _) => {
@@ -292,9 +290,11 @@ impl Scan {
                 packet.dst = Some(addr);
             }
             (Place::Len, _) => packet.length = Some(narrow(value)?),
-            (Place::Tos, b"TC") => packet.tos = Some(narrow(value)?),
+            (Place::Tos, Key::TC) => packet.tos = Some(narrow(value)?),
             (Place::Tos, _) => packet.tos = Some(u8::try_from(hexadecimal(value)?).ok()?),
-            (Place::Prec, b"HOPLIMIT") | (Place::Ttl, b"TTL") => packet.ttl = Some(narrow(value)?),
+            (Place::Prec, Key::HOPLIMIT) | (Place::Ttl, Key::TTL) => {
+                packet.ttl = Some(narrow(value)?);
+            }
             (Place::Prec, _) => {
                 let precedence = u8::try_from(hexadecimal(value)?).ok()?;
                 packet.tos = Some(packet.tos.unwrap_or(0) | precedence);
@@ -302,18 +302,18 @@ impl Scan {
             (Place::Ttl, _) => packet.flow_label = Some(narrow(value)?),
             (Place::Id, _) => packet.id = Some(narrow(value)?),
             (Place::Proto, _) => packet.proto = Some(Protocol::parse(value)?),
-            (Place::Spt, b"SPT") => packet.sport = Some(narrow(value)?),
-            (Place::Spt, b"TYPE") => packet.icmp.get_or_insert_default().kind = narrow(value)?,
+            (Place::Spt, Key::SPT) => packet.sport = Some(narrow(value)?),
+            (Place::Spt, Key::TYPE) => packet.icmp.get_or_insert_default().kind = narrow(value)?,
             (Place::Spt, _) => packet.spi = Some(hexadecimal(value)?),
-            (Place::Dpt, b"DPT") => packet.dport = Some(narrow(value)?),
+            (Place::Dpt, Key::DPT) => packet.dport = Some(narrow(value)?),
             (Place::Dpt, _) => packet.icmp.get_or_insert_default().code = Some(narrow(value)?),
-            (Place::Seq, b"SEQ") => packet.tcp_seq = Some(narrow(value)?),
-            (Place::Seq, b"LEN") => packet.udp_length = Some(narrow(value)?),
+            (Place::Seq, Key::SEQ) => packet.tcp_seq = Some(narrow(value)?),
+            (Place::Seq, Key::LEN) => packet.udp_length = Some(narrow(value)?),
             (Place::Urgp, _) => packet.urgent = Some(narrow(value)?),
-            (Place::Seq, b"ID") => {
+            (Place::Seq, Key::ID) => {
                 packet.icmp.get_or_insert_default().echo = Some((narrow(value)?, 0));
             }
-            (Place::Ack, b"SEQ") => packet.icmp.as_mut()?.echo.as_mut()?.1 = narrow(value)?,
+            (Place::Ack, Key::SEQ) => packet.icmp.as_mut()?.echo.as_mut()?.1 = narrow(value)?,
             (Place::Ack, _) => packet.tcp_ack = Some(narrow(value)?),
             (Place::Window, _) => {
                 packet.window = Some(narrow(value)?);

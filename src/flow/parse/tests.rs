@@ -39,6 +39,10 @@ fn log(text: &str) -> LogLine {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "fields are options, and what is wanted of them too"
+)]
 fn addr(text: &str) -> Option<IpAddr> {
     Some(text.parse().unwrap())
 }

@@ -5,7 +5,7 @@
 //! are taken only when it is the one that was attached.
 //!
 //! Two getsockopt calls have no wrapper in nix and take raw kernel structures, hence the `unsafe` in this
-//! file; the bytes that come back are read by [`blob`](super::blob), bounds-checked.
+//! file; the bytes that come back are read by [`blob`], bounds-checked.
 //!
 //! A datagram socket, not libiptc's raw one: the option is found by address family and level alone
 //! (net/netfilter/nf_sockopt.c), and this one needs CAP_NET_ADMIN only. Asking for a table that does not

@@ -83,7 +83,7 @@ impl LogFile {
     /// That file.
     pub fn open(path: &Path, options: &Options) -> Result<Self, DropError> {
         let name = path.display().to_string();
-        let open = Open::open(path).map_err(|source| {
+        let open = Open::at(path).map_err(|source| {
             DropError::open(
                 &name,
                 source,
@@ -148,7 +148,7 @@ impl LogFile {
         let Some(open) = &mut self.open else {
             return Ok(false);
         };
-        let mut chunk = [0; CHUNK];
+        let mut chunk = vec![0; CHUNK];
         let length = match open.file.read(&mut chunk) {
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
@@ -187,7 +187,7 @@ impl LogFile {
         // The daemon writes to the old file until it is told; the first byte of the new one is the
         // sign that it was. Watch first, then look, or that byte may slip by.
         watch.renew(&self.path);
-        let successor = match Open::open(&self.path) {
+        let successor = match Open::at(&self.path) {
             Ok(open) => open,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
@@ -203,7 +203,7 @@ impl LogFile {
 }
 
 impl Open {
-    fn open(path: &Path) -> io::Result<Self> {
+    fn at(path: &Path) -> io::Result<Self> {
         // Opening a FIFO would wait for its writer.
         let file = File::options()
             .read(true)

@@ -139,7 +139,7 @@ impl Nflog {
         ];
         for nlas in [&first[..], &then[..]] {
             let family = NetfilterProtoFamily::Unspec;
-            self.ask(config_request(family, group, nlas.to_vec()))?;
+            self.ask(&config_request(family, group, nlas.to_vec()))?;
         }
         self.groups.push(Group {
             number: group,
@@ -150,7 +150,7 @@ impl Nflog {
 
     /// Sends a request and waits for its acknowledgement. Packets of groups bound before may come
     /// between; they are let go, and are missed by their numbers later.
-    fn ask(&mut self, request: NetlinkMessage<NetfilterMessage>) -> io::Result<()> {
+    fn ask(&mut self, request: &NetlinkMessage<NetfilterMessage>) -> io::Result<()> {
         let mut bytes = vec![0; request.buffer_len()];
         request.serialize(&mut bytes);
         self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
@@ -179,8 +179,12 @@ impl Nflog {
         for _ in 0..BATCH {
             let mut buffer = std::mem::take(&mut self.buffer);
             buffer.clear();
-            let received = self.socket.recv(&mut buffer, 0);
-            if received.is_ok() {
+            let received = self.socket.recv_from(&mut buffer, 0);
+            // Port zero is the kernel; a program with privilege may write to our socket, too.
+            if received
+                .as_ref()
+                .is_ok_and(|(_, from)| from.port_number() == 0)
+            {
                 let now = Timestamp::now();
                 for_each(&buffer, |kind, payload| {
                     if kind == PACKET {

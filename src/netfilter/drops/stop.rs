@@ -46,36 +46,37 @@ impl Stop {
             PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN),
             PollFd::new(fd, PollFlags::POLLIN),
         ];
-        self.poll(&mut fds, time)
+        wait(&mut fds, time)
     }
 
     /// Waits only for the word to stop; `true` if it came.
     pub fn pause(&self, time: Duration) -> io::Result<bool> {
         let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
-        Ok(self.poll(&mut fds, Some(time))? == Woken::Stopped)
+        Ok(wait(&mut fds, Some(time))? == Woken::Stopped)
     }
+}
 
-    fn poll(&self, fds: &mut [PollFd<'_>], time: Option<Duration>) -> io::Result<Woken> {
-        let timeout = match time {
-            Some(time) => PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX),
-            None => PollTimeout::NONE,
-        };
-        loop {
-            match poll(fds, timeout) {
-                Ok(0) => return Ok(Woken::TimedOut),
-                Ok(_) => break,
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+/// The first descriptor is the one that stops.
+fn wait(fds: &mut [PollFd<'_>], time: Option<Duration>) -> io::Result<Woken> {
+    let timeout = match time {
+        Some(time) => PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX),
+        None => PollTimeout::NONE,
+    };
+    loop {
+        match poll(fds, timeout) {
+            Ok(0) => return Ok(Woken::TimedOut),
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
-        let stopped = fds
-            .first()
-            .and_then(PollFd::revents)
-            .is_some_and(|events| !events.is_empty());
-        Ok(if stopped {
-            Woken::Stopped
-        } else {
-            Woken::Ready
-        })
     }
+    let stopped = fds
+        .first()
+        .and_then(PollFd::revents)
+        .is_some_and(|events| !events.is_empty());
+    Ok(if stopped {
+        Woken::Stopped
+    } else {
+        Woken::Ready
+    })
 }

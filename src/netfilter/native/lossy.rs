@@ -180,12 +180,12 @@ impl Reader {
             Some(loaded) if !loaded.is_tested() && !loaded.may_stay_untested() => {
                 Err(Why::Test(loaded.field))
             }
-            Some(loaded) if loaded.is_tested() => self.finish(loaded),
+            Some(loaded) if loaded.is_tested() => self.finish(&loaded),
             _ => Ok(()),
         }
     }
 
-    fn finish(&mut self, loaded: Loaded) -> Result<(), Why> {
+    fn finish(&mut self, loaded: &Loaded) -> Result<(), Why> {
         if let Some(protocol) = loaded.equal_protocol() {
             self.protocol = Some(protocol);
         }

@@ -50,7 +50,7 @@ pub struct Inspection {
     /// Some rule looks a verdict up in a map, so that not every jump is known.
     pub has_maps: bool,
     tables: Vec<(Vec<u8>, u64)>,
-    numbers: HashMap<(u8, Vec<u8>), ChainNumber>,
+    numbers: HashMap<ChainKey, ChainNumber>,
     chains: Vec<ChainSeen>,
     rules: Vec<RuleSeen>,
     /// (position in `rules`, why), ascending.
@@ -211,13 +211,16 @@ fn try_inspect(
     Ok(settled.then_some(seen))
 }
 
+/// The number of a chain's table, and its name.
+type ChainKey = (u8, Vec<u8>);
+
 /// Numbers the chains; their names (with the number of the table) in that order.
 fn list_chains(
     netlink: &mut Netlink,
     request: &mut Request,
     family: Family,
     seen: &mut Inspection,
-) -> Result<Option<Vec<(u8, Vec<u8>)>>, CounterError> {
+) -> Result<Option<Vec<ChainKey>>, CounterError> {
     let mut names = Vec::new();
     request.start(msg::GETCHAIN, NLM_F_DUMP, nfproto(family));
     let dump = netlink.ask("for the chains", request, |message| {

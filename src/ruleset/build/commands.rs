@@ -5,21 +5,27 @@ use super::super::diagnostic::Severity;
 use super::super::identity;
 use super::super::line::Line;
 use super::super::model::{ChainIdx, Renamed, Row, is_hooked};
+use super::super::spec::Spec;
 use super::super::spec::general::address_choices;
-use super::super::{Counters, Policy};
-use super::{Builder, index_u32};
+use super::super::{Family, Policy};
+use super::{Builder, RENAMES, index_u32};
+
+/// How many comparisons by letter one of typed forms is worth.
+const TYPED_COST: usize = 10;
 
 impl<'a> Builder<'a> {
     /// A command line, already read.
     pub(in super::super) fn command(&mut self, line: &Line<'a>, said: &CommandLine<'a>) {
-        if said.command == Command::Query {
-            self.remark(
-                Severity::Note,
-                line,
-                0,
-                "a command that changes the ruleset: this one only lists, checks or explains",
-            );
-            return;
+        let idle = match said.command {
+            Command::Query => {
+                "a command that changes the ruleset: this one lists, checks or explains"
+            }
+            // Measured with both back ends: counters that the same text loads stay.
+            Command::Zero => "no -Z: it has no effect on the counters that a text itself loads",
+            _ => "",
+        };
+        if !idle.is_empty() {
+            return self.remark(Severity::Note, line, 0, idle);
         }
         let table = if let Some(name) = said.table {
             self.remark(
@@ -43,9 +49,8 @@ impl<'a> Builder<'a> {
             Command::New { chain } => self.new_chain(line, table, chain),
             Command::DeleteChain { chain } => self.delete_chains(line, table, chain),
             Command::Flush { chain } => self.flush(line, table, chain),
-            Command::Zero { chain, number } => self.zero(line, table, chain, number),
             Command::Rename { old, new } => self.rename(line, table, old, new),
-            Command::Query => {}
+            Command::Zero | Command::Query => {}
         }
     }
 
@@ -220,16 +225,9 @@ impl<'a> Builder<'a> {
         let Some(chain) = self.chain_that_is(line, table, name) else {
             return;
         };
-        let wanted = identity::normal_form(line.body.get(said.spec.clone()).unwrap_or_default());
-        let mut left = self.comparisons_left;
-        let rules = self.chains.get(chain as usize).map(|c| c.rules.as_slice());
-        let found = rules.unwrap_or_default().iter().position(|rule| {
-            left = left.saturating_sub(1);
-            let row = self.rows.get(*rule as usize);
-            let spec = row.and_then(|row| self.text.get(row.spec as usize..row.end as usize));
-            left > 0 && spec.is_some_and(|spec| identity::normal_form(spec) == wanted)
-        });
-        self.comparisons_left = left;
+        let wanted = line.body.get(said.spec.clone()).unwrap_or_default();
+        let found = self.find_equal(chain, wanted);
+        let left = self.comparisons_left;
         match (found, self.chains.get_mut(chain as usize)) {
             (Some(position), Some(chain)) => {
                 chain.rules.remove(position);
@@ -247,6 +245,38 @@ impl<'a> Builder<'a> {
                 "a rule written as one that stands in the chain",
             ),
         }
+    }
+
+    /// The position of the first rule that reads as `wanted`, letter by letter or else in its typed form.
+    fn find_equal(&mut self, chain: u32, wanted: &[u8]) -> Option<usize> {
+        let rules = self.chains.get(chain as usize)?.rules.as_slice();
+        let specs = rules.iter().map(|rule| {
+            let row = self.rows.get(*rule as usize);
+            row.and_then(|row| self.text.get(row.spec as usize..row.end as usize))
+                .unwrap_or_default()
+        });
+        let normal = identity::normal_form(wanted);
+        let by_letter = specs
+            .clone()
+            .take(self.comparisons_left)
+            .position(|spec| identity::normal_form(spec) == normal);
+        self.comparisons_left = self.comparisons_left.saturating_sub(rules.len());
+        if by_letter.is_some() {
+            return by_letter;
+        }
+        // The family may not be known yet; addresses of the other one compare by letter.
+        let typed = |spec| {
+            let mut spec = Spec::parse(spec, Family::V4, &|_| true);
+            spec.counters = None;
+            spec
+        };
+        let wanted = typed(wanted);
+        let by_type = specs
+            .take(self.comparisons_left / TYPED_COST)
+            .position(|spec| typed(spec) == wanted);
+        let cost = rules.len().saturating_mul(TYPED_COST);
+        self.comparisons_left = self.comparisons_left.saturating_sub(cost);
+        by_type
     }
 
     fn set_policy(
@@ -345,36 +375,19 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn zero(&mut self, line: &Line<'_>, table: u32, name: Option<&'a [u8]>, number: Option<u32>) {
-        self.plain = false;
-        let only = match name {
-            Some(name) => match self.chain_that_is(line, table, name) {
-                Some(index) => Some(index),
-                None => return,
-            },
-            None => None,
-        };
-        for (index, chain) in self.chains.iter_mut().enumerate() {
-            if chain.table != table || only.is_some_and(|only| only as usize != index) {
-                continue;
-            }
-            let wanted = |position: usize| number.is_none_or(|n| n as usize == position + 1);
-            if number.is_none() {
-                chain.counters = Counters::default();
-            }
-            for (_, rule) in chain.rules.iter().enumerate().filter(|(p, _)| wanted(*p)) {
-                if let Some(counters) = self.counters.get_mut(*rule as usize) {
-                    *counters = Counters::default();
-                }
-            }
-        }
-    }
-
     fn rename(&mut self, line: &Line<'_>, table: u32, old: &'a [u8], new: &'a [u8]) {
         let Some(index) = self.chain_that_is(line, table, old) else {
             return;
         };
         self.recent = None;
+        if self.renamed.len() >= RENAMES {
+            return self.remark(
+                Severity::Error,
+                line,
+                0,
+                "fewer renamed chains: this one keeps its name",
+            );
+        }
         if self.find(table, new).is_some() {
             self.remark(Severity::Error, line, 0, "a new name that no chain has");
             return;

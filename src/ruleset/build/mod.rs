@@ -29,7 +29,10 @@ const NAME_LIMIT: usize = 28;
 
 /// How many rules `-D CHAIN rule` may be compared with in one text. Each such line walks its chain; ten
 /// megabytes of them must not keep the reader busy for minutes.
-const COMPARISONS: usize = 5_000_000;
+const COMPARISONS: usize = 500_000;
+
+/// How many chains `-E` may rename in one text: every jump is looked up among them.
+const RENAMES: usize = 1000;
 
 /// How many rules address lists may make in one text beyond one a line. Two lists of 32 addresses make
 /// 1,024 rules of one line; a hostile file must not grow a thousandfold in memory.
@@ -104,10 +107,6 @@ impl<'a> Builder<'a> {
 
     pub(super) fn has_tables(&self) -> bool {
         !self.tables.is_empty()
-    }
-
-    pub(super) fn has_rules(&self) -> bool {
-        !self.rows.is_empty()
     }
 
     pub(super) fn has_table(&self, name: &[u8]) -> bool {
@@ -295,10 +294,11 @@ impl<'a> Builder<'a> {
     }
 
     fn find(&mut self, table: u32, name: &'a [u8]) -> Option<u32> {
-        if let Some((recent_table, recent_name, index)) = self.recent {
-            if recent_table == table && recent_name == name {
-                return Some(index);
-            }
+        if let Some((recent_table, recent_name, index)) = self.recent
+            && recent_table == table
+            && recent_name == name
+        {
+            return Some(index);
         }
         let index = *self.lookup.get(&(table, name))?;
         self.recent = Some((table, name, index));

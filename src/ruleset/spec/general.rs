@@ -1,6 +1,7 @@
 //! The options that every rule may have, whatever matches it loads (iptables(8), "PARAMETERS").
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::super::identity::counters_within;
 use super::lexer::Lexer;
@@ -130,9 +131,9 @@ fn about_address(option: &[u8]) -> Option<General> {
     }
 }
 
-/// Where a specification jumps, without reading the rest of it: the name after `-j` or `-g`, and whether
-/// it is `-g`.
-pub(in super::super) fn jump(spec: &[u8]) -> Option<(&[u8], bool)> {
+/// Where a specification jumps, without reading the rest of it: where the name after `-j` or `-g` stands,
+/// and whether it is `-g`.
+pub(in super::super) fn jump(spec: &[u8]) -> Option<(Range<usize>, bool)> {
     let mut words = Lexer::new(spec);
     while let Some(word) = words.next() {
         if word.quoted || word.raw.first() != Some(&b'-') {
@@ -144,11 +145,9 @@ pub(in super::super) fn jump(spec: &[u8]) -> Option<(&[u8], bool)> {
             _ => continue,
         };
         let name = words.name()?;
-        let raw = name.raw;
-        let bare = raw
-            .strip_prefix(b"\"")
-            .and_then(|raw| raw.strip_suffix(b"\""));
-        return Some((bare.filter(|_| name.quoted).unwrap_or(raw), goto));
+        // A name in quotes holds no escapes.
+        let quote = usize::from(name.quoted);
+        return Some((name.start + quote..name.end() - quote, goto));
     }
     None
 }
@@ -191,8 +190,7 @@ mod tests {
             ("", None),
         ];
         for (spec, expected) in cases {
-            let found = jump(spec.as_bytes())
-                .map(|(name, goto)| (std::str::from_utf8(name).unwrap(), goto));
+            let found = jump(spec.as_bytes()).map(|(name, goto)| (&spec[name], goto));
             assert_eq!(found, expected, "{spec}");
         }
     }

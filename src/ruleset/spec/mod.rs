@@ -10,7 +10,8 @@
 //! general options, then unambiguous abbreviations, then the match that `-p` implies. `!` may stand before
 //! the option or, as old dumps have it, after.
 //!
-//! `lexer` makes words, `general` and `options` hold the rows of options, `read` joins them; `matches` and
+//! `lexer` makes words, `general` and `options` hold the rows of options, `read` joins them, `extension`
+//! ends what it loaded; `matches` and
 //! `targets` hold the typed forms, one file a family; `value` what their options carry; `words` the short
 //! text for the board.
 
@@ -19,6 +20,7 @@ pub mod matches;
 pub mod targets;
 pub mod value;
 
+mod extension;
 pub(super) mod general;
 mod options;
 mod read;
@@ -31,6 +33,7 @@ pub use targets::Target;
 pub use value::{
     Address, Addresses, Bounds, Interface, Inv, MarkMask, Masked, Net, Ports, Protocol,
 };
+pub(super) use words::hex;
 pub use words::{Cells, Logged};
 
 use super::{Counters, Family, RuleIdx, Ruleset};

@@ -5,6 +5,7 @@
 //! new match is a new row and a new type.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::Family;
 use super::lexer::Word;
@@ -99,6 +100,11 @@ impl<'a> GivenOption<'a> {
         &self.values[0]
     }
 
+    /// The first value, for keeps.
+    pub(super) fn text(&self) -> Cow<'a, [u8]> {
+        self.value().clone()
+    }
+
     /// The second value.
     pub(super) fn second(&self) -> &Cow<'a, [u8]> {
         &self.values[1]
@@ -179,6 +185,14 @@ impl<'a> Given<'a> {
         match self.family {
             Family::V4 => 32,
             Family::V6 => 128,
+        }
+    }
+
+    /// The mask that is a whole address.
+    pub(super) fn full_mask(&self) -> IpAddr {
+        match self.family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::BROADCAST),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
         }
     }
 

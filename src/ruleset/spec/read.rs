@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use super::super::Family;
 use super::Spec;
+use super::extension::Extension;
 use super::general::{GENERAL, General, counters};
 use super::lexer::{Lexer, Word};
-use super::matches::{self, Match};
-use super::options::{Given, GivenOption, MatchExtension, Misread, Opt, TargetExtension};
+use super::matches;
+use super::options::{Given, GivenOption, Misread, Opt};
 use super::targets::{self, Target};
 use super::value::{Addresses, Interface, Protocol, split_once};
 
@@ -46,28 +47,6 @@ pub(super) fn read<'a>(
         reader.loose(not);
     }
     reader.finish()
-}
-
-/// What follows `-m` or `-j` and may have options.
-enum Extension {
-    Match(&'static MatchExtension),
-    UnknownMatch,
-    Target(&'static TargetExtension),
-    UnknownTarget,
-}
-
-impl Extension {
-    fn options(&self) -> &'static [Opt] {
-        match self {
-            Self::Match(extension) => extension.options,
-            Self::Target(extension) => extension.options,
-            Self::UnknownMatch | Self::UnknownTarget => &[],
-        }
-    }
-
-    fn is_unknown(&self) -> bool {
-        matches!(self, Self::UnknownMatch | Self::UnknownTarget)
-    }
 }
 
 /// An option that was found: of a loaded extension, or a general one.
@@ -232,13 +211,13 @@ impl<'a> Reader<'a, '_> {
         if self.open.is_none() && !self.loaded.is_empty() {
             self.open = Some(self.loaded.len() - 1);
         }
-        if let Some((extension, given)) = self.open.and_then(|open| self.loaded.get_mut(open)) {
-            if !extension.is_unknown() {
-                given.misread.get_or_insert(Misread {
-                    option: "",
-                    expected: "only options that it is known to have",
-                });
-            }
+        if let Some((extension, given)) = self.open.and_then(|open| self.loaded.get_mut(open))
+            && !extension.is_unknown()
+        {
+            given.misread.get_or_insert(Misread {
+                option: "",
+                expected: "only options that it is known to have",
+            });
         }
         if let Some(not) = not {
             self.loose(not);
@@ -364,7 +343,7 @@ impl<'a> Reader<'a, '_> {
         let given = self
             .loaded
             .iter()
-            .any(|(e, _)| matches!(e, Extension::Target(_) | Extension::UnknownTarget));
+            .any(|(extension, _)| extension.is_target());
         if given || self.spec.target.is_some() {
             return false;
         }
@@ -385,27 +364,7 @@ impl<'a> Reader<'a, '_> {
 
     fn finish(mut self) -> Spec<'a> {
         for (extension, given) in self.loaded {
-            match extension {
-                Extension::Match(extension) => {
-                    let read = given.misread.map_or_else(|| (extension.read)(&given), Err);
-                    self.spec.matches.push(read.unwrap_or_else(|why| {
-                        Match::Unknown(Box::new(given.into_unknown(Some(why))))
-                    }));
-                }
-                Extension::UnknownMatch => self
-                    .spec
-                    .matches
-                    .push(Match::Unknown(Box::new(given.into_unknown(None)))),
-                Extension::Target(extension) => {
-                    let read = given.misread.map_or_else(|| (extension.read)(&given), Err);
-                    self.spec.target = Some(read.unwrap_or_else(|why| {
-                        Target::Unknown(Box::new(given.into_unknown(Some(why))))
-                    }));
-                }
-                Extension::UnknownTarget => {
-                    self.spec.target = Some(Target::Unknown(Box::new(given.into_unknown(None))));
-                }
-            }
+            extension.finish(given, &mut self.spec);
         }
         self.spec
     }

@@ -79,6 +79,16 @@ impl Phrase {
     }
 }
 
+/// Two hexadecimal digits a byte.
+pub(in super::super) fn hex(bytes: &[u8]) -> String {
+    let mut digits = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String does not fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
+}
+
 /// The cells of one row of the board.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Cells {

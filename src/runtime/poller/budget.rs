@@ -113,7 +113,7 @@ mod tests {
         assert!(!bucket.is_open());
         let wait = bucket.opens_in();
         assert!(
-            wait > Duration::from_millis(1000) && wait < Duration::from_millis(1010),
+            wait > SECOND && wait < Duration::from_millis(1010),
             "{wait:?}"
         );
         bucket.fill(start + Duration::from_millis(900));

@@ -91,18 +91,13 @@ impl Live {
         source: Source,
         misfits: &[ChainIdx],
     ) -> Self {
-        let mut seen = vec![NEVER; ruleset.chains().len()];
-        for misfit in misfits {
-            if let Some(place) = seen.get_mut(misfit.0 as usize) {
-                *place = UNREADABLE;
-            }
-        }
         let chains = ruleset.chains().iter().enumerate();
         let roots = chains
             .filter(|(_, chain)| chain.is_builtin())
             .map(|(place, _)| ChainIdx(u32::try_from(place).unwrap_or(u32::MAX)))
             .collect();
-        Self {
+        let seen = vec![NEVER; ruleset.chains().len()];
+        let mut live = Self {
             counters: ruleset.saved_counters(),
             ruleset,
             door,
@@ -116,7 +111,9 @@ impl Live {
             again: VecDeque::new(),
             looked: Vec::new(),
             entered: Vec::new(),
-        }
+        };
+        live.give_up(misfits);
+        live
     }
 
     /// Numbers of this generation belong to the rules that were loaded, in all chains not distrusted.
@@ -141,6 +138,20 @@ impl Live {
     /// Nothing may be read any more: a table was made anew, and numbers could be another rule's.
     pub(super) fn suspend(&mut self) {
         self.door = None;
+    }
+
+    /// Gives it the door that it was loaded without.
+    pub(super) fn bind(&mut self, door: Box<dyn CounterDoor>, misfits: &[ChainIdx]) {
+        self.door = Some(door);
+        self.give_up(misfits);
+    }
+
+    fn give_up(&mut self, misfits: &[ChainIdx]) {
+        for misfit in misfits {
+            if let Some(place) = self.seen.get_mut(misfit.0 as usize) {
+                *place = UNREADABLE;
+            }
+        }
     }
 
     /// Keeps watching what `earlier` watched, by table and name.

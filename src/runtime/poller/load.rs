@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Loaded, Source, Stage};
 use crate::netfilter::counters::legacy::LegacyDoor;
@@ -45,9 +45,12 @@ pub(super) enum Outcome {
 /// What a load needs.
 pub(super) struct Loader<'a> {
     pub(super) origin: Origin,
+    pub(super) started: Instant,
     pub(super) tools: &'a Arc<Tools>,
     pub(super) stop: &'a Arc<AtomicBool>,
     pub(super) progress: &'a dyn Fn(Stage),
+    /// Takes a legacy structure as soon as it is read, before the kernel is looked at again.
+    pub(super) early: &'a dyn Fn(Box<Loaded>),
 }
 
 enum Failure {
@@ -72,7 +75,6 @@ struct Bound {
 impl Loader<'_> {
     /// Reads the origin.
     pub(super) fn load(&self) -> Outcome {
-        let started = Instant::now();
         (self.progress)(Stage::Looking);
         match Presence::of(self.origin) {
             Presence::Tables(_) => {}
@@ -86,7 +88,7 @@ impl Loader<'_> {
             tries += 1;
             match self.round() {
                 Ok(round) if round.settled || tries == TRIES => {
-                    return self.outcome(round, started.elapsed());
+                    return self.outcome(round);
                 }
                 Ok(_) => {}
                 Err(Failure::Save(XtablesError::Stopped { .. })) => return Outcome::Stopped,
@@ -173,6 +175,12 @@ impl Loader<'_> {
             Ok((door, mark))
         });
         let (ruleset, saved_warnings) = self.parse(self.save())?;
+        if door.is_ok() {
+            // Nothing that is told of it depends on the second look, which takes as long as the first.
+            let mut loaded = self.told(&ruleset, &saved_warnings);
+            loaded.source = Source::Kernel;
+            (self.early)(loaded);
+        }
         (self.progress)(Stage::Matching);
         let bound = door.and_then(|(mut door, before)| {
             let attached = door.attach(&ruleset)?;
@@ -233,19 +241,24 @@ impl Loader<'_> {
         })
     }
 
-    fn outcome(&self, round: Round, took: Duration) -> Outcome {
-        let mut loaded = Box::new(Loaded {
+    /// What is told of a structure before anything is known of its door.
+    fn told(&self, ruleset: &Arc<Ruleset>, warnings: &[xtables::Warning]) -> Box<Loaded> {
+        Box::new(Loaded {
             origin: self.origin,
-            ruleset: round.ruleset,
+            ruleset: Arc::clone(ruleset),
             source: Source::DumpOnly,
             handles: None,
             lossy: Vec::new(),
             uncounted: Uncounted::default(),
-            warnings: round.saved_warnings,
+            warnings: warnings.to_vec(),
             author: None,
             missed_changes: false,
-            took,
-        });
+            took: self.started.elapsed(),
+        })
+    }
+
+    fn outcome(&self, round: Round) -> Outcome {
+        let mut loaded = self.told(&round.ruleset, &round.saved_warnings);
         let Some(Bound {
             door,
             attached,

@@ -1,12 +1,14 @@
 //! One origin's life: not known, loading, live, gone, failed; and when it is to be read again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::live::Live;
 use super::load::Outcome;
 use super::{Loaded, PollEvent};
+use crate::netfilter::counters::CounterDoor;
 use crate::netfilter::events::Touch;
-use crate::ruleset::{Author, Origin};
+use crate::ruleset::{Author, ChainIdx, Origin};
 
 /// From the first sign of a change to reading it: a script that adds ten rules is read once.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -144,27 +146,52 @@ impl Slot {
                 })
             }
             Outcome::Loaded {
-                mut loaded,
+                loaded,
                 door,
                 generation: matched,
                 misfits,
             } => {
-                let rest = loaded.took.mul_f64(rest).max(APART);
-                self.not_before = now + rest;
+                self.not_before = now + loaded.took.mul_f64(rest).max(APART);
                 if door.is_none() {
                     self.due.get_or_insert(now); // it never stood still: again, when the budget allows
                 }
-                let ruleset = std::sync::Arc::clone(&loaded.ruleset);
-                let mut live = Live::new(ruleset, door, loaded.source, &misfits);
-                self.catch_up(&mut live, matched, generation);
-                if let Phase::Live(earlier) = &self.phase {
-                    live.watch_as(earlier);
+                match (&mut self.phase, door) {
+                    // It was told early: only its door was missing.
+                    (Phase::Live(live), Some(door))
+                        if Arc::ptr_eq(&live.ruleset, &loaded.ruleset) =>
+                    {
+                        live.bind(door, &misfits);
+                        None
+                    }
+                    (_, door) => Some(self.show(loaded, door, matched, generation, &misfits)),
                 }
-                self.phase = Phase::Live(Box::new(live));
-                self.sign(&mut loaded);
-                Some(PollEvent::Loaded(loaded))
             }
         }
+    }
+
+    /// A structure that is read but not yet bound to a door; the news to tell.
+    pub(super) fn early(&mut self, loaded: Box<Loaded>) -> PollEvent {
+        self.show(loaded, None, 0, 0, &[])
+    }
+
+    fn show(
+        &mut self,
+        mut loaded: Box<Loaded>,
+        door: Option<Box<dyn CounterDoor>>,
+        matched: u32,
+        generation: u32,
+        misfits: &[ChainIdx],
+    ) -> PollEvent {
+        let ruleset = Arc::clone(&loaded.ruleset);
+        let mut live = Live::new(ruleset, door, loaded.source, misfits);
+        self.catch_up(&mut live, matched, generation);
+        if let Phase::Live(earlier) = &self.phase {
+            live.watch_as(earlier);
+        }
+        self.phase = Phase::Live(Box::new(live));
+        loaded.author = self.author.take();
+        loaded.missed_changes = std::mem::take(&mut self.missed);
+        PollEvent::Loaded(loaded)
     }
 
     /// Brings a fresh door from the generation that it was matched at to the one of now.
@@ -183,11 +210,6 @@ impl Slot {
     fn begin_anew(&mut self) {
         self.touched = (0, Touch::Nothing);
         self.due = None;
-    }
-
-    fn sign(&mut self, loaded: &mut Loaded) {
-        loaded.author = self.author.take();
-        loaded.missed_changes = std::mem::take(&mut self.missed);
     }
 }
 

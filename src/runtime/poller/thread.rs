@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::budget::{Purse, thread_cpu};
 use super::load::{Loader, Outcome};
 use super::slot::{Phase, Slot};
-use super::{Command, Options, PollEvent, Sink, Stage};
+use super::{Command, Loaded, Options, PollEvent, Sink, Stage};
 use crate::netfilter::events::{Changes, Listener};
 use crate::netfilter::native;
 use crate::netfilter::netlink::{Netlink, Request};
@@ -35,6 +35,7 @@ const LOOK_FOR_NFT: Duration = Duration::from_secs(5);
 pub(super) enum Note {
     Command(Command),
     Progress(Origin, Stage),
+    Early(Origin, Box<Loaded>),
     Done(Origin, Outcome),
 }
 
@@ -175,6 +176,10 @@ impl PollerThread {
                         self.tell(PollEvent::Progress { origin, stage });
                     }
                 }
+                Note::Early(origin, loaded) => {
+                    let news = self.slots[origin.index()].early(loaded);
+                    self.tell(news);
+                }
                 Note::Done(origin, outcome) => self.loaded(origin, outcome),
             }
         }
@@ -222,12 +227,12 @@ impl PollerThread {
         let now = Instant::now();
         for index in 0..self.slots.len() {
             if self.slots[index].load_at().is_some_and(|at| at <= now) {
-                self.start_load(index, now);
+                self.start_load(index);
             }
         }
     }
 
-    fn start_load(&mut self, index: usize, now: Instant) {
+    fn start_load(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         let origin = slot.origin;
         slot.begin();
@@ -245,9 +250,11 @@ impl PollerThread {
             .spawn(move || {
                 let loader = Loader {
                     origin,
+                    started: Instant::now(),
                     tools: &tools,
                     stop: &stop,
                     progress: &|stage| tell(Note::Progress(origin, stage)),
+                    early: &|loaded| tell(Note::Early(origin, loaded)),
                 };
                 tell(Note::Done(origin, loader.load()));
             });
@@ -255,7 +262,6 @@ impl PollerThread {
             Ok(loader) => self.loaders.push(loader),
             Err(_) => self.loaded(origin, no_thread()),
         }
-        let _ = now;
     }
 
     /// Takes what changed, if it is time to.

@@ -1,11 +1,10 @@
-//! Matches on what conntrack knows of a packet: conntrack, state, connmark.
+//! Matches on what conntrack knows of a packet: conntrack, state.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use super::super::options::{Given, GivenOption, MatchExtension, Misread, opt};
 use super::super::value::{
-    Addresses, Bounds, Inv, MarkMask, Ports, Protocol, StateSet, StatusSet, WordSet, bounds,
+    Addresses, Bounds, Inv, Ports, Protocol, StateSet, StatusSet, WordSet, bounds,
 };
 use super::super::words::Phrase;
 use super::Match;
@@ -34,11 +33,6 @@ pub(super) const EXTENSIONS: &[MatchExtension] = &[
         names: &["state"],
         options: &[opt(&["state"], 1)],
         read: state,
-    },
-    MatchExtension {
-        names: &["connmark"],
-        options: &[opt(&["mark"], 1)],
-        read: connmark,
     },
 ];
 
@@ -118,7 +112,7 @@ fn conntrack<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
         match option.name {
             "ctstate" => ct.states = Some(option.read_inv(StateSet::read, STATES)?),
             "ctproto" => {
-                ct.protocol = Some(option.inv(Protocol::read(option.value().clone())));
+                ct.protocol = Some(option.inv(Protocol::read(option.text())));
             }
             "ctorigsrc" => ct.original_source = address(option),
             "ctorigdst" => ct.original_destination = address(option),
@@ -179,29 +173,4 @@ fn state<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
         "a list of INVALID, NEW, RELATED, ESTABLISHED and UNTRACKED",
     )?;
     Ok(Match::State(states))
-}
-
-fn connmark<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
-    mark_of(given).map(Match::Connmark)
-}
-
-/// The `--mark` of mark and connmark.
-pub(super) fn mark_of(given: &Given<'_>) -> Result<Inv<MarkMask>, Misread> {
-    let option = given
-        .options
-        .first()
-        .ok_or(Given::lacks("--mark with a value or value/mask"))?;
-    option.read_inv(
-        |text| MarkMask::read(text, u32::MAX),
-        "a mark as value or value/mask",
-    )
-}
-
-/// The text of a single option, for matches that are one text.
-pub(super) fn text_of<'a>(
-    given: &Given<'a>,
-    lacks: &'static str,
-) -> Result<Inv<Cow<'a, [u8]>>, Misread> {
-    let option = given.options.first().ok_or(Given::lacks(lacks))?;
-    Ok(option.inv(option.value().clone()))
 }

@@ -1,13 +1,11 @@
-//! Matches on single fields of the packet: length, ttl, hl, mac, tos, dscp, ecn, pkttype, string, u32.
+//! Matches on single fields of headers: length, ttl, hl, mac, tos, dscp, ecn, pkttype.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use super::super::options::{Given, GivenOption, MatchExtension, Misread, opt};
 use super::super::value::{Inv, Masked, bounds, small};
 use super::super::words::Phrase;
 use super::Match;
-use super::conn::text_of;
 
 pub(super) const EXTENSIONS: &[MatchExtension] = &[
     MatchExtension {
@@ -61,23 +59,6 @@ pub(super) const EXTENSIONS: &[MatchExtension] = &[
         names: &["pkttype"],
         options: &[opt(&["pkt-type"], 1)],
         read: pkttype,
-    },
-    MatchExtension {
-        names: &["string"],
-        options: &[
-            opt(&["string"], 1),
-            opt(&["hex-string"], 1),
-            opt(&["algo"], 1),
-            opt(&["from"], 1),
-            opt(&["to"], 1),
-            opt(&["icase"], 0),
-        ],
-        read: string,
-    },
-    MatchExtension {
-        names: &["u32"],
-        options: &[opt(&["u32"], 1)],
-        read: u32_test,
     },
 ];
 
@@ -167,7 +148,7 @@ fn mac_address(text: &[u8]) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(mac)
 }
 
-pub(super) fn describe_mac(mac: &Inv<[u8; 6]>, phrase: &mut Phrase) {
+pub(super) fn describe_mac(mac: Inv<[u8; 6]>, phrase: &mut Phrase) {
     let octets: Vec<_> = mac
         .value
         .iter()
@@ -290,7 +271,7 @@ fn ecn<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
 }
 
 impl Ecn {
-    pub(super) fn describe(&self, phrase: &mut Phrase) {
+    pub(super) fn describe(self, phrase: &mut Phrase) {
         for (word, given) in [("ecn-tcp-cwr", self.cwr), ("ecn-tcp-ece", self.ece)] {
             if let Some(given) = given {
                 phrase.flag(given.invert, word);
@@ -340,66 +321,4 @@ fn pkttype<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
     option
         .read_inv(PacketType::read, "unicast, broadcast or multicast")
         .map(Match::Pkttype)
-}
-
-/// `-m string`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StringMatch<'a> {
-    /// What is looked for, as written; of `--hex-string` with the parts between bars still in digits.
-    pub pattern: Inv<Cow<'a, [u8]>>,
-    /// Given by `--hex-string`.
-    pub hex: bool,
-    /// How it is searched for: `bm` or `kmp`.
-    pub algorithm: Cow<'a, [u8]>,
-    /// Offset in the packet where the search starts.
-    pub from: u16,
-    /// Offset where it ends.
-    pub to: u16,
-    /// In any case.
-    pub ignore_case: bool,
-}
-
-fn string<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
-    let mut pattern = None;
-    let mut string = StringMatch {
-        pattern: Inv::plain(Cow::Borrowed(b"")),
-        hex: false,
-        algorithm: Cow::Borrowed(b""),
-        from: 0,
-        to: u16::MAX,
-        ignore_case: false,
-    };
-    for option in &given.options {
-        match option.name {
-            name @ ("string" | "hex-string") => {
-                if pattern.is_some() {
-                    return Err(option.misread("either --string or --hex-string"));
-                }
-                pattern = Some(option.inv(option.value().clone()));
-                string.hex = name == "hex-string";
-            }
-            "algo" => string.algorithm = option.value().clone(),
-            "from" => string.from = option.read(small, "an offset from 0 to 65535")?,
-            "to" => string.to = option.read(small, "an offset from 0 to 65535")?,
-            "icase" => string.ignore_case = true,
-            _ => return Err(option.not_read()),
-        }
-    }
-    string.pattern = pattern.ok_or(Given::lacks("--string or --hex-string"))?;
-    Ok(Match::String(Box::new(string)))
-}
-
-impl StringMatch<'_> {
-    pub(super) fn describe(&self, phrase: &mut Phrase) {
-        let key = if self.hex { "hex-string" } else { "string" };
-        phrase.quoted(self.pattern.invert, key, &self.pattern.value);
-        phrase.flag_if(self.ignore_case, "icase");
-        if self.from != 0 || self.to != u16::MAX {
-            phrase.keyed(false, "at", format_args!("{}:{}", self.from, self.to));
-        }
-    }
-}
-
-fn u32_test<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
-    text_of(given, "--u32 with a test").map(Match::U32)
 }

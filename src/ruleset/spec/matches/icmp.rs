@@ -39,11 +39,11 @@ impl Icmp {
         (kind_fits && code_fits) != self.invert
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         if self.v6 { "icmp6" } else { "icmp" }
     }
 
-    pub(super) fn describe(&self, phrase: &mut Phrase) {
+    pub(super) fn describe(self, phrase: &mut Phrase) {
         let key = if self.v6 { "icmpv6-type" } else { "icmp-type" };
         match (self.kind, self.code) {
             (None, _) if !self.invert => {}

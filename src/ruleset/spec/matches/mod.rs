@@ -1,4 +1,4 @@
-//! Matches, typed: one file a family of matches, one row a match in [`find`]'s tables.
+//! Matches, typed: one file a family of matches, one row a match in the table of its file.
 //!
 //! Each file holds the types, the rows of options, the functions that read them and the short words for
 //! the board. Options, arities and defaults are those of iptables-extensions(8).
@@ -6,25 +6,28 @@
 mod conn;
 mod header;
 mod icmp;
+mod label;
+mod memory;
 mod origin;
+mod payload;
 mod ports;
 mod rate;
+mod set;
 mod time;
 
 use std::borrow::Cow;
 
 pub use conn::{Conntrack, CtDirection};
-pub use header::{Ecn, Hops, PacketType, StringMatch, dscp_class, tos_name};
+pub use header::{Ecn, Hops, PacketType, dscp_class, tos_name};
 pub(super) use header::{TOS_NAME_MASK, dscp_value};
 pub use icmp::Icmp;
-pub(super) use origin::show_sides;
-pub use origin::{
-    Addrtype, Comparison, Iprange, MatchSet, Owner, OwnerId, Physdev, Rpfilter, Side,
-};
+pub use memory::{Recent, RecentAction, Statistic, StatisticMode};
+pub use origin::{Addrtype, Iprange, Owner, OwnerId, Physdev, Rpfilter};
+pub use payload::{StringMatch, U32, U32Step, U32Test};
 pub use ports::{ChunkScope, Dccp, Multiport, PortSide, Sctp, Tcp, TcpFlagTest, Udp};
-pub use rate::{
-    Connlimit, HashRate, Hashlimit, Limit, Recent, RecentAction, Statistic, StatisticMode,
-};
+pub use rate::{Connlimit, HashRate, Hashlimit, Limit};
+pub(super) use set::show_sides;
+pub use set::{Comparison, MatchSet, Side};
 pub use time::Time;
 
 use super::options::{MatchExtension, Unknown};
@@ -94,8 +97,8 @@ pub enum Match<'a> {
     Pkttype(Inv<PacketType>),
     /// `-m string`
     String(Box<StringMatch<'a>>),
-    /// `-m u32`: the test as written
-    U32(Inv<Cow<'a, [u8]>>),
+    /// `-m u32`
+    U32(Inv<U32>),
     /// `-m time`
     Time(Box<Time>),
     /// `-m rpfilter`
@@ -109,9 +112,13 @@ const EXTENSIONS: &[&[MatchExtension]] = &[
     ports::EXTENSIONS,
     icmp::EXTENSIONS,
     conn::EXTENSIONS,
+    label::EXTENSIONS,
     rate::EXTENSIONS,
+    memory::EXTENSIONS,
+    set::EXTENSIONS,
     origin::EXTENSIONS,
     header::EXTENSIONS,
+    payload::EXTENSIONS,
     time::EXTENSIONS,
 ];
 
@@ -205,7 +212,7 @@ impl Match<'_> {
             Self::Length(length) => phrase.pair("length", length),
             Self::Ttl(hops) => phrase.pair("ttl", hops),
             Self::Hl(hops) => phrase.pair("hl", hops),
-            Self::Mac(mac) => header::describe_mac(mac, phrase),
+            Self::Mac(mac) => header::describe_mac(*mac, phrase),
             Self::Physdev(physdev) => physdev.describe(phrase),
             Self::Owner(owner) => owner.describe(phrase),
             Self::Tos(tos) => phrase.pair("tos", tos),
@@ -213,7 +220,7 @@ impl Match<'_> {
             Self::Ecn(ecn) => ecn.describe(phrase),
             Self::Pkttype(kind) => phrase.pair("pkt-type", kind),
             Self::String(string) => string.describe(phrase),
-            Self::U32(test) => phrase.quoted(test.invert, "u32", &test.value),
+            Self::U32(test) => phrase.pair("u32", test),
             Self::Time(time) => time.describe(phrase),
             Self::Rpfilter(filter) => filter.describe(phrase),
             Self::Unknown(unknown) => phrase.unknown(unknown),

@@ -3,7 +3,7 @@
 use jiff::civil::{Date, DateTime, Time as Clock};
 
 use super::super::options::{Given, MatchExtension, Misread, opt};
-use super::super::value::{Inv, Weekdays, WordSet, list, small};
+use super::super::value::{Weekdays, WordSet, list, small};
 use super::super::words::Phrase;
 use super::Match;
 
@@ -36,10 +36,10 @@ pub struct Time {
     /// Up to that moment. The save tool prints the largest that it can hold as
     /// `2038-01-19T03:14:07`, which is read as none.
     pub until: Option<DateTime>,
-    /// On these days of the week.
-    pub weekdays: Option<Inv<Weekdays>>,
-    /// On these days of the month, bit n for day n.
-    pub monthdays: Option<Inv<u32>>,
+    /// On these days of the week; an inverted list has been turned round, as the tool does.
+    pub weekdays: Option<Weekdays>,
+    /// On these days of the month, bit n for day n; turned round in the same way.
+    pub monthdays: Option<u32>,
     /// A span over midnight belongs to the day on which it begins.
     pub contiguous: bool,
     /// In the kernel's time zone, not in UTC.
@@ -48,6 +48,12 @@ pub struct Time {
 
 /// The last second of a 32-bit time, which stands for no end.
 const NO_END: DateTime = DateTime::constant(2038, 1, 19, 3, 14, 7, 0);
+
+/// Every day of the week, as the bits of [`Weekdays`].
+const WEEK: u32 = 0xfe;
+
+/// Days 1 to 31.
+const MONTH: u32 = !1;
 
 fn time<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
     let mut time = Time::default();
@@ -63,11 +69,21 @@ fn time<'a>(given: &Given<'a>) -> Result<Match<'a>, Misread> {
             }
             "weekdays" => {
                 let days = "a list of days such as Mon,Tue";
-                time.weekdays = Some(option.read_inv(Weekdays::read, days)?);
+                let days = option.read_inv(Weekdays::read, days)?;
+                time.weekdays = Some(if days.invert {
+                    Weekdays::from_bits(WEEK & !days.value.bits())
+                } else {
+                    days.value
+                });
             }
             "monthdays" => {
                 let days = "a list of days from 1 to 31";
-                time.monthdays = Some(option.read_inv(monthdays_of, days)?);
+                let days = option.read_inv(monthdays_of, days)?;
+                time.monthdays = Some(if days.invert {
+                    MONTH & !days.value
+                } else {
+                    days.value
+                });
             }
             "contiguous" => time.contiguous = true,
             "kerneltz" => time.kernel_zone = true,
@@ -134,13 +150,15 @@ impl Time {
             let stop = self.stop.unwrap_or(Clock::constant(23, 59, 59, 0));
             phrase.flag(false, &format!("{start}-{stop}"));
         }
-        phrase.option("on", self.weekdays.as_ref());
-        if let Some(days) = &self.monthdays {
+        if let Some(days) = self.weekdays {
+            phrase.keyed(false, "on", days);
+        }
+        if let Some(days) = self.monthdays {
             let list: Vec<_> = (1..=31)
-                .filter(|day| days.value & 1 << day != 0)
+                .filter(|day| days & 1 << day != 0)
                 .map(|day| day.to_string())
                 .collect();
-            phrase.keyed(days.invert, "days", list.join(","));
+            phrase.keyed(false, "days", list.join(","));
         }
         for (word, moment) in [("from", self.from), ("until", self.until)] {
             if let Some(moment) = moment {

@@ -123,7 +123,7 @@ impl XMark {
         })
     }
 
-    pub(super) fn describe(&self, phrase: &mut Phrase) {
+    pub(super) fn describe(self, phrase: &mut Phrase) {
         phrase.keyed(
             false,
             "set",
@@ -194,7 +194,7 @@ fn connmark<'a>(given: &Given<'a>) -> Result<Target<'a>, Misread> {
 }
 
 impl Connmark {
-    pub(super) fn describe(&self, phrase: &mut Phrase) {
+    pub(super) fn describe(self, phrase: &mut Phrase) {
         let (word, packet, connection) = match self {
             Self::Set(mark) => return mark.describe(phrase),
             Self::Save {
@@ -208,7 +208,7 @@ impl Connmark {
         };
         phrase.flag(false, word);
         for (key, mask) in [("nfmask", packet), ("ctmask", connection)] {
-            if *mask != u32::MAX {
+            if mask != u32::MAX {
                 phrase.keyed(false, key, format_args!("{mask:#x}"));
             }
         }
@@ -236,7 +236,7 @@ fn tcpmss<'a>(given: &Given<'a>) -> Result<Target<'a>, Misread> {
 }
 
 impl Tcpmss {
-    pub(super) fn describe(&self, phrase: &mut Phrase) {
+    pub(super) fn describe(self, phrase: &mut Phrase) {
         match self {
             Self::Set(mss) => phrase.keyed(false, "mss", mss),
             Self::ClampToPmtu => phrase.flag(false, "clamp-to-pmtu"),
@@ -278,7 +278,7 @@ fn tos<'a>(given: &Given<'a>) -> Result<Target<'a>, Misread> {
 }
 
 impl TosChange {
-    pub(super) fn describe(&self, phrase: &mut Phrase) {
+    pub(super) fn describe(self, phrase: &mut Phrase) {
         let masked = Masked::<u8> {
             value: self.value,
             mask: self.mask,
@@ -322,7 +322,7 @@ impl HopChange {
         option.read(|text| small(text).map(make), "a number from 0 to 255")
     }
 
-    pub(super) fn describe(&self, key: &str, phrase: &mut Phrase) {
+    pub(super) fn describe(self, key: &str, phrase: &mut Phrase) {
         let (sign, hops) = match self {
             Self::Set(hops) => ("", hops),
             Self::Decrement(hops) => ("-", hops),

@@ -107,7 +107,7 @@ fn log<'a>(given: &Given<'a>) -> Result<Target<'a>, Misread> {
     for option in &given.options {
         match option.name {
             "log-level" => log.level = option.read(level, "a level from 0 to 7 or its name")?,
-            "log-prefix" => log.prefix = option.value().clone(),
+            "log-prefix" => log.prefix = option.text(),
             "log-tcp-sequence" => log.tcp_sequence = true,
             "log-tcp-options" => log.tcp_options = true,
             "log-ip-options" => log.ip_options = true,
@@ -155,7 +155,7 @@ fn nflog<'a>(given: &Given<'a>) -> Result<Target<'a>, Misread> {
     for option in &given.options {
         match option.name {
             "nflog-group" => log.group = option.read(small, "a group from 0 to 65535")?,
-            "nflog-prefix" => log.prefix = option.value().clone(),
+            "nflog-prefix" => log.prefix = option.text(),
             "nflog-range" => log.range = Some(option.read(small, "a number of bytes")?),
             "nflog-size" => log.size = Some(option.read(small, "a number of bytes")?),
             "nflog-threshold" => {
@@ -218,13 +218,15 @@ fn nfqueue<'a>(given: &Given<'a>) -> Result<Target<'a>, Misread> {
 }
 
 impl Nfqueue {
-    pub(super) fn describe(&self, phrase: &mut Phrase) {
+    pub(super) fn describe(self, phrase: &mut Phrase) {
         phrase.keyed(false, "queue", self.queues);
         phrase.flag_if(self.bypass, "bypass");
         phrase.flag_if(self.cpu_fanout, "cpu-fanout");
     }
 }
 
+// A reader of no options cannot fail; the row wants one that can.
+#[allow(clippy::unnecessary_wraps)]
 fn trace<'a>(_: &Given<'a>) -> Result<Target<'a>, Misread> {
     Ok(Target::Trace)
 }

@@ -1,4 +1,4 @@
-//! Targets, typed: one file a family of targets, one row a target in [`find`]'s tables.
+//! Targets, typed: one file a family of targets, one row a target in the table of its file.
 
 mod change;
 mod ct;

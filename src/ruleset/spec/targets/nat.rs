@@ -121,6 +121,9 @@ impl Nat {
                 };
                 (rest.get(..close)?, ports)
             }
+            (Family::V6, [b':', ports @ ..]) if Ports::read_with(ports, b'-').is_some() => {
+                (&b""[..], Some(ports))
+            }
             (Family::V6, _) => (text, None),
             (Family::V4, _) => match memchr::memchr(b':', text) {
                 Some(at) => (text.get(..at)?, text.get(at + 1..)),
@@ -223,13 +226,19 @@ mod tests {
         ] {
             assert_eq!(v4(text).as_deref(), Some(text));
         }
-        for bad in ["", ":", "10.0.0.5:", "x", "10.0.0.5:80-70"] {
+        for bad in ["", ":", "10.0.0.5:", "x", "10.0.0.5:a-b"] {
             assert_eq!(v4(bad), None, "{bad}");
         }
         let v6 = |text: &str| Nat::read(text.as_bytes(), Family::V6).map(|nat| nat.to_string());
-        for text in ["fd00::1", "[fd00::1]:80", "fd00::1-fd00::5", ":80"] {
-            let shown = v6(if text == ":80" { "[]:80" } else { text });
-            assert_eq!(shown.as_deref(), Some(text));
+        for text in [
+            "fd00::1",
+            "::1",
+            "[fd00::1]:80",
+            "fd00::1-fd00::5",
+            ":80",
+            ":80-90",
+        ] {
+            assert_eq!(v6(text).as_deref(), Some(text));
         }
         assert_eq!(v6("[fd00::1]").as_deref(), Some("fd00::1"));
         assert_eq!(v6("[fd00::1"), None);

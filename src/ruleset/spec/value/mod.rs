@@ -49,7 +49,7 @@ impl<T: fmt::Display> fmt::Display for Inv<T> {
     }
 }
 
-/// Both ends included.
+/// Both ends included. `4:3` is legal and holds nothing: the kernel compares with each end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds<T> {
     /// Smallest.
@@ -58,7 +58,7 @@ pub struct Bounds<T> {
     pub max: T,
 }
 
-impl<T: PartialOrd> Bounds<T> {
+impl<T: PartialOrd + Copy> Bounds<T> {
     /// Whether `value` is between the ends.
     pub fn contains(&self, value: T) -> bool {
         self.min <= value && value <= self.max
@@ -95,11 +95,10 @@ impl Ports {
             });
         }
         let (min, max) = split_once(text, sign)?;
-        let bounds = Self {
+        Some(Self {
             min: or_default(min, 0, port)?,
             max: or_default(max, u16::MAX, port)?,
-        };
-        (bounds.min <= bounds.max).then_some(bounds)
+        })
     }
 }
 
@@ -111,7 +110,7 @@ fn port(text: &[u8]) -> Option<u16> {
 /// `a`, `a:b`, `:b`, `a:` of numbers.
 pub(super) fn bounds<T>(text: &[u8], lowest: T, highest: T) -> Option<Bounds<T>>
 where
-    T: TryFrom<u64> + PartialOrd + Copy,
+    T: TryFrom<u64> + Copy,
 {
     if let Some(value) = small(text) {
         return Some(Bounds {
@@ -120,11 +119,10 @@ where
         });
     }
     let (min, max) = split_once(text, b':')?;
-    let bounds = Bounds {
+    Some(Bounds {
         min: or_default(min, lowest, small)?,
         max: or_default(max, highest, small)?,
-    };
-    (bounds.min <= bounds.max).then_some(bounds)
+    })
 }
 
 fn or_default<T>(text: &[u8], default: T, read: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
@@ -260,7 +258,8 @@ mod tests {
         assert_eq!(read(":2000"), Some((0, 2000)));
         assert_eq!(read("1000:"), Some((1000, 65535)));
         assert_eq!(read(":"), Some((0, 65535)));
-        for bad in ["", "65536", "2:1", "nosuchservice", "1:2:3", "1-2"] {
+        assert!(!Ports::read(b"4:3").unwrap().contains(3));
+        for bad in ["", "65536", "nosuchservice", "1:2:3", "1-2"] {
             assert_eq!(read(bad), None, "{bad}");
         }
         assert_eq!(Ports::read_with(b"1-10", b'-').unwrap().to_string(), "1:10");

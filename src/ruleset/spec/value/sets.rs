@@ -54,7 +54,7 @@ pub trait WordSet: Copy + Eq {
         }
         let mut comma = "";
         for (word, bits) in Self::WORDS {
-            if bits.count_ones() == 1 && left & bits != 0 {
+            if bits.is_power_of_two() && left & bits != 0 {
                 write!(f, "{comma}{word}")?;
                 left &= !bits;
                 comma = ",";

@@ -5,12 +5,14 @@
 //! joined (`-AINPUT`) and long form, long ones cut short as far as they stay unambiguous, as
 //! getopt_long(3) has it. They are rows of a table here.
 
+mod words;
+
 use std::ops::Range;
 
 use super::Counters;
-use super::counters::decimal;
 use super::model::Policy;
-use super::spec::lexer::{Lexer, Word};
+use super::spec::lexer::Word;
+use words::Words;
 
 /// What a command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +49,8 @@ pub(super) enum Command<'a> {
     Flush {
         chain: Option<&'a [u8]>,
     },
-    Zero {
-        chain: Option<&'a [u8]>,
-        number: Option<u32>,
-    },
+    /// Zeroes counters of what is loaded already.
+    Zero,
     Rename {
         old: &'a [u8],
         new: &'a [u8],
@@ -114,10 +114,10 @@ const VERBS: &[(u8, &str, Verb)] = &[
 /// Read the head of a command line.
 pub(super) fn read(body: &[u8]) -> Result<CommandLine<'_>, Refusal> {
     // What the save tool writes, without looking for anything else.
-    if let Some(rest) = body.strip_prefix(b"-A ") {
-        if let Some(line) = read_append(body, rest, None) {
-            return Ok(line);
-        }
+    if let Some(rest) = body.strip_prefix(b"-A ")
+        && let Some(line) = read_append(body, rest, None)
+    {
+        return Ok(line);
     }
     let mut at = 0;
     let mut counters = None;
@@ -129,10 +129,10 @@ pub(super) fn read(body: &[u8]) -> Result<CommandLine<'_>, Refusal> {
         counters = Some(read);
         at = length;
         let rest = body.get(at..).unwrap_or_default();
-        if let Some(rest) = rest.strip_prefix(b" -A ") {
-            if let Some(line) = read_append(body, rest, counters) {
-                return Ok(line);
-            }
+        if let Some(rest) = rest.strip_prefix(b" -A ")
+            && let Some(line) = read_append(body, rest, counters)
+        {
+            return Ok(line);
         }
     }
     read_any(body, at, counters)
@@ -162,10 +162,7 @@ fn read_any(
     from: usize,
     counters: Option<Counters>,
 ) -> Result<CommandLine<'_>, Refusal> {
-    let mut words = Words {
-        lexer: Lexer::new(body.get(from..).unwrap_or_default()),
-        base: from,
-    };
+    let mut words = Words::new(body, from);
     let mut table = None;
     loop {
         let Some(word) = words.next() else {
@@ -268,92 +265,13 @@ fn arguments<'a>(
         Verb::New => Command::New { chain: name },
         Verb::DeleteChain => Command::DeleteChain { chain },
         Verb::Flush => Command::Flush { chain },
-        Verb::Zero => Command::Zero {
-            chain,
-            number: words.optional_number()?,
-        },
+        Verb::Zero => Command::Zero,
         Verb::Rename => Command::Rename {
             old: name,
             new: words.name("the new chain name")?,
         },
         Verb::Query => Command::Query,
     })
-}
-
-/// The words of a line, with offsets in the line.
-struct Words<'a> {
-    lexer: Lexer<'a>,
-    base: usize,
-}
-
-impl<'a> Words<'a> {
-    fn next(&mut self) -> Option<Word<'a>> {
-        self.lexer.next()
-    }
-
-    fn rest(&self) -> &'a [u8] {
-        self.lexer.rest()
-    }
-
-    /// Offset of the next word in the line.
-    fn at(&self) -> usize {
-        let rest = self.rest();
-        self.base + self.lexer.offset() + (rest.len() - rest.trim_ascii_start().len())
-    }
-
-    fn name(&mut self, expected: &'static str) -> Result<&'a [u8], Refusal> {
-        let refusal = Refusal {
-            at: self.at(),
-            expected,
-        };
-        let word = self.lexer.name().ok_or(refusal)?;
-        Ok(unquoted(&word))
-    }
-
-    fn optional_name(&mut self) -> Option<&'a [u8]> {
-        let mut ahead = self.lexer.clone();
-        let word = ahead.name()?;
-        if word.raw.first() == Some(&b'-') {
-            return None;
-        }
-        self.lexer = ahead;
-        Some(unquoted(&word))
-    }
-
-    fn optional_number(&mut self) -> Result<Option<u32>, Refusal> {
-        let at = self.at();
-        let mut ahead = self.lexer.clone();
-        let Some(number) = ahead.next().and_then(|word| decimal(word.raw)) else {
-            return Ok(None);
-        };
-        self.lexer = ahead;
-        match u32::try_from(number) {
-            Ok(number) if number > 0 => Ok(Some(number)),
-            _ => Err(Refusal {
-                at,
-                expected: "a rule number from 1 to 4294967295",
-            }),
-        }
-    }
-
-    fn skip_number(&mut self) {
-        let mut ahead = self.lexer.clone();
-        if ahead.next().is_some_and(|word| decimal(word.raw).is_some()) {
-            self.lexer = ahead;
-        }
-    }
-}
-
-/// A name that somebody put in quotes. Escapes cannot occur in one.
-fn unquoted<'a>(word: &Word<'a>) -> &'a [u8] {
-    if word.quoted {
-        word.raw
-            .strip_prefix(b"\"")
-            .and_then(|raw| raw.strip_suffix(b"\""))
-            .unwrap_or(word.raw)
-    } else {
-        word.raw
-    }
 }
 
 #[cfg(test)]
@@ -433,13 +351,7 @@ mod tests {
             ("--delete-chain", Command::DeleteChain { chain: None }),
             ("-F", Command::Flush { chain: None }),
             ("--flush c", Command::Flush { chain: Some(c) }),
-            (
-                "-Z c 2",
-                Command::Zero {
-                    chain: Some(c),
-                    number: Some(2),
-                },
-            ),
+            ("-Z c 2", Command::Zero),
             ("-E c d", Command::Rename { old: c, new: b"d" }),
             ("-L -n", Command::Query),
             ("-h", Command::Query),
