@@ -11,6 +11,7 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:/usr/local/sbin:/u
 
 .PHONY: help demo run test lint bench screenshots install uninstall build setup setup-build setup-demo setup-test setup-screenshots
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,6 +1,8 @@
 //! What a script sees of the program: exit codes, standard output, and errors of one line of what
 //! failed and one of what to do.
 
+#![allow(clippy::expect_used)] // a test that cannot go on says so and fails
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 

@@ -13,7 +13,7 @@ use crate::app::attribution::LogRules;
 use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
 use crate::flow::LogChannel;
 use crate::ruleset::{
-    Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Reading,
+    Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Policy, Reading,
     RuleIdx, Ruleset,
 };
 
@@ -61,6 +61,19 @@ pub struct ChainActivity {
     pub read: Option<Duration>,
     /// When one of its counters last rose.
     pub risen: Option<Duration>,
+}
+
+impl ChainActivity {
+    /// Adds a counter that moves; whether it drops is asked only then.
+    fn tally(&mut self, rate: Rate, at: Duration, drops: impl FnOnce() -> bool) {
+        if rate.moves() {
+            self.hits.add(rate);
+            self.risen = Some(at);
+            if drops() {
+                self.drops.add(rate);
+            }
+        }
+    }
 }
 
 /// One ruleset and its numbers.
@@ -228,39 +241,21 @@ impl Firewall {
         let mut changed = false;
         for (rule, counters) in rules.iter().zip(&new.rules) {
             let i = rule.0 as usize;
-            let rise = step(
-                &mut self.rules[i],
-                &mut self.counters.rules[i],
-                *counters,
-                at,
-                elapsed,
-            );
+            let (track, counter) = (&mut self.rules[i], &mut self.counters.rules[i]);
+            let rise = step(track, counter, *counters, at, elapsed);
             changed |= rise.changed;
-            if rise.rate.moves() {
-                sums.hits.add(rise.rate);
-                sums.risen = Some(at);
-                if *self.drops[i].get_or_insert_with(|| ruleset.drops_or_rejects(*rule)) {
-                    sums.drops.add(rise.rate);
-                }
-            }
+            sums.tally(rise.rate, at, || {
+                *self.drops[i].get_or_insert_with(|| ruleset.drops_or_rejects(*rule))
+            });
         }
         if let Some(policy) = new.policy {
             let i = chain.0 as usize;
-            let rise = step(
-                &mut self.policies[i],
-                &mut self.counters.policies[i],
-                policy,
-                at,
-                elapsed,
-            );
+            let (track, counter) = (&mut self.policies[i], &mut self.counters.policies[i]);
+            let rise = step(track, counter, policy, at, elapsed);
             changed |= rise.changed;
-            if rise.rate.moves() {
-                sums.hits.add(rise.rate);
-                sums.risen = Some(at);
-                if ruleset.chain(chain).policy() == Some(crate::ruleset::Policy::Drop) {
-                    sums.drops.add(rise.rate);
-                }
-            }
+            sums.tally(rise.rate, at, || {
+                ruleset.chain(chain).policy() == Some(Policy::Drop)
+            });
         }
         let activity = &mut self.chains[chain.0 as usize];
         changed |= activity.hits != sums.hits;
@@ -390,7 +385,7 @@ impl Firewall {
                 best = Some((chain, rule, rate));
             }
         };
-        for (i, activity) in self
+        for (i, _) in self
             .chains
             .iter()
             .enumerate()
@@ -398,13 +393,12 @@ impl Firewall {
         {
             let Ok(i) = u32::try_from(i) else { continue };
             let chain = ChainIdx(i);
-            debug_assert!(activity.drops.moves());
             for rule in self.ruleset.chain(chain).rules() {
                 if self.drops[rule.0 as usize] == Some(true) {
                     offer(chain, Some(*rule), self.rate(*rule));
                 }
             }
-            if self.ruleset.chain(chain).policy() == Some(crate::ruleset::Policy::Drop) {
+            if self.ruleset.chain(chain).policy() == Some(Policy::Drop) {
                 offer(chain, None, self.policy_rate(chain));
             }
         }

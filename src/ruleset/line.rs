@@ -120,7 +120,7 @@ fn logical_end(text: &[u8], start: usize, first_end: usize) -> usize {
 }
 
 /// Offset of a quote that opens the value of an option and is not closed in `line`.
-fn open_quote(line: &[u8]) -> Option<usize> {
+pub(super) fn open_quote(line: &[u8]) -> Option<usize> {
     if neatly_quoted(line) {
         return None;
     }
@@ -219,10 +219,10 @@ fn comment<'a>(body: &[u8]) -> Kind<'a> {
 
 fn table(body: &[u8]) -> Kind<'_> {
     let mut words = Lexer::new(body.get(1..).unwrap_or_default());
-    match words.name() {
+    match words.bare() {
         Some(name) => Kind::Table {
             name: name.raw,
-            extra: words.name().is_some(),
+            extra: words.bare().is_some(),
         },
         None => Kind::Unknown,
     }
@@ -230,14 +230,14 @@ fn table(body: &[u8]) -> Kind<'_> {
 
 fn chain(body: &[u8]) -> Option<ChainLine<'_>> {
     let mut words = Lexer::new(body.get(1..)?);
-    let name = words.name()?.raw;
+    let name = words.bare()?.raw;
     let mut line = ChainLine {
         name,
         policy: None,
         counters: None,
         complaint: None,
     };
-    let Some(policy) = words.name() else {
+    let Some(policy) = words.bare() else {
         line.complaint = Some((
             body.len(),
             "a policy (ACCEPT, DROP or -) after the chain name",
@@ -248,13 +248,13 @@ fn chain(body: &[u8]) -> Option<ChainLine<'_>> {
     if line.policy.is_none() && policy.raw != b"-" {
         line.complaint = Some((1 + policy.start, "a policy: ACCEPT, DROP, QUEUE or -"));
     }
-    let Some(counters) = words.name() else {
+    let Some(counters) = words.bare() else {
         return Some(line);
     };
     line.counters = Counters::from_brackets(counters.raw).map(|(counters, _)| counters);
     if line.counters.is_none() {
         line.complaint = Some((1 + counters.start, "counters as [packets:bytes]"));
-    } else if let Some(extra) = words.name() {
+    } else if let Some(extra) = words.bare() {
         line.complaint = Some((1 + extra.start, "nothing after the counters"));
     }
     Some(line)
@@ -320,6 +320,7 @@ mod tests {
         assert_eq!(read(":INPUT BLOCK [0:0]").complaint.unwrap().0, 7);
         assert_eq!(read(":INPUT DROP [0:0] extra").complaint.unwrap().0, 18);
         assert_eq!(read(":INPUT DROP [0;0]").complaint.unwrap().0, 12);
+        assert_eq!(read(":\"a b\" - [0:0]").name, b"\"a");
         assert_eq!(chain(b": "), None);
     }
 }

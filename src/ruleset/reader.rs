@@ -12,7 +12,7 @@ use super::command;
 use super::detect::{Evidence, Header, Tables, family_of_rules};
 use super::diagnostic::{Diagnostic, ParseError, Severity, Warning};
 use super::document::Hints;
-use super::line::{Kind, Line, Lines, classify};
+use super::line::{Kind, Line, Lines, classify, open_quote};
 use super::model::{Ruleset, is_hooked};
 
 /// The UTF-8 byte order mark that some editors put first.
@@ -53,7 +53,7 @@ pub(super) struct Reader<'a> {
     /// Family that the rules of `current` tell, where no header does.
     content: Option<Family>,
     done: Vec<(Builder<'a>, Option<Family>)>,
-    /// A header not yet followed by COMMIT, and where the text under it begins.
+    /// A header not yet followed by a table or anything else, and where the text under it begins.
     fresh: Option<(Header, usize)>,
     /// Offset of a warning that the next dump may have printed before its header.
     warned_at: Option<(usize, Warning)>,
@@ -124,12 +124,12 @@ impl<'a> Reader<'a> {
             Kind::Warning(warning) => self.warning(line, warning),
             Kind::Table { name, extra } => self.table(line, name, extra),
             Kind::Commit => {
-                self.settle_warning();
+                self.settled();
                 self.understood = true;
-                self.fresh = None;
                 self.current.commit(line);
             }
             Kind::Chain(chain) => {
+                self.settled();
                 self.understood |= self.current.is_inside_table();
                 self.first_odd.get_or_insert_with(|| line.clone());
                 self.current.chain_line(line, &chain);
@@ -193,6 +193,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What stood above belongs to the ruleset that is read now: the next one begins further down.
+    fn settled(&mut self) {
+        self.fresh = None;
+        self.settle_warning();
+    }
+
     /// A warning that waited for a header belongs to what is read now.
     fn settle_warning(&mut self) {
         if let Some((_, warning)) = self.warned_at.take() {
@@ -211,7 +217,7 @@ impl<'a> Reader<'a> {
         if self.split {
             self.split_before_table(line, name);
         }
-        self.settle_warning();
+        self.settled();
         self.current.open_table(line, name);
     }
 
@@ -254,6 +260,7 @@ impl<'a> Reader<'a> {
     fn command(&mut self, line: &Line<'a>) {
         match command::read(line.body) {
             Ok(said) => {
+                self.settled();
                 self.understood |= said.command != command::Command::Query;
                 self.first_odd.get_or_insert_with(|| line.clone());
                 if line.runs_on {
@@ -263,6 +270,10 @@ impl<'a> Reader<'a> {
                         0,
                         "no newline inside quotes: iptables-restore would read two lines",
                     );
+                }
+                if let Some(at) = open_quote(line.body) {
+                    self.current
+                        .remark(Severity::Error, line, at, "a quote that closes this one");
                 }
                 self.current.command(line, &said);
             }

@@ -16,9 +16,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::app::message::{Effect, Message};
 use crate::app::state::State;
 use crate::app::update::update;
-use crate::runtime::live::{self, Doors};
+use crate::runtime::live::Doors;
 use crate::runtime::screen::Screen;
 use crate::runtime::terminal::{self, FrameSink, TerminalError, Writer};
+use crate::runtime::words::Prepared;
 use crate::ui::{self, Theme};
 
 /// Something that another thread has for the loop.
@@ -27,7 +28,7 @@ pub enum Event {
     /// A message, ready to be taken in.
     Message(Message),
     /// A structure was read, and what takes long was worked out on the thread that read it.
-    Loaded(Box<live::Prepared>),
+    Loaded(Box<Prepared>),
     /// The ruleset poller has something else.
     Poll(crate::runtime::poller::PollEvent),
     /// This drop source has lines.

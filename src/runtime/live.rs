@@ -1,23 +1,23 @@
 //! The open doors of a live board: the ruleset poller, the conntrack gauge, the drop sources. What
 //! comes through them is put into the words of [`Message`] here, so that the loop stays a loop.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::Sender;
+use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::app::attribution::LogRules;
-use crate::app::firewall::Handle;
 use crate::app::message::{Effect, Loaded, Message};
 use crate::app::notice::{Level, Notice};
 use crate::app::state::{Mode, State};
-use crate::flow::{Body, KernelLine, LogChannel, LogSource};
+use crate::flow::{LogChannel, LogSource};
 use crate::host;
-use crate::netfilter::conntrack::ConntrackMeter;
 use crate::netfilter::drops::{self, Following, silence};
-use crate::ruleset::{BaseChain, ChainIdx, Origin};
+use crate::ruleset::{ChainIdx, Origin};
 use crate::runtime::board::Event;
-use crate::runtime::poller::{self, Command, PollEvent, Poller, Stage};
+use crate::runtime::poller::{self, Command, PollEvent, Poller};
+use crate::runtime::pulse::{self, Pulse};
+use crate::runtime::words::{Prepared, is_of_demo, lossy_notice, native_notice, stage_words};
 
 /// The doors.
 pub struct Doors {
@@ -35,31 +35,6 @@ pub struct Doors {
     demo: bool,
     /// The program is to be stopped like any job.
     pub suspend: bool,
-}
-
-/// A structure with what is made of it once: done on the poller's thread, since 100,000 rules take
-/// longer than a frame may.
-#[derive(Debug)]
-pub struct Prepared {
-    loaded: poller::Loaded,
-    log_rules: LogRules,
-    handles: Vec<Handle>,
-}
-
-impl Prepared {
-    fn of(loaded: poller::Loaded) -> Self {
-        Self {
-            log_rules: LogRules::of(&loaded.ruleset),
-            handles: handles(&loaded),
-            loaded,
-        }
-    }
-}
-
-/// What the gauge's thread is told.
-enum Pulse {
-    Interval(Duration),
-    Freeze(bool),
 }
 
 impl Doors {
@@ -102,7 +77,7 @@ impl Doors {
                 "raise the limit of processes (ulimit -u) and start again",
             ))),
         }
-        self.gauge = start_gauge(self.events.clone(), state.interval);
+        self.gauge = pulse::start(self.events.clone(), state.interval);
         self.demo = matches!(state.facts.mode, Mode::Demo { .. });
         self.open_log();
     }
@@ -364,131 +339,4 @@ impl Doors {
         self.poller = None;
         self.sources.clear();
     }
-}
-
-/// Native chains decide about packets too, and no tool of iptables shows them.
-fn native_notice(chains: &[BaseChain]) -> Message {
-    let deciding = chains
-        .iter()
-        .filter(|c| !c.dormant && (c.drops_by_default || c.rules > 0));
-    let (count, drops) = deciding.fold((0, false), |(n, drops), c| {
-        (n + 1, drops | c.drops_by_default)
-    });
-    if count == 0 {
-        return Message::Withdraw("native".to_owned());
-    }
-    let what = if drops {
-        "and some drop by default"
-    } else {
-        "beside iptables"
-    };
-    Message::Notice(Notice::new(
-        if drops { Level::Warning } else { Level::Info },
-        "native",
-        format!("{count} native nft base chains decide about packets too, {what}"),
-        "they stand under native nft in the chain list; nft list ruleset shows their rules",
-    ))
-}
-
-/// What save tools cannot say of these rules.
-fn lossy_notice(origin: Origin, loaded: &poller::Loaded) -> Message {
-    let key = format!("lossy {origin}");
-    let Some(first) = loaded.lossy.first() else {
-        return Message::Withdraw(key);
-    };
-    let set = &loaded.ruleset;
-    let name = set
-        .chains()
-        .get(first.chain.0 as usize)
-        .map_or("?", |c| c.name());
-    Message::Notice(Notice::new(
-        Level::Alarm,
-        key,
-        format!(
-            "{origin}: {} rules say less than what the kernel holds, the first is rule {} of {name}: {}",
-            loaded.lossy.len(),
-            first.position + 1,
-            first.why
-        ),
-        "native nft was added to a table of iptables; nft list ruleset shows it. Never restore this from a saved dump",
-    ))
-}
-
-/// Of the machine's log, a demo shows only what names its own namespace; NFLOG is its own anyway.
-fn is_of_demo(line: &KernelLine, own: Option<u64>) -> bool {
-    match (&line.source, &line.body) {
-        (LogSource::Nflog(_), _) => true,
-        (_, Body::TableFull(full)) => own.is_some() && full.netns == own,
-        _ => false,
-    }
-}
-
-/// Each rule's handle with its table's.
-fn handles(loaded: &poller::Loaded) -> Vec<Handle> {
-    let Some(handles) = &loaded.handles else {
-        return Vec::new();
-    };
-    let set = &loaded.ruleset;
-    let mut tables = vec![0; set.rule_count()];
-    for chain in set.chains() {
-        let table = handles
-            .tables
-            .get(chain.table().0 as usize)
-            .copied()
-            .unwrap_or(0);
-        for rule in chain.rules() {
-            if let Some(slot) = tables.get_mut(rule.0 as usize) {
-                *slot = table;
-            }
-        }
-    }
-    tables
-        .into_iter()
-        .zip(handles.rules.iter().copied())
-        .collect()
-}
-
-fn stage_words(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Looking => "looking",
-        Stage::Saving => "reading the rules",
-        Stage::Parsing { .. } => "making sense of them",
-        Stage::Matching => "matching them with the kernel's handles",
-    }
-}
-
-/// Reads conntrack's figures at every tick, on a thread of its own. `None`: no thread to be had.
-fn start_gauge(events: UnboundedSender<Event>, mut interval: Duration) -> Option<Sender<Pulse>> {
-    let (sender, pulses) = channel();
-    let run = move || {
-        let mut gauge = ConntrackMeter::new();
-        let mut frozen = false;
-        loop {
-            if !frozen {
-                let seen = gauge.read().map_err(|error| error.to_string());
-                if events
-                    .send(Event::Message(Message::Conntrack(seen)))
-                    .is_err()
-                {
-                    return;
-                }
-            }
-            let pulse = if frozen {
-                pulses.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                pulses.recv_timeout(interval)
-            };
-            match pulse {
-                Ok(Pulse::Interval(new)) => interval = new,
-                Ok(Pulse::Freeze(on)) => frozen = on,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    };
-    std::thread::Builder::new()
-        .name("conntrack".to_owned())
-        .spawn(run)
-        .ok()
-        .map(|_| sender)
 }

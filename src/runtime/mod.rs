@@ -1,12 +1,14 @@
 //! Runs what the state asks for: the loop, the terminal, the threads that read the kernel.
 //!
 //! - `board`: the loop.
-//! - `live`: the open doors, and their words turned into messages.
+//! - `live`: the open doors; `words`: what comes through them as messages; `pulse`: conntrack's thread.
 //! - `poller`: the thread that reads rulesets and counters within its budget.
 //! - `screen`, `terminal`: the bytes that go out, and who writes them.
 
 pub mod board;
 mod live;
 pub mod poller;
+mod pulse;
 mod screen;
 mod terminal;
+mod words;

@@ -3,16 +3,21 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ruletop::netfilter::counters::legacy::LegacyDoor;
 use ruletop::netfilter::counters::{CounterDoor, CounterError};
 use ruletop::netfilter::netlink::{Netlink, Request};
 use ruletop::netfilter::nftables::generation;
-use ruletop::netfilter::xtables::{self, Limits, Presence, Tools, Warning, XtablesError, save};
+use ruletop::netfilter::xtables::{
+    self, Limits, Presence, Tools, Warning, XtablesError, save, save_unless,
+};
+use ruletop::ruleset::Warning::{IncompatibleBaseChains, LegacyTablesPresent, TableIncompatible};
 use ruletop::ruleset::{Family, Origin};
 
-use crate::support::{LEGACY6, NFT4, NFT6, in_namespace};
+use crate::support::{LEGACY6, NFT4, NFT6, in_namespace, wait_for};
 
 fn tools() -> Tools {
     Tools::find()
@@ -66,7 +71,7 @@ fn each_origin_is_seen_on_its_own() {
                 "{text}"
             );
             let expected: &[Warning] = match origin {
-                NFT4 | NFT6 => &[Warning::LegacyTablesPresent],
+                NFT4 | NFT6 => &[Warning::Known(LegacyTablesPresent)],
                 _ => &[],
             };
             assert_eq!(saved.warnings, expected, "{origin}");
@@ -86,12 +91,8 @@ fn incompatible_tables_and_chains_are_told() {
         assert_eq!(
             saved.warnings,
             [
-                Warning::IncompatibleBaseChains {
-                    table: "filter".into()
-                },
-                Warning::TableIncompatible {
-                    table: "nat".into()
-                },
+                Warning::Known(IncompatibleBaseChains("filter".into())),
+                Warning::Known(TableIncompatible("nat".into())),
             ]
         );
     });
@@ -138,6 +139,27 @@ fn a_hung_tool_is_killed() {
         let alive = Path::new("/proc").join(pid.trim()).exists();
         assert!(!alive, "the tool is still there");
     }
+}
+
+#[test]
+fn a_running_tool_is_killed_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid_file = folder.path().join("pid");
+    let (_folder, tools) = fake(&format!("echo $$ > {}; exec sleep 600", pid_file.display()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    let save = std::thread::spawn(move || save_unless(&told, &tools, NFT4, Limits::default()));
+    let pid = wait_for("the tool to run", || {
+        let pid = fs::read_to_string(&pid_file).ok()?;
+        (!pid.is_empty()).then_some(pid)
+    });
+    stop.store(true, Ordering::Relaxed);
+    let error = save.join().unwrap().unwrap_err();
+    assert!(matches!(error, XtablesError::Stopped { .. }), "{error}");
+    assert!(
+        !Path::new("/proc").join(pid.trim()).exists(),
+        "the tool is still there"
+    );
 }
 
 #[test]

@@ -9,6 +9,15 @@ pub struct Dump {
     pub bytes: Vec<u8>,
 }
 
+impl Dump {
+    /// Written by a save tool, not by a person.
+    pub fn is_saved(&self) -> bool {
+        self.name
+            .rsplit_once('.')
+            .is_some_and(|(_, kind)| kind == "save")
+    }
+}
+
 /// The project's own fixtures. None would mean that the checkout is broken.
 pub fn fixtures() -> Vec<Dump> {
     let dumps = read(&checkout().join("tests/fixtures/rulesets"));

@@ -1,7 +1,11 @@
 //! Input that somebody chose to do harm, or that was cut short: nothing may panic, nothing may be lost.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
-use ruletop::ruleset::{Backend, Document, Family, Hints, Origin, ParseError, Ruleset};
+use ruletop::ruleset::{
+    Backend, ChainIdx, Document, Family, Hints, Origin, ParseError, Ruleset, Severity,
+};
 
 use crate::corpus;
 
@@ -25,9 +29,59 @@ fn exercise(document: &Document) {
                 assert_eq!(ruleset.chain_of(*rule).map(|c| c.0), Some(index));
             }
         }
-        let _ = ruleset.to_save(&ruleset.saved_counters());
+        reads_back(ruleset);
     }
     document.to_json().unwrap();
+}
+
+/// What is printed with counters reads as the same chains and rules, if all of it was understood.
+fn reads_back(ruleset: &Ruleset) {
+    if ruleset
+        .diagnostics()
+        .iter()
+        .any(|d| d.severity == Severity::Error)
+    {
+        return;
+    }
+    let printed = ruleset.to_save(&ruleset.saved_counters());
+    let origin = Origin {
+        family: ruleset.family(),
+        backend: Backend::Nft,
+    };
+    let shown = String::from_utf8_lossy(&printed).into_owned();
+    let again = Ruleset::parse(printed, origin).unwrap();
+    assert_eq!(chains(ruleset), chains(&again), "{shown}");
+}
+
+/// Tables, chains, policies, rules and counters in words.
+fn chains(ruleset: &Ruleset) -> BTreeSet<String> {
+    let counters = ruleset.saved_counters();
+    (0_u32..)
+        .map(ChainIdx)
+        .zip(ruleset.chains())
+        .map(|(index, chain)| {
+            let rules = chain.rules().iter().map(|rule| {
+                let cells = ruleset.cells(*rule);
+                // A chain may have been renamed.
+                let target = ruleset.jump(*rule).and_then(|jump| jump.chain);
+                let target = target.map_or(cells.target, |t| ruleset.chain(t).name().to_owned());
+                format!(
+                    "{:?} {} {} {target}",
+                    counters.rule(*rule),
+                    cells.matches,
+                    cells.source
+                )
+            });
+            format!(
+                "{} {} {:?} {:?} {:?}",
+                ruleset.table(chain.table()).name(),
+                chain.name(),
+                chain.policy(),
+                counters.policy(index),
+                rules.collect::<Vec<_>>()
+            )
+        })
+        .collect()
 }
 
 fn prints_back(text: &[u8]) {

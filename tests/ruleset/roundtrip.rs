@@ -32,10 +32,7 @@ fn every_byte_belongs_to_one_ruleset() {
 #[test]
 fn what_a_tool_saved_with_counters_prints_the_same_with_its_own() {
     let mut tested = 0;
-    for dump in corpus::all()
-        .iter()
-        .filter(|dump| dump.name.ends_with(".save"))
-    {
+    for dump in corpus::all().iter().filter(|dump| dump.is_saved()) {
         let document = Document::parse(dump.bytes.clone(), Hints::default()).unwrap();
         for ruleset in document.rulesets() {
             let printed = ruleset.to_save(&ruleset.saved_counters());
@@ -88,7 +85,7 @@ fn printed_with_counters_it_reads_as_the_same_ruleset() {
 fn what_a_tool_saved_is_read_without_a_complaint() {
     for dump in corpus::all() {
         // The collection's other files were written by people; a newline in a comment is remarked on.
-        if !dump.name.ends_with(".save") || dump.name.starts_with("quoting") {
+        if !dump.is_saved() || dump.name.starts_with("quoting") {
             continue;
         }
         let document = Document::parse(dump.bytes, Hints::default()).unwrap();

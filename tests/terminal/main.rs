@@ -12,6 +12,7 @@ mod harness;
 mod harness_holds;
 mod layouts;
 mod life;
+mod misfortune;
 
 use harness::screen::Screen;
 use harness::{Launch, Terminal};

@@ -205,6 +205,10 @@ pub fn chains(layout: Layout, info: &Info, blob: &[u8]) -> Result<Vec<BlobChain>
             if let Some(chain) = open.take() {
                 found.push(closed(chain, number, entry.offset)?);
             }
+            // The entry that ends it all is an ERROR by that name.
+            if last && (builtin || name != ERROR_TARGET) {
+                return Err(BlobError::Hooks(entry.offset));
+            }
             open = (!last).then_some(BlobChain {
                 name,
                 builtin,
@@ -212,14 +216,18 @@ pub fn chains(layout: Layout, info: &Info, blob: &[u8]) -> Result<Vec<BlobChain>
                 rules: 0,
             });
         } else if last || open.is_none() {
-            return Err(BlobError::Hooks(entry.offset)); // the last entry is the ERROR that ends it all
+            return Err(BlobError::Hooks(entry.offset));
         }
         number += 1;
     }
-    if open.is_some() {
-        return Err(BlobError::Hooks(blob.len()));
+    let builtin = found.iter().filter(|chain| chain.builtin).count();
+    let whole =
+        number == info.entries as usize && builtin == info.valid_hooks.count_ones() as usize;
+    if whole {
+        Ok(found)
+    } else {
+        Err(BlobError::Hooks(blob.len()))
     }
-    Ok(found)
 }
 
 /// A chain that ends before entry `number`: its last entry is no rule.

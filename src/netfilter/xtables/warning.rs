@@ -1,49 +1,29 @@
 //! What the save tools admit beside the rules, as types.
 //!
-//! Three of these sentences mean that the dump is not the whole firewall, so they are recognised; any
-//! other line on standard error is kept as it is. The sentences are those of iptables 1.8.0 to 1.8.11
-//! (iptables/nft.c `nft_is_table_compatible` callers, xtables-save.c, xshared.c).
+//! Three of their sentences mean that the dump is not the whole firewall; the model knows them
+//! ([`ruleset::Warning`](crate::ruleset::Warning)), since they stand in saved files too. Any other line on
+//! standard error is kept as it is.
 
 use std::fmt;
 
+use crate::ruleset;
+
 /// One thing that a save tool said. Names and texts come from outside: strip them before drawing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Warning {
-    /// Standard error of an nft tool: legacy tables exist as well (perhaps empty ones), and both apply.
-    LegacyTablesPresent,
-    /// Standard output: the table has native rules that iptables cannot print, and is absent as a whole.
-    TableIncompatible {
-        /// Name of the table.
-        table: String,
-    },
-    /// Standard output: the table has base chains that iptables cannot print; the others are there.
-    IncompatibleBaseChains {
-        /// Name of the table.
-        table: String,
-    },
-    /// Any other line on standard error.
-    Other {
-        /// The line, without its end.
-        text: String,
-    },
+    /// A sentence that means that the dump is not the whole firewall, from standard error (legacy tables
+    /// beside nft ones) or standard output (tables and chains that iptables cannot show).
+    Known(ruleset::Warning),
+    /// Any other line on standard error, without its end.
+    Other(String),
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LegacyTablesPresent => {
-                f.write_str("legacy tables exist beside the nft ones; both decide about packets")
-            }
-            Self::TableIncompatible { table } => write!(
-                f,
-                "table {table} holds native nft rules, so iptables shows none of it: use nft list table"
-            ),
-            Self::IncompatibleBaseChains { table } => write!(
-                f,
-                "table {table} has base chains that iptables cannot show: use nft list table"
-            ),
-            Self::Other { text } => f.write_str(text),
+            Self::Known(warning) => warning.fmt(f),
+            Self::Other(text) => f.write_str(text),
         }
     }
 }
@@ -55,13 +35,8 @@ pub(super) fn from_stderr(stderr: &str) -> Vec<Warning> {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .map(|line| {
-            if line.contains("-legacy tables present") {
-                Warning::LegacyTablesPresent
-            } else {
-                Warning::Other {
-                    text: line.to_owned(),
-                }
-            }
+            ruleset::Warning::recognise(line.as_bytes())
+                .map_or_else(|| Warning::Other(line.to_owned()), Warning::Known)
         })
         .collect()
 }
@@ -76,25 +51,12 @@ pub(super) fn from_stdout(stdout: &[u8]) -> Vec<Warning> {
     let mut quoted = false;
     for line in stdout.split(|byte| *byte == b'\n') {
         if !quoted && line.starts_with(b"#") {
-            found.extend(from_comment(line));
+            found.extend(ruleset::Warning::recognise(line).map(Warning::Known));
         } else {
             quoted = ends_quoted(line, quoted);
         }
     }
     found
-}
-
-fn from_comment(line: &[u8]) -> Option<Warning> {
-    let line = String::from_utf8_lossy(line);
-    let (table, says) = line.strip_prefix("# Table `")?.split_once("' ")?;
-    let table = table.to_owned();
-    if says.starts_with("is incompatible") {
-        Some(Warning::TableIncompatible { table })
-    } else if says.starts_with("contains incompatible base-chains") {
-        Some(Warning::IncompatibleBaseChains { table })
-    } else {
-        None
-    }
 }
 
 /// Whether the quoted value that was open (or not) at the start of `line` is open at its end.
@@ -119,25 +81,18 @@ fn ends_quoted(line: &[u8], mut quoted: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ruleset::Warning::{IncompatibleBaseChains, LegacyTablesPresent, TableIncompatible};
 
     #[test]
     fn stderr_lines_are_recognised_or_kept() {
         let found = from_stderr(
             "# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n\nodd \n",
         );
-        assert_eq!(
-            found,
-            [
-                Warning::LegacyTablesPresent,
-                Warning::Other { text: "odd".into() }
-            ]
-        );
-        assert_eq!(
-            from_stderr(
-                "# Warning: ip6tables-legacy tables present, use ip6tables-legacy to see them"
-            ),
-            [Warning::LegacyTablesPresent]
-        );
+        let expected = [
+            Warning::Known(LegacyTablesPresent),
+            Warning::Other("odd".into()),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -149,12 +104,8 @@ mod tests {
         assert_eq!(
             from_stdout(dump),
             [
-                Warning::IncompatibleBaseChains {
-                    table: "filter".into()
-                },
-                Warning::TableIncompatible {
-                    table: "nat".into()
-                }
+                Warning::Known(IncompatibleBaseChains("filter".into())),
+                Warning::Known(TableIncompatible("nat".into())),
             ]
         );
     }

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::Counters;
 use super::model::Policy;
-use super::spec::lexer::Word;
+use super::spec::lexer::{Word, is_blank};
 use words::Words;
 
 /// What a command line asks for.
@@ -145,7 +145,7 @@ fn read_append<'a>(
 ) -> Option<CommandLine<'a>> {
     let length = memchr::memchr2(b' ', b'\t', rest).unwrap_or(rest.len());
     let chain = rest.get(..length)?;
-    if chain.is_empty() || chain.first() == Some(&b'"') {
+    if chain.first() == Some(&b'"') || !is_chain_name(chain) {
         return None;
     }
     let spec = rest.get(length..)?.trim_ascii_start();
@@ -216,6 +216,13 @@ fn verb<'a>(word: &Word<'a>) -> Option<(Verb, Option<&'a [u8]>)> {
     Some((row.2, Some(joined).filter(|joined| !joined.is_empty())))
 }
 
+/// What the tool takes for a chain name: blanks end it, `-` and `!` would be taken for options.
+fn is_chain_name(name: &[u8]) -> bool {
+    !name.is_empty()
+        && !matches!(name.first(), Some(b'-' | b'!'))
+        && !name.iter().any(|b| is_blank(*b))
+}
+
 fn arguments<'a>(
     verb: Verb,
     joined: Option<&'a [u8]>,
@@ -225,12 +232,20 @@ fn arguments<'a>(
         verb,
         Verb::Query | Verb::Flush | Verb::Zero | Verb::DeleteChain
     );
+    let at = words.at();
     let chain = match joined {
         Some(joined) => Some(joined),
         None if needs_chain => Some(words.name("a chain name")?),
         None => words.optional_name(),
     };
     let name = chain.unwrap_or_default();
+    let refused = Refusal {
+        at,
+        expected: "a chain name: no blanks in it, neither '-' nor '!' before it",
+    };
+    if chain.is_some_and(|name| !is_chain_name(name)) && verb != Verb::Query {
+        return Err(refused);
+    }
     Ok(match verb {
         Verb::Append => Command::Append { chain: name },
         Verb::Insert => Command::Insert {
@@ -266,10 +281,14 @@ fn arguments<'a>(
         Verb::DeleteChain => Command::DeleteChain { chain },
         Verb::Flush => Command::Flush { chain },
         Verb::Zero => Command::Zero,
-        Verb::Rename => Command::Rename {
-            old: name,
-            new: words.name("the new chain name")?,
-        },
+        Verb::Rename => {
+            let at = words.at();
+            let new = words.name("the new chain name")?;
+            if !is_chain_name(new) {
+                return Err(Refusal { at, ..refused });
+            }
+            Command::Rename { old: name, new }
+        }
         Verb::Query => Command::Query,
     })
 }
@@ -379,6 +398,21 @@ mod tests {
             ("-j ACCEPT -A c", 0, "a command such as -A CHAIN"),
             ("--de c", 0, "a command such as -A CHAIN"),
             ("-t", 2, "a table name after -t"),
+            (
+                "-A -j ACCEPT",
+                3,
+                "a chain name: no blanks in it, neither '-' nor '!' before it",
+            ),
+            (
+                "-A \"a b\" -j X",
+                3,
+                "a chain name: no blanks in it, neither '-' nor '!' before it",
+            ),
+            (
+                "-E a !b",
+                5,
+                "a chain name: no blanks in it, neither '-' nor '!' before it",
+            ),
         ];
         for (line, at, expected) in cases {
             assert_eq!(

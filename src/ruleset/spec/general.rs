@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::super::identity::counters_within;
-use super::lexer::Lexer;
+use super::lexer::{Lexer, Word, write_quoted};
 use super::options::{Opt, opt};
 
 /// What a general option is about.
@@ -52,7 +52,6 @@ pub(super) const GENERAL: &[(Opt, General)] = &[
     (opt(&["set-counters"], 2).short(b'c'), General::Counters),
     (opt(&["ipv4"], 0).short(b'4'), General::Ipv4),
     (opt(&["ipv6"], 0).short(b'6'), General::Ipv6),
-    (opt(&["table"], 1).short(b't'), General::Idle),
     (opt(&["verbose"], 0).short(b'v'), General::Idle),
     (opt(&["numeric"], 0).short(b'n'), General::Idle),
     (opt(&["exact"], 0).short(b'x'), General::Idle),
@@ -66,24 +65,52 @@ pub(in super::super) fn address_choices(spec: &[u8]) -> u32 {
     if memchr::memchr(b',', spec).is_none() {
         return 1;
     }
-    let count = |values: usize| u32::try_from(values).unwrap_or(u32::MAX);
-    let (mut sources, mut destinations) = (1, 1);
-    let mut words = Lexer::new(spec).peekable();
-    let mut inverted = false;
-    while let Some(word) = words.next() {
-        let about = about_address(word.raw).filter(|_| !word.quoted && !inverted);
-        inverted = word.is(b"!");
-        let Some(about) = about else { continue };
-        let Some(value) = words.next_if(|next| !next.is(b"!")) else {
-            continue;
+    let (mut sources, mut destinations) = (None, None);
+    for (about, value) in listed_addresses(spec) {
+        let side = match about {
+            General::Source => &mut sources,
+            _ => &mut destinations,
         };
-        let items = count(memchr::memchr_iter(b',', &value.text).count() + 1);
-        match about {
-            General::Source => sources = items,
-            _ => destinations = items,
+        // Given twice the tool refuses it, and what it would mean is not clear.
+        if side.replace(items(&value.text)).is_some() {
+            return 1;
         }
     }
-    sources.saturating_mul(destinations)
+    let count = sources
+        .unwrap_or(1)
+        .saturating_mul(destinations.unwrap_or(1));
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The values of `-s` and `-d`, but for inverted ones.
+fn listed_addresses(spec: &[u8]) -> impl Iterator<Item = (General, Word<'_>)> {
+    let mut words = Lexer::new(spec).peekable();
+    let mut inverted = false;
+    std::iter::from_fn(move || {
+        loop {
+            let word = words.next()?;
+            let about = about_address(word.raw).filter(|_| !word.quoted && !inverted);
+            inverted = word.is(b"!");
+            let Some(about) = about else { continue };
+            if let Some(value) = words.next_if(|next| !next.is(b"!")) {
+                return Some((about, value));
+            }
+        }
+    })
+}
+
+/// Write an address so that it reads back: in quotes only where somebody put such things into one.
+fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'/' | b'-');
+    if text.iter().all(plain) && !text.is_empty() {
+        out.extend_from_slice(text);
+    } else {
+        write_quoted(out, text);
+    }
+}
+
+fn items(list: &[u8]) -> usize {
+    memchr::memchr_iter(b',', list).count() + 1
 }
 
 /// The specification of one of the rules that a line with address lists makes: each list cut down to
@@ -93,30 +120,20 @@ pub(in super::super) fn with_choice(spec: &[u8], choice: u32) -> Cow<'_, [u8]> {
     if count < 2 {
         return Cow::Borrowed(spec);
     }
-    let lists = Lexer::new(spec)
-        .zip(Lexer::new(spec).skip(1))
-        .filter_map(|(option, value)| Some((about_address(option.raw)?, value)));
-    let length = |value: &[u8]| memchr::memchr_iter(b',', value).count() + 1;
-    let destinations = lists
-        .clone()
+    let destinations = listed_addresses(spec)
         .find(|(about, _)| *about == General::Destination)
-        .map_or(1, |(_, value)| length(&value.text));
+        .map_or(1, |(_, value)| items(&value.text));
     let choice = choice as usize;
     let mut out = Vec::with_capacity(spec.len());
     let mut done = 0;
-    for (about, value) in lists {
+    for (about, value) in listed_addresses(spec) {
         let index = match about {
             General::Source => choice / destinations,
             _ => choice % destinations,
         };
         out.extend_from_slice(spec.get(done..value.start).unwrap_or_default());
-        out.extend_from_slice(
-            value
-                .text
-                .split(|b| *b == b',')
-                .nth(index)
-                .unwrap_or_default(),
-        );
+        let address = value.text.split(|b| *b == b',').nth(index);
+        write_plain(&mut out, address.unwrap_or_default());
         done = value.end();
     }
     out.extend_from_slice(spec.get(done..).unwrap_or_default());
@@ -169,6 +186,7 @@ mod tests {
             ("--src 1.1.1.1,2.2.2.2 -d 3.3.3.3,4.4.4.4,5.5.5.5", 6),
             ("! -s 1.1.1.1,2.2.2.2", 1),
             ("-s ! 1.1.1.1,2.2.2.2", 1),
+            ("-s 1.1.1.1,2.2.2.2 -s 3.3.3.3", 1),
             ("-m comment --comment \"-s 1,2\"", 1),
         ];
         for (spec, expected) in cases {

@@ -65,19 +65,26 @@ impl<'a> Lexer<'a> {
     /// A word that starts with a quote is read as any other.
     pub fn name(&mut self) -> Option<Word<'a>> {
         self.skip_blanks();
-        let rest = self.rest();
-        if rest.first() == Some(&b'"') {
+        if self.rest().first() == Some(&b'"') {
             return self.next();
         }
-        let length = blank_position(rest);
-        let raw = rest.get(..length).filter(|raw| !raw.is_empty())?;
+        self.bare()
+    }
+
+    /// The next word as the tool reads table and chain lines: up to the next blank, whatever is in it.
+    pub(crate) fn bare(&mut self) -> Option<Word<'a>> {
+        self.skip_blanks();
+        let rest = self.rest();
+        let raw = rest
+            .get(..blank_position(rest))
+            .filter(|raw| !raw.is_empty())?;
         let word = Word {
             text: Cow::Borrowed(raw),
             raw,
             quoted: false,
             start: self.at,
         };
-        self.at += length;
+        self.at += raw.len();
         Some(word)
     }
 

@@ -4,7 +4,7 @@
 //! that nothing here knows the loop. Every origin is answered once at the start (loaded, gone or failed)
 //! and again whenever that changes; one that fails leaves the others running.
 //!
-//! Rooms within: `thread` is the loop, `load` reads a structure (on a thread of its own, so that a large
+//! Rooms within: `thread` is the loop, `news` what wakes it, `slot` the life of one origin, `load` reads a structure (on a thread of its own, so that a large
 //! one holds nothing up), `live` reads the numbers of a loaded one, `budget` says when there may be more.
 //!
 //! Looking costs CPU on a box that has none to spare, so there is a [`Budget`], and an order. First the
@@ -17,6 +17,7 @@
 mod budget;
 mod live;
 mod load;
+mod news;
 mod slot;
 mod thread;
 

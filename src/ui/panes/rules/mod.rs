@@ -19,6 +19,7 @@ use ratatui::layout::Rect;
 use crate::app::board::{Pane, Row, Show, Sort};
 use crate::app::firewall::Firewall;
 use crate::app::motion::Rate;
+use crate::app::notice::Level;
 use crate::app::state::State;
 use crate::ruleset::{ChainIdx, Policy};
 use crate::ui::layout::Areas;
@@ -189,16 +190,22 @@ fn aside(state: &State, theme: &Theme) -> Title {
     vec![(format!(" {} ", words.join(" · ")), theme.accent.style())]
 }
 
+/// Why there is no rule. That every packet passes is only said when nothing could stop one unseen.
 fn empty(state: &State, theme: &Theme, inside: Rect, buffer: &mut Buffer) {
     let mut pen = Pen::new(buffer, inside, 1);
-    match state.loading.first() {
-        Some((origin, stage)) => {
-            let what = format!("reading {}: {stage} …", state.label(*origin));
-            pen.skip(2).put(&what, theme.accent.style());
-        }
-        None => {
-            pen.skip(2)
-                .put("no rules: every packet passes", theme.quiet.style());
-        }
+    pen.skip(2);
+    let unseen = state.notices.list().first();
+    if let Some((origin, stage)) = state.loading.first() {
+        let what = format!("reading {}: {stage} …", state.label(*origin));
+        pen.put(&what, theme.accent.style());
+    } else if let Some(notice) = unseen.filter(|notice| notice.level > Level::Info) {
+        pen.put_untrusted(&notice.text, theme.caution.style());
+    } else if !state.native.is_empty() {
+        pen.put(
+            "no iptables rules; native nft chains decide",
+            theme.quiet.style(),
+        );
+    } else {
+        pen.put("no rules: every packet passes", theme.quiet.style());
     }
 }

@@ -1,0 +1,123 @@
+//! What comes through the doors, put into the words of the state.
+
+use crate::app::attribution::LogRules;
+use crate::app::firewall::Handle;
+use crate::app::message::Message;
+use crate::app::notice::{Level, Notice};
+use crate::flow::{Body, KernelLine, LogSource};
+use crate::ruleset::{BaseChain, Origin};
+use crate::runtime::poller::{self, Stage};
+
+/// A structure with what is made of it once: done on the poller's thread, since 100,000 rules take
+/// longer than a frame may.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The structure.
+    pub loaded: poller::Loaded,
+    /// Its rules that log.
+    pub log_rules: LogRules,
+    /// Its handles, each with its table's.
+    pub handles: Vec<Handle>,
+}
+
+impl Prepared {
+    /// Works out what is made once.
+    pub fn of(loaded: poller::Loaded) -> Self {
+        Self {
+            log_rules: LogRules::of(&loaded.ruleset),
+            handles: handles(&loaded),
+            loaded,
+        }
+    }
+}
+
+/// Native chains decide about packets too, and no tool of iptables shows them.
+pub fn native_notice(chains: &[BaseChain]) -> Message {
+    let deciding = chains
+        .iter()
+        .filter(|c| !c.dormant && (c.drops_by_default || c.rules > 0));
+    let (count, drops) = deciding.fold((0, false), |(n, drops), c| {
+        (n + 1, drops | c.drops_by_default)
+    });
+    if count == 0 {
+        return Message::Withdraw("native".to_owned());
+    }
+    let what = if drops {
+        "and some drop by default"
+    } else {
+        "beside iptables"
+    };
+    Message::Notice(Notice::new(
+        if drops { Level::Warning } else { Level::Info },
+        "native",
+        format!("{count} native nft base chains decide about packets too, {what}"),
+        "they stand under native nft in the chain list; nft list ruleset shows their rules",
+    ))
+}
+
+/// What save tools cannot say of these rules.
+pub fn lossy_notice(origin: Origin, loaded: &poller::Loaded) -> Message {
+    let key = format!("lossy {origin}");
+    let Some(first) = loaded.lossy.first() else {
+        return Message::Withdraw(key);
+    };
+    let set = &loaded.ruleset;
+    let name = set
+        .chains()
+        .get(first.chain.0 as usize)
+        .map_or("?", |c| c.name());
+    Message::Notice(Notice::new(
+        Level::Alarm,
+        key,
+        format!(
+            "{origin}: {} rules say less than what the kernel holds, the first is rule {} of {name}: {}",
+            loaded.lossy.len(),
+            first.position + 1,
+            first.why
+        ),
+        "native nft was added to a table of iptables; nft list ruleset shows it. Never restore this from a saved dump",
+    ))
+}
+
+/// Of the machine's log, a demo shows only what names its own namespace; NFLOG is its own anyway.
+pub fn is_of_demo(line: &KernelLine, own: Option<u64>) -> bool {
+    match (&line.source, &line.body) {
+        (LogSource::Nflog(_), _) => true,
+        (_, Body::TableFull(full)) => own.is_some() && full.netns == own,
+        _ => false,
+    }
+}
+
+/// Each rule's handle with its table's.
+fn handles(loaded: &poller::Loaded) -> Vec<Handle> {
+    let Some(handles) = &loaded.handles else {
+        return Vec::new();
+    };
+    let set = &loaded.ruleset;
+    let mut tables = vec![0; set.rule_count()];
+    for chain in set.chains() {
+        let table = handles
+            .tables
+            .get(chain.table().0 as usize)
+            .copied()
+            .unwrap_or(0);
+        for rule in chain.rules() {
+            if let Some(slot) = tables.get_mut(rule.0 as usize) {
+                *slot = table;
+            }
+        }
+    }
+    tables
+        .into_iter()
+        .zip(handles.rules.iter().copied())
+        .collect()
+}
+
+pub fn stage_words(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Looking => "looking",
+        Stage::Saving => "reading the rules",
+        Stage::Parsing { .. } => "making sense of them",
+        Stage::Matching => "matching them with the kernel's handles",
+    }
+}
