@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::app::attribution::LogRules;
 use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
-use crate::flow::LogChannel;
+use crate::flow::{IpVersion, LogChannel};
 use crate::ruleset::{
     Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Policy, Reading,
     RuleIdx, Ruleset,
@@ -43,6 +43,14 @@ impl FirewallId {
     pub fn origin(self) -> Option<Origin> {
         self.backend
             .map(|backend| Origin::new(self.family, backend))
+    }
+}
+
+/// The packets that a ruleset of this family sees.
+pub fn ip_version(family: Family) -> IpVersion {
+    match family {
+        Family::V4 => IpVersion::V4,
+        Family::V6 => IpVersion::V6,
     }
 }
 
@@ -285,7 +293,10 @@ impl Firewall {
     pub fn logged(&self) -> BTreeMap<LogChannel, u64> {
         let mut sums = BTreeMap::new();
         for (rule, group) in self.log_rules.rules() {
-            let channel = group.map_or(LogChannel::Kernel(self.id.family), LogChannel::Group);
+            let channel = group.map_or(
+                LogChannel::Kernel(ip_version(self.id.family)),
+                LogChannel::Group,
+            );
             *sums.entry(channel).or_default() += self.counters.rule(rule).packets;
         }
         sums

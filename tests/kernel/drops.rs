@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sched::{CloneFlags, unshare};
+use ruletop::app::firewall::ip_version;
 use ruletop::flow::{
     Batch, Condition, Hook, KernelLine, LogChannel, LogLine, LogSource, Protocol, Stamp, Wall,
     parse_message,
@@ -112,7 +113,7 @@ fn nflog_tells_what_came_in_on_both_back_ends_and_families() {
                 );
                 assert_eq!(log.input.to_string(), "lo");
                 assert!(log.output.is_none());
-                assert_eq!(log.packet.family, Some(origin.family));
+                assert_eq!(log.packet.family, Some(ip_version(origin.family)));
                 assert_eq!(log.packet.src, Some(loopback(origin)));
                 assert_eq!(log.packet.dst, Some(loopback(origin)));
                 assert_eq!(
@@ -182,7 +183,7 @@ fn an_icmp_error_shows_the_packet_that_was_refused() {
                 (inner.proto, inner.dport),
                 (Some(Protocol::UDP), Some(4002))
             );
-            assert_eq!(inner.family, Some(family));
+            assert_eq!(inner.family, Some(ip_version(family)));
         }
     });
 }
@@ -441,7 +442,7 @@ fn the_silence_of_a_namespace_has_its_cause() {
             ..silence::Sources::default()
         };
         for family in [Family::V4, Family::V6] {
-            let causes = silence::causes(LogChannel::Kernel(family), &facts, &sources);
+            let causes = silence::causes(LogChannel::Kernel(ip_version(family)), &facts, &sources);
             assert_eq!(causes, [silence::Cause::OtherNamespace]);
         }
     });
@@ -533,7 +534,7 @@ fn log_rules_count_and_are_not_heard(net: &Net) {
             kernel: Some(LogSource::Kmsg),
             ..silence::Sources::default()
         };
-        let channel = LogChannel::Kernel(origin.family);
+        let channel = LogChannel::Kernel(ip_version(origin.family));
         let causes = silence::causes(channel, &silence::look(), &sources);
         assert_eq!(causes, [silence::Cause::OtherNamespace]);
     }
