@@ -42,6 +42,8 @@ fn loaded(family: Family, text: &str, handles: &[u64]) -> Loaded {
         log_rules: LogRules::of(&ruleset),
         ruleset: Arc::new(ruleset),
         lossy: Vec::new(),
+        uncounted_rules: Vec::new(),
+        uncounted_policies: Vec::new(),
         author: None,
     }
 }
