@@ -23,7 +23,7 @@
 //!
 //! Rooms within: `document` is a text, `reader` splits it into rulesets, `line` and `command` read its
 //! lines, `build` carries out what they say, `model` is the result; `spec` gives a rule its types;
-//! `identity`, `references`, `print`, `json` and `export` are what is asked of it.
+//! `identity`, `references`, `print` and `json` are what is asked of it.
 //! Formats: iptables-save(8), iptables-restore(8), iptables-extensions(8).
 
 mod build;
@@ -32,7 +32,6 @@ mod counters;
 mod detect;
 mod diagnostic;
 mod document;
-pub mod export;
 mod hooks;
 mod identity;
 mod json;
