@@ -55,7 +55,8 @@ impl Line {
             }
             Row::Policy => {
                 let policy = firewall.ruleset.chain(chain).policy();
-                let target = policy_name(policy).to_owned();
+                let stated = if policy.is_none() { "?" } else { policy_name(policy) };
+                let target = stated.to_owned();
                 Self {
                     number: "–".to_owned(),
                     drops: policy == Some(Policy::Drop),
