@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use crate::app::attribution::LogRules;
 use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
-use crate::flow::LogChannel;
+use crate::flow::{IpVersion, LogChannel};
 use crate::ruleset::{
     Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Policy, Reading,
-    RuleIdx, Ruleset,
+    RuleIdx, Ruleset, TextId,
 };
 
 /// Which of the kernel's rulesets this is; `backend` is unknown for some saved dumps.
@@ -43,6 +43,14 @@ impl FirewallId {
     pub fn origin(self) -> Option<Origin> {
         self.backend
             .map(|backend| Origin::new(self.family, backend))
+    }
+}
+
+/// The packets that a ruleset of this family sees.
+pub fn ip_version(family: Family) -> IpVersion {
+    match family {
+        Family::V4 => IpVersion::V4,
+        Family::V6 => IpVersion::V6,
     }
 }
 
@@ -89,6 +97,8 @@ pub struct Firewall {
     lossy: Vec<Lossy>,
     /// Rules that log.
     pub log_rules: LogRules,
+    /// Rules and policies that the kernel does not count, each list in order.
+    uncounted: (Vec<RuleIdx>, Vec<ChainIdx>),
     counters: CounterSet,
     baseline: Option<CounterSet>,
     rules: Vec<Track>,
@@ -112,6 +122,7 @@ impl Firewall {
             },
             lossy: Vec::new(),
             log_rules: LogRules::default(),
+            uncounted: Default::default(),
             baseline: None,
             rules: vec![Track::default(); rules],
             policies: vec![Track::default(); chains],
@@ -167,15 +178,26 @@ impl Firewall {
                 old.into_iter().enumerate().map(|(i, k)| (k, i)).collect();
             new.iter().map(|key| index.get(key).copied()).collect()
         }
-        let by_text = || join(self.ruleset.identities(), old.ruleset.identities().to_vec());
+        let (new, old_texts) = (self.ruleset.identities(), old.ruleset.identities());
         if self.handles.is_empty() || old.handles.is_empty() {
-            return by_text();
+            return join(new, old_texts.to_vec());
         }
-        let mut map = join(&self.handles, old.handles.clone());
+        // A rule that is replaced in place keeps its handle, so the text has its say too.
+        let keys = |handles: &[Handle], texts: &[TextId]| -> Vec<(Handle, u64)> {
+            handles
+                .iter()
+                .zip(texts)
+                .map(|(handle, text)| (*handle, text.hash))
+                .collect()
+        };
+        let mut map = join(&keys(&self.handles, new), keys(&old.handles, old_texts));
         if map.iter().any(Option::is_none) {
-            // A rule that was taken out and put back elsewhere has a new handle and the same text.
-            for (slot, text) in map.iter_mut().zip(by_text()) {
-                *slot = slot.or(text);
+            // A rule that was taken out and put back elsewhere has a new handle and the same text. One
+            // whose handle is still there is not it.
+            let mut taken = vec![false; old_texts.len()];
+            map.iter().flatten().for_each(|from| taken[*from] = true);
+            for (slot, text) in map.iter_mut().zip(join(new, old_texts.to_vec())) {
+                *slot = slot.or(text.filter(|from| !taken[*from]));
             }
         }
         map
@@ -191,6 +213,21 @@ impl Firewall {
     /// Rules whose saved text says less than what the kernel holds.
     pub fn set_lossy(&mut self, lossy: Vec<Lossy>) {
         self.lossy = lossy;
+    }
+
+    /// Rules and policies that the kernel does not count, each list in order.
+    pub fn set_uncounted(&mut self, rules: Vec<RuleIdx>, policies: Vec<ChainIdx>) {
+        self.uncounted = (rules, policies);
+    }
+
+    /// The kernel counts what this rule matches; otherwise its zero means nothing.
+    pub fn counts(&self, rule: RuleIdx) -> bool {
+        self.uncounted.0.binary_search(&rule).is_err()
+    }
+
+    /// The kernel counts what this chain's policy decides.
+    pub fn counts_policy(&self, chain: ChainIdx) -> bool {
+        self.uncounted.1.binary_search(&chain).is_err()
     }
 
     /// Why the text of this chain is not to be trusted.
@@ -285,7 +322,10 @@ impl Firewall {
     pub fn logged(&self) -> BTreeMap<LogChannel, u64> {
         let mut sums = BTreeMap::new();
         for (rule, group) in self.log_rules.rules() {
-            let channel = group.map_or(LogChannel::Kernel(self.id.family), LogChannel::Group);
+            let channel = group.map_or(
+                LogChannel::Kernel(ip_version(self.id.family)),
+                LogChannel::Group,
+            );
             *sums.entry(channel).or_default() += self.counters.rule(rule).packets;
         }
         sums

@@ -11,7 +11,7 @@ use crate::app::attribution::LogRules;
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
 use crate::flow::{Batch, ConntrackState, LogChannel};
-use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, Ruleset};
+use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
 
 /// Something happened.
 #[derive(Debug)]
@@ -75,6 +75,10 @@ pub struct Loaded {
     pub handles: Vec<Handle>,
     /// Rules whose text says less than what the kernel holds.
     pub lossy: Vec<Lossy>,
+    /// Rules that the kernel does not count, in order.
+    pub uncounted_rules: Vec<RuleIdx>,
+    /// Chains whose policy the kernel does not count, in order.
+    pub uncounted_policies: Vec<ChainIdx>,
     /// Its rules that log, for telling who wrote a line.
     pub log_rules: LogRules,
     /// Who changed it, where that is known.

@@ -118,9 +118,9 @@ impl SilenceWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ruleset::Family;
+    use crate::flow::IpVersion;
 
-    const V4: LogChannel = LogChannel::Kernel(Family::V4);
+    const V4: LogChannel = LogChannel::Kernel(IpVersion::V4);
     const SECOND: Duration = Duration::from_secs(1);
 
     fn silent(watch: &SilenceWatch) -> Vec<(LogChannel, u64)> {
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn ways_are_judged_apart() {
         let mut watch = SilenceWatch::default();
-        let others = [LogChannel::Kernel(Family::V6), LogChannel::Group(5)];
+        let others = [LogChannel::Kernel(IpVersion::V6), LogChannel::Group(5)];
         for channel in others {
             watch.counted(SECOND, channel, 10);
         }

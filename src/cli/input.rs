@@ -96,6 +96,8 @@ pub fn messages(document: Document) -> Vec<Message> {
             ruleset: Arc::new(ruleset),
             handles: Vec::new(),
             lossy: Vec::new(),
+            uncounted_rules: Vec::new(),
+            uncounted_policies: Vec::new(),
             author: None,
         })));
     }

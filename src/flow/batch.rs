@@ -1,7 +1,7 @@
 //! What a source of kernel lines hands over in one go.
 
+use super::IpVersion;
 use super::KernelLine;
-use crate::ruleset::Family;
 
 /// Lines in the order in which they were written, and how many are known to be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LogChannel {
     /// LOG rules of a family: through the kernel's log.
-    Kernel(Family),
+    Kernel(IpVersion),
     /// NFLOG rules of a group: through netlink, both families.
     Group(u16),
 }
@@ -26,8 +26,8 @@ pub enum LogChannel {
 impl std::fmt::Display for LogChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Kernel(Family::V4) => f.pad("IPv4 LOG rules"),
-            Self::Kernel(Family::V6) => f.pad("IPv6 LOG rules"),
+            Self::Kernel(IpVersion::V4) => f.pad("IPv4 LOG rules"),
+            Self::Kernel(IpVersion::V6) => f.pad("IPv6 LOG rules"),
             Self::Group(group) => write!(f, "NFLOG rules of group {group}"),
         }
     }

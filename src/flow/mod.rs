@@ -29,7 +29,7 @@ pub use line::{
     TableFull, TraceLine, TraceStep,
 };
 pub use link::{IfName, LinkHeader, Mac};
-pub use packet::{Fragment, Hook, Icmp, Packet, Protocol, TcpFlags};
+pub use packet::{Fragment, Hook, Icmp, IpVersion, Packet, Protocol, TcpFlags};
 pub use parse::{Record, parse_line, parse_message, parse_record, unescape};
 pub use reading::{ConntrackReading, ConntrackState, ConntrackStats};
 pub use stamp::{Stamp, Wall};

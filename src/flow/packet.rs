@@ -8,13 +8,23 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::parse::number::decimal;
-use crate::ruleset::Family;
+
+/// Which Internet Protocol a packet is of. A word of this room's own: a packet knows nothing of
+/// rulesets and their families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpVersion {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
 
 /// What is known of a packet. `None` is "not said".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Packet {
     /// IPv4 or IPv6.
-    pub family: Option<Family>,
+    pub family: Option<IpVersion>,
     /// Source address.
     pub src: Option<IpAddr>,
     /// Destination address.

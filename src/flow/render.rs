@@ -4,12 +4,12 @@
 //! The order and the spelling are those of net/netfilter/nf_log_syslog.c; what was not said is left
 //! out. [`super::parse_message`] reads back what is written here.
 
+use super::IpVersion;
 use std::io::Write as _;
 use std::net::IpAddr;
 
 use super::{Body, Condition};
 use super::{Fragment, IfName, KernelLine, LogLine, LogSource, Packet, Protocol, Stamp, TcpFlags};
-use crate::ruleset::Family;
 
 impl KernelLine {
     /// A line made of a prefix and fields, for sources that have no text of their own.
@@ -93,7 +93,7 @@ fn write_packet(out: &mut Vec<u8>, packet: &Packet, inner: Option<&Packet>) {
         put!(out, "LEN={length} ");
     }
     match packet.family {
-        Some(Family::V6) => write_v6(out, packet),
+        Some(IpVersion::V6) => write_v6(out, packet),
         _ => write_v4(out, packet),
     }
     if let Some(proto) = packet.proto {

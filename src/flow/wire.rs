@@ -7,10 +7,10 @@
 //!
 //! Sources: RFC 791, 8200 (section 4: extension headers), 4302 (AH), 9293, 768, 9260, 792, 4443.
 
+use super::IpVersion;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Fragment, Icmp, Packet, Protocol, TcpFlags};
-use crate::ruleset::Family;
 
 /// Extension headers that are walked past, at most; the kernel's own limit is eight of a kind.
 const EXTENSIONS: usize = 16;
@@ -47,7 +47,7 @@ fn ipv4(bytes: &[u8]) -> Option<(Packet, Option<&[u8]>)> {
     let offset = flags & 0x1fff;
     let more = flags & 0x2000 != 0;
     let mut packet = Packet {
-        family: Some(Family::V4),
+        family: Some(IpVersion::V4),
         src: Some(IpAddr::V4(octets::<4>(header, 12).map(Ipv4Addr::from)?)),
         dst: Some(IpAddr::V4(octets::<4>(header, 16).map(Ipv4Addr::from)?)),
         proto: Some(Protocol(header[9])),
@@ -81,7 +81,7 @@ fn ipv6(bytes: &[u8]) -> Option<(Packet, Option<&[u8]>)> {
     let header: &[u8; 40] = bytes.first_chunk()?;
     let [b0, b1, b2, b3] = octets::<4>(header, 0)?;
     let mut packet = Packet {
-        family: Some(Family::V6),
+        family: Some(IpVersion::V6),
         src: Some(IpAddr::V6(octets::<16>(header, 8).map(Ipv6Addr::from)?)),
         dst: Some(IpAddr::V6(octets::<16>(header, 24).map(Ipv6Addr::from)?)),
         length: be16(header, 4).map(|payload| u32::from(payload) + 40),

@@ -182,11 +182,13 @@ impl Serialize for RuleView<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::ruleset::Hints;
-    use crate::ruleset::export::{Format, export};
+    use crate::ruleset::{Document, Hints};
 
     fn json(text: &[u8]) -> serde_json::Value {
-        let out = export(text.to_vec(), Hints::default(), Format::Json).unwrap();
+        let out = Document::parse(text, Hints::default())
+            .unwrap()
+            .to_json()
+            .unwrap();
         serde_json::from_slice(&out).unwrap()
     }
 

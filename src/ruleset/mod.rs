@@ -21,9 +21,9 @@
 //! decide packets (`verdict`), change rules (`edit`) or make text safe for a terminal (the drawing side
 //! does: names, comments and prefixes here are the bytes that somebody else chose).
 //!
-//! Rooms within: `document` is a text, `reader` splits it into rulesets, `line` and `command` read its lines, `build`
-//! carries out what they say, `model` is the result; `spec` gives a rule its types; `identity`,
-//! `references`, `print`, `json` and `export` are what is asked of it.
+//! Rooms within: `document` is a text, `reader` splits it into rulesets, `line` and `command` read its
+//! lines, `build` carries out what they say, `model` is the result; `spec` gives a rule its types;
+//! `identity`, `references`, `print` and `json` are what is asked of it.
 //! Formats: iptables-save(8), iptables-restore(8), iptables-extensions(8).
 
 mod build;
@@ -32,7 +32,6 @@ mod counters;
 mod detect;
 mod diagnostic;
 mod document;
-pub mod export;
 mod hooks;
 mod identity;
 mod json;

@@ -305,6 +305,8 @@ impl Doors {
             log_rules,
             ruleset: loaded.ruleset,
             lossy: loaded.lossy,
+            uncounted_rules: loaded.uncounted.rules,
+            uncounted_policies: loaded.uncounted.policies,
             author: loaded.author,
         })));
         messages

@@ -26,8 +26,7 @@ pub const ARROWS: &[(&str, &str)] = &[
     ("audit", "verdict ruleset flow"),
     ("verdict", "ruleset flow"),
     ("edit", "ruleset flow"),
-    // Beyond the design's list: a packet has the family that a ruleset has, and one word for it is enough.
-    ("flow", "ruleset"),
+    ("flow", ""),
     ("ruleset", ""),
 ];
 

@@ -79,26 +79,24 @@ fn a_program_that_is_not_there_is_said_to_be() {
     assert!(matches!(ended, Err(DropError::Absent { .. })), "{ended:?}");
 }
 
-/// Run in a process of its own by the next test: follows a journal until it is killed.
-#[test]
-#[ignore = "a part of another test"]
-fn follows_until_killed() {
-    let program = std::env::var("RULETOP_TEST_JOURNAL").expect("run by the other test");
-    let listening = follow(program.as_ref());
-    wait_for("somebody to kill this process", || listening.end().ok());
-}
-
 /// A program that was killed cannot clean up; the kernel does it.
 #[test]
 fn the_program_goes_with_us_even_when_we_are_killed() {
+    // The test runs itself as the process that is killed.
+    const PROGRAM: &str = "RULETOP_TEST_JOURNAL";
+    const THIS: &str = "journal::the_program_goes_with_us_even_when_we_are_killed";
+    if let Some(program) = std::env::var_os(PROGRAM) {
+        let listening = follow(program.as_ref());
+        return wait_for("somebody to kill this process", || listening.end().ok());
+    }
     let folder = tempfile::tempdir().unwrap();
     let program = journalctl(
         &folder,
         "echo $$ > pid.new; mv pid.new pid; exec sleep 1000\n",
     );
     let mut us = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "journal::follows_until_killed"])
-        .env("RULETOP_TEST_JOURNAL", &program)
+        .args(["--exact", THIS])
+        .env(PROGRAM, &program)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -5,12 +5,15 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sched::{CloneFlags, unshare};
+use ruletop::app::firewall::ip_version;
 use ruletop::flow::{
     Batch, Condition, Hook, KernelLine, LogChannel, LogLine, LogSource, Protocol, Stamp, Wall,
     parse_message,
@@ -110,7 +113,7 @@ fn nflog_tells_what_came_in_on_both_back_ends_and_families() {
                 );
                 assert_eq!(log.input.to_string(), "lo");
                 assert!(log.output.is_none());
-                assert_eq!(log.packet.family, Some(origin.family));
+                assert_eq!(log.packet.family, Some(ip_version(origin.family)));
                 assert_eq!(log.packet.src, Some(loopback(origin)));
                 assert_eq!(log.packet.dst, Some(loopback(origin)));
                 assert_eq!(
@@ -180,7 +183,7 @@ fn an_icmp_error_shows_the_packet_that_was_refused() {
                 (inner.proto, inner.dport),
                 (Some(Protocol::UDP), Some(4002))
             );
-            assert_eq!(inner.family, Some(family));
+            assert_eq!(inner.family, Some(ip_version(family)));
         }
     });
 }
@@ -320,25 +323,34 @@ fn the_ring_is_refused_or_read() {
     }
 }
 
-/// Sets `nf_log_all_netns` and puts it back when this process goes, however it goes: a shell waits
-/// for its standard input to close.
-struct AllNetns(Child);
+/// Sets `nf_log_all_netns` and puts it back when this process goes, however it goes: a shell, in a
+/// process group of its own and deaf to signals, waits for its standard input to close. The file is
+/// locked, through the shell, until then: two that set it would each put back what the other had set.
+struct AllNetns {
+    watch: Child,
+    _lock: Flock<File>,
+}
 
 impl AllNetns {
     const PATH: &str = "/proc/sys/net/netfilter/nf_log_all_netns";
 
     /// `None` where the host does not let us: outside of the first network namespace, or without root.
     fn set() -> Option<Self> {
-        let old = std::fs::read_to_string(Self::PATH).ok()?;
-        // Opened for writing only, which changes nothing.
-        File::options().write(true).open(Self::PATH).ok()?;
-        let script = format!("cat > /dev/null; echo {} > {}", old.trim(), Self::PATH);
+        let sysctl = File::options().write(true).open(Self::PATH).ok()?;
+        let sysctl = Flock::lock(sysctl, FlockArg::LockExclusive).unwrap();
+        let old = std::fs::read_to_string(Self::PATH).unwrap();
+        let script = format!("trap '' HUP INT TERM; cat > /dev/null; echo {}", old.trim());
         let watch = Command::new("sh")
             .args(["-c", &script])
+            .process_group(0)
             .stdin(Stdio::piped())
+            .stdout(sysctl.try_clone().unwrap())
             .spawn()
             .unwrap();
-        let guard = Self(watch);
+        let guard = Self {
+            watch,
+            _lock: sysctl,
+        };
         std::fs::write(Self::PATH, "1").unwrap();
         Some(guard)
     }
@@ -346,8 +358,8 @@ impl AllNetns {
 
 impl Drop for AllNetns {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        drop(self.watch.stdin.take());
+        let _ = self.watch.wait();
     }
 }
 
@@ -430,7 +442,7 @@ fn the_silence_of_a_namespace_has_its_cause() {
             ..silence::Sources::default()
         };
         for family in [Family::V4, Family::V6] {
-            let causes = silence::causes(LogChannel::Kernel(family), &facts, &sources);
+            let causes = silence::causes(LogChannel::Kernel(ip_version(family)), &facts, &sources);
             assert_eq!(causes, [silence::Cause::OtherNamespace]);
         }
     });
@@ -472,6 +484,39 @@ fn log_rules_speak_through_the_ring_on_both_back_ends_and_families() {
     assert_eq!(std::fs::read_to_string(AllNetns::PATH).unwrap().trim(), "1");
 }
 
+/// The ring is small and a flood overwrites it: what we did not see in time is counted.
+#[test]
+fn a_ring_that_runs_over_is_counted() {
+    const FLOOD: u64 = 6_000;
+    let options = Options { history: 0 };
+    let (Some(_guard), Ok(mut ring)) = (AllNetns::set(), Kmsg::open(&options)) else {
+        return in_namespace(log_rules_count_and_are_not_heard);
+    };
+    in_namespace(move |net: &Net| {
+        let prefix = format!("flood{} ", std::process::id());
+        let rule = format!("-A OUTPUT -p udp --dport 4007 -j LOG --log-prefix '{prefix}'");
+        net.tables(Origin::ALL[0], &rule);
+        // Nobody reads yet, and a megabyte and a half goes through the ring.
+        send_udp(Family::V4, 4007, usize::try_from(FLOOD).unwrap(), 1);
+        let (stop, stopped) = drops::Stop::pair().unwrap();
+        let mut stop = Some(stop);
+        let (mut lines, mut lost) = (0, 0);
+        ring.follow(&stopped, &mut |batch| {
+            let ours = |line: &&KernelLine| line.prefix() == prefix.as_bytes();
+            lines += batch.lines.iter().filter(ours).count() as u64;
+            // Others may write to the ring, and what is lost may have been theirs.
+            lost += batch.lost;
+            if lines + lost >= FLOOD {
+                drop(stop.take());
+            } else {
+                send_udp(Family::V4, 4008, 1, 1);
+            }
+        })
+        .unwrap();
+        assert!(lost > 0 && lines > 0, "{lines} lines, {lost} lost");
+    });
+}
+
 /// Where LOG cannot be made to speak, it is silent for the reason that we give.
 fn log_rules_count_and_are_not_heard(net: &Net) {
     for origin in Origin::ALL {
@@ -489,7 +534,7 @@ fn log_rules_count_and_are_not_heard(net: &Net) {
             kernel: Some(LogSource::Kmsg),
             ..silence::Sources::default()
         };
-        let channel = LogChannel::Kernel(origin.family);
+        let channel = LogChannel::Kernel(ip_version(origin.family));
         let causes = silence::causes(channel, &silence::look(), &sources);
         assert_eq!(causes, [silence::Cause::OtherNamespace]);
     }

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use ruletop::ruleset::spec::write_quoted;
 use ruletop::ruleset::{
-    Backend, ChainIdx, Document, Family, Hints, Origin, ParseError, Ruleset, Severity,
+    Backend, ChainIdx, Document, Evidence, Family, Hints, Origin, ParseError, RuleIdx, Ruleset,
+    Severity,
 };
 
 use crate::corpus;
@@ -299,5 +301,27 @@ proptest! {
     #[test]
     fn any_specification_is_read(words in "[-!a-z0-9./:,\" \\\\=]{0,120}") {
         prints_back(format!("*filter\n-A INPUT {words}\nCOMMIT\n").as_bytes());
+    }
+
+    /// Whatever a comment holds: written as the save tool writes it, it is one comment of one rule.
+    #[test]
+    fn no_comment_forges_anything(comment in proptest::collection::vec(any::<u8>(), 0..255), lines in dump_like()) {
+        let comment = [comment, b"\n".to_vec(), lines].concat();
+        let comment = &comment[..comment.len().min(255)];
+        let mut text = b"*filter\n:INPUT DROP [0:0]\n[1:2] -A INPUT -m comment --comment ".to_vec();
+        write_quoted(&mut text, comment);
+        text.extend_from_slice(b" -j DROP\n[3:4] -A INPUT -i lo -j ACCEPT\nCOMMIT\n");
+        let document = Document::parse(text, Hints::default()).unwrap();
+        let [ruleset] = document.rulesets() else {
+            panic!("split by a comment");
+        };
+        prop_assert_eq!(ruleset.chains().len(), 1);
+        prop_assert_eq!(ruleset.rule_count(), 2);
+        let spec = ruleset.parse_rule(RuleIdx(0));
+        prop_assert!(spec.is_understood());
+        prop_assert_eq!(spec.comment(), Some(comment));
+        prop_assert_eq!(spec.target_name(), "DROP");
+        prop_assert_eq!(ruleset.family_evidence(), Evidence::Assumed);
+        prop_assert!(ruleset.warnings().is_empty());
     }
 }

@@ -448,7 +448,7 @@ fn every_liberty_taken_is_remarked_on() {
         (
             "*filter\n-A INPUT -m comment --comment \"open -j DROP\nCOMMIT\n",
             2,
-            32,
+            31,
             "a quote that closes this one",
         ),
         (

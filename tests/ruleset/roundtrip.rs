@@ -1,7 +1,6 @@
 //! Every dump is printed back byte for byte, in one piece and ruleset by ruleset; with its own counters
 //! a live dump is printed back the same way.
 
-use ruletop::ruleset::export::{Format, export};
 use ruletop::ruleset::spec::Target;
 use ruletop::ruleset::{Document, Hints, Ruleset, Severity};
 
@@ -10,9 +9,9 @@ use crate::corpus;
 #[test]
 fn every_dump_is_exported_byte_for_byte() {
     for dump in corpus::all() {
-        let printed = export(dump.bytes.clone(), Hints::default(), Format::Save)
+        let document = Document::parse(dump.bytes.clone(), Hints::default())
             .unwrap_or_else(|error| panic!("{}: {error}", dump.name));
-        assert!(printed == dump.bytes, "{}", dump.name);
+        assert!(document.bytes() == dump.bytes, "{}", dump.name);
     }
 }
 
@@ -106,7 +105,8 @@ fn json_is_one_document_for_every_dump() {
             .iter()
             .map(Ruleset::rule_count)
             .sum::<usize>();
-        let printed = export(dump.bytes, Hints::default(), Format::Json).unwrap();
+        let document = Document::parse(dump.bytes, Hints::default()).unwrap();
+        let printed = document.to_json().unwrap();
         let document: serde_json::Value = serde_json::from_slice(&printed).unwrap();
         let rulesets = document["rulesets"].as_array().unwrap();
         let each = |value: &serde_json::Value, key: &str| value[key].as_array().unwrap().clone();

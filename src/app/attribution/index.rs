@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::fit;
+use crate::app::firewall::ip_version;
+use crate::flow::IpVersion;
 use crate::flow::{Condition, KernelLine, LogLine, LogSource};
-use crate::ruleset::{ChainIdx, Family, References, RuleIdx, Ruleset};
+use crate::ruleset::{ChainIdx, References, RuleIdx, Ruleset};
 
 /// The hooks that a packet may be at, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +58,7 @@ impl Hooks {
 /// The rules of one ruleset that log.
 #[derive(Clone, Debug, Default)]
 pub struct LogRules {
-    family: Option<Family>,
+    family: Option<IpVersion>,
     by_prefix: HashMap<Box<[u8]>, Vec<LogRule>>,
     /// For each chain, the hooks that lead to it. Empty where nothing logs.
     hooks: Vec<Hooks>,
@@ -96,7 +98,7 @@ impl LogRules {
         }
         let references = ruleset.references();
         Self {
-            family: Some(ruleset.family()),
+            family: Some(ip_version(ruleset.family())),
             by_prefix,
             hooks: reached(ruleset, &references),
             references,

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::flow::IpVersion;
 use crate::flow::{Body, Condition, IfName, KernelLine, LogLine, Protocol};
-use crate::ruleset::Family;
 
 /// A filter, parsed from what was typed; see [`Filter::parse`]. The empty filter accepts everything.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -333,8 +333,8 @@ impl Kind {
             Self::Cut => log(|l| l.condition == Condition::Truncated),
             Self::Damaged => log(|l| l.condition == Condition::Damaged),
             Self::Fragment => log(|l| l.packet.fragment.is_some()),
-            Self::V4 => log(|l| l.packet.family == Some(Family::V4)),
-            Self::V6 => log(|l| l.packet.family == Some(Family::V6)),
+            Self::V4 => log(|l| l.packet.family == Some(IpVersion::V4)),
+            Self::V6 => log(|l| l.packet.family == Some(IpVersion::V6)),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::Moment;
 use super::window::Window;
+use crate::flow::IpVersion;
 use crate::flow::{Body, Condition, IfName, KernelLine, LogLine, NoticeKind, Protocol};
-use crate::ruleset::Family;
 
 /// What the lines of a group share. Identity of a row: selection hangs on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,7 +24,7 @@ pub struct FlowKey {
     /// The log prefix; `TRACE:` for legacy trace lines.
     pub prefix: Arc<[u8]>,
     /// Address family.
-    pub family: Option<Family>,
+    pub family: Option<IpVersion>,
     /// Source address.
     pub src: Option<IpAddr>,
     /// Protocol.

@@ -72,6 +72,7 @@ fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
     let mut firewall = Firewall::new(loaded.id, loaded.ruleset, loaded.handles);
     firewall.set_lossy(loaded.lossy);
     firewall.log_rules = loaded.log_rules;
+    firewall.set_uncounted(loaded.uncounted_rules, loaded.uncounted_policies);
     let known = state.firewalls.iter().position(|f| f.id == loaded.id);
     match known {
         Some(at) => replace(state, at, firewall, loaded.author),

@@ -42,6 +42,8 @@ fn loaded(family: Family, text: &str, handles: &[u64]) -> Loaded {
         log_rules: LogRules::of(&ruleset),
         ruleset: Arc::new(ruleset),
         lossy: Vec::new(),
+        uncounted_rules: Vec::new(),
+        uncounted_policies: Vec::new(),
         author: None,
     }
 }
@@ -543,7 +545,7 @@ fn rules_that_log_and_are_not_heard_are_asked_about_and_a_line_takes_it_back() {
         );
         asked.extend(send(&mut state, second, Message::Wake));
     }
-    let channel = crate::flow::LogChannel::Kernel(Family::V4);
+    let channel = crate::flow::LogChannel::Kernel(crate::flow::IpVersion::V4);
     assert_eq!(asked, [Effect::ExplainSilence(channel)], "once");
     let why = Message::Silent {
         channel,

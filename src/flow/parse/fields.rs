@@ -4,6 +4,7 @@
 //! ipt_LOG.c wrote the same). [`Header`] finds where prefix ends and packet begins, [`Reader`] walks the
 //! words after it, and [`crate::flow::Condition`] is decided at the end: see the parent for why.
 
+use crate::flow::IpVersion;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -15,7 +16,6 @@ use crate::flow::{
     Body, Condition, IfName, LinkHeader, LogLine, Notice, NoticeKind, Protocol, TraceLine,
     TraceStep,
 };
-use crate::ruleset::Family;
 
 /// Made once: making one takes longer than using it.
 static OUT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" OUT="));
@@ -315,8 +315,8 @@ impl Reader {
         log.inner = self.inner.map(|inner| Box::new(inner.packet));
         if log.packet.family.is_none() {
             log.packet.family = match log.link.ethertype() {
-                Some(0x0800) => Some(Family::V4),
-                Some(0x86dd) => Some(Family::V6),
+                Some(0x0800) => Some(IpVersion::V4),
+                Some(0x86dd) => Some(IpVersion::V6),
                 _ => None,
             };
         }

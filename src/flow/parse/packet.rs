@@ -5,8 +5,8 @@
 
 use super::key::Key;
 use super::number::{address, hexadecimal, narrow};
+use crate::flow::IpVersion;
 use crate::flow::{Fragment, Icmp, Packet, Protocol, TcpFlags};
-use crate::ruleset::Family;
 
 /// Where in the line a word stands. Words that exclude each other share a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,7 +156,7 @@ impl Scan {
     /// The words of an IPv6 fragment header are in an option's parenthesis with `--log-ip-options`
     /// and stand bare without.
     fn in_v6_fragment(&self) -> bool {
-        let v6 = self.packet.family == Some(Family::V6);
+        let v6 = self.packet.family == Some(IpVersion::V6);
         v6 && self.place < Place::Proto && self.packet.fragment.is_some()
     }
 
@@ -164,7 +164,7 @@ impl Scan {
         if let Some(number) = word.strip_prefix(b"FRAG:") {
             // IPv4 counts in units of eight, IPv6 in bytes.
             let (place, unit) = match self.packet.family {
-                Some(Family::V6) => (Place::IpOpt, 1),
+                Some(IpVersion::V6) => (Place::IpOpt, 1),
                 _ => (Place::Frag, 8),
             };
             if self.step(place) {
@@ -337,7 +337,7 @@ impl Scan {
         if packet.incomplete {
             return true;
         }
-        let v6 = packet.family == Some(Family::V6);
+        let v6 = packet.family == Some(IpVersion::V6);
         if self.place < Place::Ttl || (!v6 && self.place < Place::Id) {
             return false;
         }
@@ -377,6 +377,6 @@ fn last_place(proto: Protocol, icmp: Option<Icmp>, outer: bool) -> Place {
     }
 }
 
-fn family_of(v4: bool) -> Family {
-    if v4 { Family::V4 } else { Family::V6 }
+fn family_of(v4: bool) -> IpVersion {
+    if v4 { IpVersion::V4 } else { IpVersion::V6 }
 }

@@ -1,5 +1,6 @@
 //! Lines as the kernel writes them, and as they arrive when something went wrong.
 
+use crate::flow::IpVersion;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
@@ -9,7 +10,6 @@ use crate::flow::{
     Condition, Fragment, Icmp, IfName, LogLine, Mac, NoticeKind, Packet, Protocol, Suppressed,
     TcpFlags, TraceStep, Wall,
 };
-use crate::ruleset::Family;
 
 const SYN: &str = "[UFW BLOCK] IN=br0 OUT= PHYSIN=lan0 MAC=02:00:00:bb:00:01:02:00:00:aa:00:02:08:00 \
     SRC=10.0.0.2 DST=10.0.0.1 LEN=60 TOS=0x02 PREC=0xC0 TTL=64 ID=1 DF PROTO=TCP SPT=50000 DPT=3389 \
@@ -61,7 +61,7 @@ fn every_field_of_a_tcp_line_is_read() {
     assert_eq!((got.uid, got.gid), (Some(1000), Some(100)));
     assert_eq!(got.condition, Condition::Whole);
     let want = Packet {
-        family: Some(Family::V4),
+        family: Some(IpVersion::V4),
         src: addr("10.0.0.2"),
         dst: addr("10.0.0.1"),
         proto: Some(Protocol::TCP),

@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub struct Kmsg {
 impl Kmsg {
     /// Opens the device. With a history the ring is read from its beginning, else from now on.
     pub fn open(options: &Options) -> Result<Self, DropError> {
-        let mut file = File::options()
+        let file = File::options()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(PATH)
@@ -63,16 +63,16 @@ impl Kmsg {
                     "run as root, or allow it with sysctl kernel.dmesg_restrict=0",
                 )
             })?;
-        if options.history == 0 {
-            file.seek(SeekFrom::End(0))
-                .map_err(|source| DropError::reading(PATH, source))?;
-        }
-        Ok(Self {
+        let mut ring = Self {
             file,
             history: options.history,
             next: None,
             all_writers: false,
-        })
+        };
+        if options.history == 0 {
+            ring.skip()?;
+        }
+        Ok(ring)
     }
 
     /// Also takes records that programs wrote to the device. For tests: nobody can make the kernel
@@ -82,6 +82,14 @@ impl Kmsg {
     pub fn with_all_writers(mut self) -> Self {
         self.all_writers = true;
         self
+    }
+
+    /// Goes to the end by way of all records. Seeking there would be quicker and would leave us without
+    /// the number of the next record, and so without a count of what is overwritten before we come.
+    fn skip(&mut self) -> Result<(), DropError> {
+        let clocks = Clocks::read();
+        while self.read(&clocks, BATCH, &mut Batch::default())? {}
+        Ok(())
     }
 
     /// Reads records until there are none or `room` lines were found. `false`: there are none left.

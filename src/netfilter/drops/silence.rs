@@ -19,8 +19,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::flow::IpVersion;
 use crate::flow::{LogChannel, LogSource};
-use crate::ruleset::Family;
 
 const NF_LOG: &str = "/proc/sys/net/netfilter/nf_log";
 const ALL_NETNS: &str = "/proc/sys/net/netfilter/nf_log_all_netns";
@@ -41,7 +41,7 @@ pub enum Cause {
     /// LOG does not speak in this network namespace.
     OtherNamespace,
     /// The kernel has no syslog logger for the family.
-    NoLogger(Family),
+    NoLogger(IpVersion),
     /// Nothing that the kernel writes to can be read; each reason in words.
     Unreadable(Vec<String>),
     /// We read a file, and no daemon is there to write it.
@@ -63,8 +63,8 @@ impl fmt::Display for Cause {
             Self::OtherNamespace => {
                 f.write_str("LOG is silent in this network namespace (nf_log_all_netns)")
             }
-            Self::NoLogger(Family::V4) => f.write_str("the kernel has no IPv4 logger loaded"),
-            Self::NoLogger(Family::V6) => f.write_str("the kernel has no IPv6 logger loaded"),
+            Self::NoLogger(IpVersion::V4) => f.write_str("the kernel has no IPv4 logger loaded"),
+            Self::NoLogger(IpVersion::V6) => f.write_str("the kernel has no IPv6 logger loaded"),
             Self::Unreadable(reasons) if reasons.is_empty() => {
                 f.write_str("the kernel's log cannot be read")
             }
@@ -141,7 +141,7 @@ pub fn look() -> Facts {
         all_namespaces: fs::read(ALL_NETNS)
             .ok()
             .map(|value| value.trim_ascii() != b"0"),
-        loggers: [Family::V4, Family::V6].map(|family| has_logger(&loggers, family)),
+        loggers: [IpVersion::V4, IpVersion::V6].map(|family| has_logger(&loggers, family)),
         daemon: daemon_runs(),
     }
 }
@@ -163,8 +163,8 @@ pub fn causes(channel: LogChannel, facts: &Facts, sources: &Sources) -> Vec<Caus
             }
             let [v4, v6] = facts.loggers;
             let logger = match family {
-                Family::V4 => v4,
-                Family::V6 => v6,
+                IpVersion::V4 => v4,
+                IpVersion::V6 => v6,
             };
             if logger == Some(false) {
                 causes.push(Cause::NoLogger(family));
@@ -188,10 +188,10 @@ pub fn causes(channel: LogChannel, facts: &Facts, sources: &Sources) -> Vec<Caus
 
 /// A line of the list: ` 2 nf_log_ipv4 (nf_log_ipv4,nfnetlink_log)`; the parenthesis holds all that
 /// are loaded. Since 5.13 they are one module, nf_log_syslog, which still registers them by these names.
-fn has_logger(list: &[u8], family: Family) -> Option<bool> {
+fn has_logger(list: &[u8], family: IpVersion) -> Option<bool> {
     let (number, name) = match family {
-        Family::V4 => ("2", "nf_log_ipv4"),
-        Family::V6 => ("10", "nf_log_ipv6"),
+        IpVersion::V4 => ("2", "nf_log_ipv4"),
+        IpVersion::V6 => ("10", "nf_log_ipv6"),
     };
     let text = std::str::from_utf8(list).ok()?;
     let line = text
@@ -222,7 +222,7 @@ fn age(path: &Path) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    const V4: LogChannel = LogChannel::Kernel(Family::V4);
+    const V4: LogChannel = LogChannel::Kernel(IpVersion::V4);
     const LIST: &[u8] = b" 0 NONE (nfnetlink_log)\n 2 NONE (nf_log_ipv4,nfnetlink_log)\n\
         10 nfnetlink_log (nfnetlink_log)\n";
 
@@ -243,11 +243,11 @@ mod tests {
 
     #[test]
     fn loggers_are_those_that_are_loaded() {
-        assert_eq!(has_logger(LIST, Family::V4), Some(true));
-        assert_eq!(has_logger(LIST, Family::V6), Some(false));
-        assert_eq!(has_logger(b"", Family::V4), None);
-        assert_eq!(has_logger(b"\xff", Family::V4), None);
-        assert_eq!(has_logger(b" 2 nonsense", Family::V4), None);
+        assert_eq!(has_logger(LIST, IpVersion::V4), Some(true));
+        assert_eq!(has_logger(LIST, IpVersion::V6), Some(false));
+        assert_eq!(has_logger(b"", IpVersion::V4), None);
+        assert_eq!(has_logger(b"\xff", IpVersion::V4), None);
+        assert_eq!(has_logger(b" 2 nonsense", IpVersion::V4), None);
     }
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
             loggers: [Some(false), Some(true)],
             ..facts.clone()
         };
-        let both = [Cause::OtherNamespace, Cause::NoLogger(Family::V4)];
+        let both = [Cause::OtherNamespace, Cause::NoLogger(IpVersion::V4)];
         assert_eq!(why(&elsewhere, &sources), both);
 
         let deaf = Sources {

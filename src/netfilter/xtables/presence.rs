@@ -6,8 +6,9 @@
 //! loaded: the question alone would load it, and an absent module holds no rules.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::netfilter::netlink::{Netlink, NetlinkError, Request};
 use crate::netfilter::nftables;
@@ -112,22 +113,46 @@ pub fn nft_tables(family: Family) -> Result<Vec<String>, PresenceError> {
 /// Whether asking nf_tables is free of side effects: its code is in the kernel already. True when that
 /// cannot be told, as on a kernel without modules.
 pub fn nf_tables_is_loaded() -> bool {
+    static BUILT_IN: OnceLock<bool> = OnceLock::new();
     if Path::new("/sys/module/nf_tables").exists() {
         return true;
     }
     let Ok(modules) = fs::read_to_string("/proc/modules") else {
         return true; // no modules, so whatever there is is built in
     };
-    if modules.lines().any(|line| line.starts_with("nf_tables ")) {
-        return true;
+    modules.lines().any(|line| line.starts_with("nf_tables ")) || *BUILT_IN.get_or_init(is_built_in)
+}
+
+/// Whether nf_tables is part of the kernel's image. The list of such modules tells; a container rarely has
+/// it, and there the kernel's symbols do.
+fn is_built_in() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let list = format!("/lib/modules/{}/modules.builtin", release.trim());
+    if let Ok(list) = fs::read_to_string(list) {
+        return list.lines().any(|line| line.ends_with("/nf_tables.ko"));
     }
-    let Ok(release) = fs::read_to_string("/proc/sys/kernel/osrelease") else {
-        return true;
-    };
-    let builtin = format!("/lib/modules/{}/modules.builtin", release.trim());
-    // A container sees its host's /proc/modules and rarely its /lib/modules: then the absence of the
-    // module decides, and a box with nf_tables built in and modules besides is the case that is lost
-    // until somebody loads a rule. Such kernels list it in /proc/kallsyms, which costs 10 MB to read.
-    fs::read_to_string(builtin)
-        .is_ok_and(|list| list.lines().any(|line| line.ends_with("/nf_tables.ko")))
+    fs::File::open("/proc/kallsyms")
+        .is_ok_and(|symbols| has_own_symbol(io::BufReader::new(symbols)))
+}
+
+/// Lines are `ADDRESS TYPE NAME`, with `[MODULE]` after them where it is not the image's own.
+fn has_own_symbol(symbols: impl BufRead) -> bool {
+    symbols
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.ends_with(" nf_tables_getgen"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_of_a_module_is_not_the_image_s_own() {
+        let own = "0000000000000000 t nf_tables_gettable\n0000000000000000 t nf_tables_getgen\n";
+        assert!(has_own_symbol(own.as_bytes()));
+        let module = "0000000000000000 t nf_tables_getgen\t[nf_tables]\n";
+        assert!(!has_own_symbol(module.as_bytes()));
+        assert!(!has_own_symbol(&b""[..]));
+    }
 }

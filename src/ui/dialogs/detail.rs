@@ -27,7 +27,7 @@ pub fn lines(state: &State, theme: &Theme, cells: usize) -> Vec<Line> {
             lines.push(vec![(format!("{name:<12}"), quiet), (part, text)]);
         }
     };
-    let (shown, rate) = match selected.row {
+    let (shown, rate, counted) = match selected.row {
         Some(Row::Rule(rule, number)) => {
             pair("chain", &format!("{title}, rule {number}"));
             pair(
@@ -37,7 +37,11 @@ pub fn lines(state: &State, theme: &Theme, cells: usize) -> Vec<Line> {
             if firewall.was_reset(rule) {
                 pair("", "its counters were zeroed while we watched");
             }
-            (firewall.shown(rule), firewall.rate(rule))
+            (
+                firewall.shown(rule),
+                firewall.rate(rule),
+                firewall.counts(rule),
+            )
         }
         Some(Row::Policy) => {
             pair("chain", &title);
@@ -48,10 +52,17 @@ pub fn lines(state: &State, theme: &Theme, cells: usize) -> Vec<Line> {
             (
                 firewall.shown_policy(selected.chain),
                 firewall.policy_rate(selected.chain),
+                firewall.counts_policy(selected.chain),
             )
         }
         None => return lines,
     };
+    if !counted {
+        pair(
+            "counted",
+            "no: the kernel keeps no counter for it, so the zeros mean nothing",
+        );
+    }
     pair("packets", &words::exact(shown.packets));
     pair("bytes", &words::exact(shown.bytes));
     pair(

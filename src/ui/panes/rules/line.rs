@@ -25,6 +25,8 @@ pub(super) struct Line {
     drops: bool,
     jumps: bool,
     policy: bool,
+    /// The kernel counts it.
+    counted: bool,
     /// Somebody zeroed its counters.
     reset: bool,
     /// What the text leaves out.
@@ -46,6 +48,7 @@ impl Line {
                     rate: firewall.rate(rule),
                     heat: firewall.heat(rule, now, interval),
                     policy: false,
+                    counted: firewall.counts(rule),
                     reset: firewall.was_reset(rule),
                     lossy: firewall.lossy_rule(chain, number).map(str::to_owned),
                 }
@@ -66,6 +69,7 @@ impl Line {
                     rate: firewall.policy_rate(chain),
                     heat: firewall.policy_heat(chain, now, interval),
                     policy: true,
+                    counted: firewall.counts_policy(chain),
                     reset: false,
                     lossy: None,
                 }
@@ -139,13 +143,16 @@ impl Line {
             .put(self.remark(), theme.caution.style());
         pen.number(&self.number, columns.number, quiet);
         let moving = self.rate.moves();
-        let counted = if columns.bytes == 0 && moving {
-            format!("{}/s", words::rate(shown)) // one column for both
+        let (packets, bytes) = if !self.counted {
+            ("?".to_owned(), "?".to_owned()) // a zero would be a lie
+        } else if columns.bytes == 0 && moving {
+            (format!("{}/s", words::rate(shown)), String::new()) // one column for both
         } else {
-            packets(self.counters.packets, columns.packets)
+            let packets = packets(self.counters.packets, columns.packets);
+            (packets, words::short(self.counters.bytes))
         };
-        pen.number(&counted, columns.packets, numbers);
-        pen.number(&words::short(self.counters.bytes), columns.bytes, numbers);
+        pen.number(&packets, columns.packets, numbers);
+        pen.number(&bytes, columns.bytes, numbers);
         pen.number(
             &words::rate(shown),
             columns.rate,
