@@ -4,7 +4,7 @@
 //! identity when the structure is read anew, so that a reorder never lights the wrong row. No clock of
 //! its own: times are durations since the program started.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
 use crate::flow::{IpVersion, LogChannel};
 use crate::ruleset::{
     Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Policy, Reading,
-    RuleIdx, Ruleset, TextId,
+    RuleIdx, Ruleset,
 };
 
 /// Which of the kernel's rulesets this is; `backend` is unknown for some saved dumps.
@@ -92,20 +92,20 @@ pub struct Firewall {
     /// The structure.
     pub ruleset: Arc<Ruleset>,
     /// nft handles, parallel to the rules; empty where there are none.
-    handles: Vec<Handle>,
+    pub(super) handles: Vec<Handle>,
     /// Rules whose text says less than what the kernel holds.
     lossy: Vec<Lossy>,
     /// Rules that log.
     pub log_rules: LogRules,
     /// Rules and policies that the kernel does not count, each list in order.
     uncounted: (Vec<RuleIdx>, Vec<ChainIdx>),
-    counters: CounterSet,
-    baseline: Option<CounterSet>,
-    rules: Vec<Track>,
-    policies: Vec<Track>,
-    chains: Vec<ChainActivity>,
+    pub(super) counters: CounterSet,
+    pub(super) baseline: Option<CounterSet>,
+    pub(super) rules: Vec<Track>,
+    pub(super) policies: Vec<Track>,
+    pub(super) chains: Vec<ChainActivity>,
     /// Whether a rule drops or rejects; asked once per rule, when it first rises.
-    drops: Vec<Option<bool>>,
+    pub(super) drops: Vec<Option<bool>>,
 }
 
 impl Firewall {
@@ -130,84 +130,6 @@ impl Firewall {
             drops: vec![None; rules],
             ruleset,
         }
-    }
-
-    /// Takes over heat, rates and the view's zero from the structure that this one replaces.
-    pub fn inherit(&mut self, old: &Self) {
-        let by_chain = chain_map(&old.ruleset, &self.ruleset);
-        let rule_map = self.rule_map(old);
-        let mut baseline = old.baseline.as_ref().map(|_| {
-            // Unknown rules start from what they show now: their delta is nothing yet.
-            self.counters.clone()
-        });
-        for (new, old_index) in rule_map.iter().enumerate() {
-            let Some(from) = *old_index else { continue };
-            self.rules[new] = old.rules[from];
-            self.drops[new] = old.drops[from];
-            if let (Some(to), Some(was)) = (&mut baseline, &old.baseline) {
-                to.rules[new] = was.rules[from];
-            }
-        }
-        for (new, from) in by_chain.iter().enumerate() {
-            let Some(from) = *from else { continue };
-            self.policies[new] = old.policies[from];
-            self.chains[new] = old.chains[from];
-            if let (Some(to), Some(was)) = (&mut baseline, &old.baseline) {
-                to.policies[new] = was.policies[from];
-            }
-        }
-        self.baseline = baseline;
-    }
-
-    /// The same chains, policies and rules in the same order: only counters, or nothing, differ.
-    pub fn has_structure_of(&self, old: &Self) -> bool {
-        let chains = |set: &Ruleset| -> Vec<_> {
-            set.chains()
-                .iter()
-                .map(|c| (c.name().to_owned(), c.table(), c.policy(), c.rules().len()))
-                .collect()
-        };
-        self.ruleset.identities() == old.ruleset.identities()
-            && chains(&self.ruleset) == chains(&old.ruleset)
-    }
-
-    /// For each rule here, the rule of `old` that is the same one: by handle, else by text.
-    fn rule_map(&self, old: &Self) -> Vec<Option<usize>> {
-        fn join<K: Hash + Eq>(new: &[K], old: Vec<K>) -> Vec<Option<usize>> {
-            let index: HashMap<K, usize> =
-                old.into_iter().enumerate().map(|(i, k)| (k, i)).collect();
-            new.iter().map(|key| index.get(key).copied()).collect()
-        }
-        let (new, old_texts) = (self.ruleset.identities(), old.ruleset.identities());
-        if self.handles.is_empty() || old.handles.is_empty() {
-            return join(new, old_texts.to_vec());
-        }
-        // A rule that is replaced in place keeps its handle, so the text has its say too.
-        let keys = |handles: &[Handle], texts: &[TextId]| -> Vec<(Handle, u64)> {
-            handles
-                .iter()
-                .zip(texts)
-                .map(|(handle, text)| (*handle, text.hash))
-                .collect()
-        };
-        let mut map = join(&keys(&self.handles, new), keys(&old.handles, old_texts));
-        if map.iter().any(Option::is_none) {
-            // A rule that was taken out and put back elsewhere has a new handle and the same text. One
-            // whose handle is still there is not it.
-            let mut taken = vec![false; old_texts.len()];
-            map.iter().flatten().for_each(|from| taken[*from] = true);
-            for (slot, text) in map.iter_mut().zip(join(new, old_texts.to_vec())) {
-                *slot = slot.or(text.filter(|from| !taken[*from]));
-            }
-        }
-        map
-    }
-
-    /// The same rule in the structure that replaced `old`.
-    pub fn successor(&self, old: &Self, rule: RuleIdx) -> Option<RuleIdx> {
-        let wanted = Some(rule.0 as usize);
-        let at = self.rule_map(old).iter().position(|from| *from == wanted)?;
-        u32::try_from(at).ok().map(RuleIdx)
     }
 
     /// Rules whose saved text says less than what the kernel holds.
@@ -444,19 +366,4 @@ impl Firewall {
         }
         best
     }
-}
-
-/// For each chain of `new`, the index of the chain of `old` with the same table and name.
-pub fn chain_map(old: &Ruleset, new: &Ruleset) -> Vec<Option<usize>> {
-    let key = |set: &'_ Ruleset, i: usize| {
-        let chain = &set.chains()[i];
-        (
-            set.table(chain.table()).name().to_owned(),
-            chain.name().to_owned(),
-        )
-    };
-    let index: HashMap<_, _> = (0..old.chains().len()).map(|i| (key(old, i), i)).collect();
-    (0..new.chains().len())
-        .map(|i| index.get(&key(new, i)).copied())
-        .collect()
 }

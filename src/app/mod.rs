@@ -6,7 +6,8 @@
 //! of (state, message) and what comes out.
 //!
 //! - `action`: keys and what they ask for, as data.
-//! - `firewall`, `motion`: one ruleset with its numbers in motion.
+//! - `firewall`, `motion`, `succession`: one ruleset with its numbers in motion, and what the next
+//!   reading of its structure inherits.
 //! - `board`, `cells`, `drops`: what the panes show of it, and where the cursors are.
 //! - `feed`, `gauge`: the drop feed and the conntrack table over time.
 //! - `attribution`, `silence`: which rule wrote a line, and rules whose lines never come.
@@ -26,4 +27,5 @@ pub mod motion;
 pub mod notice;
 pub mod silence;
 pub mod state;
+pub mod succession;
 pub mod update;

@@ -50,7 +50,10 @@ pub fn native_notice(chains: &[BaseChain]) -> Message {
     Message::Notice(Notice::new(
         if drops { Level::Warning } else { Level::Info },
         "native",
-        format!("{count} native nft base chains decide about packets too, {what}"),
+        match count {
+            1 => format!("a native nft base chain decides about packets too, {what}"),
+            n => format!("{n} native nft base chains decide about packets too, {what}"),
+        },
         "they stand under native nft in the chain list; nft list ruleset shows their rules",
     ))
 }

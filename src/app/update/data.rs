@@ -109,7 +109,7 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
     let old = &state.firewalls[at];
     new.inherit(old);
     let same = new.has_structure_of(old);
-    let map = crate::app::firewall::chain_map(&new.ruleset, &old.ruleset);
+    let map = crate::app::succession::chain_map(&new.ruleset, &old.ruleset);
     let successor = |chain: crate::ruleset::ChainIdx| {
         let to = map.get(chain.0 as usize).copied().flatten()?;
         u32::try_from(to).ok().map(crate::ruleset::ChainIdx)

@@ -14,6 +14,7 @@ use crate::app::attribution::Attribution;
 use crate::app::board::Pane;
 use crate::app::drops::DropRow;
 use crate::app::feed::{EventKey, FeedLine, FlowKey, GroupKey, GroupRow, Moment, Port};
+use crate::app::notice::Level;
 use crate::app::state::State;
 use crate::flow::{Condition, KernelLine, LogLine};
 use crate::ui::layout::Areas;
@@ -59,13 +60,29 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
     }
     if state.drops.rows.is_empty() {
         let mut pen = Pen::new(buffer, inside, 0);
-        let words = if state.feed.filter().is_empty() {
-            "no line yet"
-        } else {
-            "no line has these words"
-        };
-        pen.skip(2).put(words, theme.quiet.style());
+        pen.skip(2)
+            .put_untrusted(nothing(state), theme.quiet.style());
     }
+}
+
+/// Why there is no row: what is known to keep lines away, else that none came.
+fn nothing(state: &State) -> &str {
+    if !state.feed.filter().is_empty() {
+        return "no line has these words";
+    }
+    let keeps_away = |key: &str| {
+        ["silent", "log", "nflog"]
+            .iter()
+            .any(|start| key.starts_with(start))
+    };
+    let mut grave = state
+        .notices
+        .list()
+        .iter()
+        .filter(|n| n.level > Level::Info);
+    grave
+        .find(|notice| keeps_away(&notice.key))
+        .map_or("no line yet", |notice| &notice.text)
 }
 
 fn title(state: &State, theme: &Theme) -> Title {

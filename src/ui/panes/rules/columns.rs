@@ -95,12 +95,12 @@ impl Columns {
             comment: 0,
         };
         let rest = cells.saturating_sub(columns.fixed());
+        columns.text = rest;
         if tier.from == TIERS[0].from && needs.comment > 0 {
-            // What the matches leave over, and a third in any case.
-            let left = rest.saturating_sub(needs.text.max("match".len()) + 1);
-            columns.comment = needs.comment.max("comment".len()).min(left.max(rest / 3));
+            // The matches as long as they are, but never more than two thirds; the rest to the comments.
+            columns.text = needs.text.max(MATCH.len()).min(rest - rest / 3);
+            columns.comment = rest.saturating_sub(columns.text + 1);
         }
-        columns.text = rest.saturating_sub(columns.comment + usize::from(columns.comment > 0));
         columns
     }
 
@@ -130,6 +130,7 @@ const INPUT: &str = "in";
 const OUTPUT: &str = "out";
 const SOURCE: &str = "source";
 const DESTINATION: &str = "destination";
+const MATCH: &str = "match";
 
 /// The heads of the columns.
 pub(super) fn heads(
@@ -154,7 +155,7 @@ pub(super) fn heads(
         (OUTPUT, columns.output),
         (SOURCE, columns.source),
         (DESTINATION, columns.destination),
-        ("match", columns.text),
+        (MATCH, columns.text),
         ("comment", columns.comment),
     ] {
         pen.column(head, width, style);

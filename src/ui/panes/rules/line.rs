@@ -55,7 +55,11 @@ impl Line {
             }
             Row::Policy => {
                 let policy = firewall.ruleset.chain(chain).policy();
-                let stated = if policy.is_none() { "?" } else { policy_name(policy) };
+                let stated = if policy.is_none() {
+                    "?"
+                } else {
+                    policy_name(policy)
+                };
                 let target = stated.to_owned();
                 Self {
                     number: "–".to_owned(),
@@ -120,7 +124,7 @@ impl Line {
     pub(super) fn draw(
         &self,
         columns: &Columns,
-        most: f64,
+        (most, selected): (f64, bool),
         state: &State,
         theme: &Theme,
         body: Rect,
@@ -159,7 +163,13 @@ impl Line {
             columns.rate,
             if moving { lit } else { quiet },
         );
-        pen.back(1).put(words::bar(shown, most), lit).skip(1);
+        // No bar in the band of the cursor: reversed, it would be a hole.
+        let bar = if selected {
+            " "
+        } else {
+            words::bar(shown, most)
+        };
+        pen.back(1).put(bar, lit).skip(1);
         self.words(columns, state, &mut pen, (lit, plain, quiet));
     }
 

@@ -67,7 +67,8 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
         };
         let line = Line::of(state, firewall, place.chain, row);
         let at = u16::try_from(i - state.board.rules.top).unwrap_or(u16::MAX);
-        line.draw(&columns, most, state, theme, body, at, buffer);
+        let selected = focused && i == state.board.rules.at;
+        line.draw(&columns, (most, selected), state, theme, body, at, buffer);
         if i == state.board.rules.at {
             match (focused, line.alarms()) {
                 (true, false) => band(buffer, body, usize::from(at), theme.cursor.style()),
