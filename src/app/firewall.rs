@@ -5,7 +5,6 @@
 //! its own: times are durations since the program started.
 
 use std::collections::BTreeMap;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
