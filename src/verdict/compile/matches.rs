@@ -1,0 +1,524 @@
+//! General options and matches as conditions, in the order in which the kernel tests them.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use crate::flow::LinkType;
+use crate::ruleset::Family;
+use crate::ruleset::spec::matches::{
+    Addrtype, Conntrack, CtDirection, Ecn, Iprange, Owner, PacketType, Physdev, RecentAction, Tcp,
+};
+use crate::ruleset::spec::value::{AddressRange, StateSet, WordSet};
+use crate::ruleset::spec::{Address, Addresses, Interface, Inv, Match, Net, Ports, Spec};
+use crate::verdict::bytes::{Pattern, U32};
+use crate::verdict::clock::TimeTest;
+use crate::verdict::cond::{
+    AddrtypeTest, Bytes, BytesTest, Cond, CtTest, End, Odd, OwnerTest, PhysdevTest, StateTest,
+    TupleEnd, certain_chance,
+};
+use crate::verdict::sets::SetTest;
+use crate::verdict::state::{bits_of, ct, name_bits};
+
+/// Protocol numbers of the matches that read a transport header.
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const DCCP: u8 = 33;
+const ICMPV6: u8 = 58;
+const SCTP: u8 = 132;
+const UDPLITE: u8 = 136;
+
+/// Adds the conditions of a rule.
+pub(super) fn conditions(spec: &Spec<'_>, out: &mut Vec<Cond>) {
+    if spec.only_family.is_some_and(|family| family != spec.family) {
+        out.push(Cond::Never("a rule of the other family"));
+    }
+    if let Some(protocol) = &spec.protocol {
+        match protocol.value.number {
+            Some(0) if !protocol.invert => {}
+            Some(0) => out.push(Cond::Never("not any protocol")),
+            Some(number) => out.push(Cond::Proto {
+                number,
+                invert: protocol.invert,
+            }),
+            None => out.push(unknown(
+                spec_text(&protocol.value.to_string()),
+                "a protocol that is not known here",
+            )),
+        }
+    }
+    for (addresses, end) in [(&spec.source, End::Src), (&spec.destination, End::Dst)] {
+        if let Some(addresses) = addresses {
+            push_addresses(addresses, end, out);
+        }
+    }
+    for (interface, is_out) in [(&spec.in_interface, false), (&spec.out_interface, true)] {
+        if let Some(interface) = interface {
+            push_interface(interface, is_out, out);
+        }
+    }
+    if let Some(fragment) = &spec.fragment {
+        out.push(Cond::Fragment {
+            invert: fragment.invert,
+        });
+    }
+    for one in &spec.matches {
+        push_match(one, spec, out);
+    }
+    if !spec.stray.is_empty() {
+        let words: Vec<Cow<'_, str>> = spec
+            .stray
+            .iter()
+            .map(|word| String::from_utf8_lossy(word.raw))
+            .collect();
+        out.push(unknown(words.join(" "), "words that belong to no option"));
+    }
+}
+
+fn spec_text(text: &str) -> String {
+    text.to_owned()
+}
+
+fn unknown(what: impl Into<Box<str>>, why: &'static str) -> Cond {
+    Cond::Odd(Box::new(Odd::Unknown {
+        what: what.into(),
+        why,
+    }))
+}
+
+/// Bits and mask of a network.
+fn net_bits(net: &Net) -> (u128, u128) {
+    match net {
+        Net::V4 { address, mask } => (address.to_bits().into(), mask.to_bits().into()),
+        Net::V6 { address, mask } => (address.to_bits(), mask.to_bits()),
+    }
+}
+
+fn push_addresses(addresses: &Inv<Addresses<'_>>, end: End, out: &mut Vec<Cond>) {
+    let invert = addresses.invert;
+    match (&addresses.value.first, addresses.value.more.is_empty()) {
+        (Address::Net(net), true) if net.is_any() && !invert => {}
+        (Address::Net(net), true) => {
+            let (bits, mask) = net_bits(net);
+            out.push(Cond::Net {
+                end,
+                bits,
+                mask,
+                invert,
+            });
+        }
+        _ => {
+            let nets: Vec<(u128, u128)> = addresses
+                .value
+                .iter()
+                .filter_map(|address| match address {
+                    Address::Net(net) => Some(net_bits(net)),
+                    Address::Name(_) => None,
+                })
+                .collect();
+            let unknown = nets.len() < addresses.value.more.len() + 1;
+            let text = addresses.value.to_string().into();
+            let dst = end == End::Dst;
+            out.push(Cond::Odd(Box::new(Odd::AnyNet {
+                dst,
+                nets,
+                unknown,
+                invert,
+                text,
+            })));
+        }
+    }
+}
+
+/// Bits and mask of a name; `None` for one that no interface can have.
+fn interface_bits(interface: &Interface<'_>) -> Option<(u128, u128)> {
+    match interface.text.strip_suffix(b"+") {
+        Some(start) => {
+            let bits = name_bits(start)?;
+            let width = u32::try_from(start.len() * 8).ok()?;
+            Some((bits, u128::MAX.checked_shl(128 - width).unwrap_or(0)))
+        }
+        None => Some((name_bits(&interface.text)?, u128::MAX)),
+    }
+}
+
+fn push_interface(interface: &Inv<Interface<'_>>, out: bool, conds: &mut Vec<Cond>) {
+    let invert = interface.invert;
+    match interface_bits(&interface.value) {
+        Some((_, 0)) if !invert => {}
+        Some((bits, mask)) => conds.push(Cond::Iface {
+            out,
+            bits,
+            mask,
+            invert,
+        }),
+        None if invert => {}
+        None => conds.push(Cond::Never("no interface can have that name")),
+    }
+}
+
+fn push_match(one: &Match<'_>, spec: &Spec<'_>, out: &mut Vec<Cond>) {
+    match one {
+        Match::Comment(_) => {}
+        Match::Tcp(tcp) => push_tcp(tcp, out),
+        Match::Udp(udp) => {
+            let proto = if udp.lite { UDPLITE } else { UDP };
+            push_ports(proto, udp.source_ports, udp.destination_ports, out);
+        }
+        Match::Sctp(sctp) => {
+            push_ports(SCTP, sctp.source_ports, sctp.destination_ports, out);
+            if sctp.chunks.is_some() {
+                out.push(unknown(
+                    "sctp chunk types",
+                    "the packet's chunks are not known",
+                ));
+            }
+        }
+        Match::Dccp(dccp) => {
+            push_ports(DCCP, dccp.source_ports, dccp.destination_ports, out);
+            if dccp.types.is_some() || dccp.option.is_some() {
+                out.push(unknown(
+                    "dccp types and options",
+                    "they are not known of the packet",
+                ));
+            }
+        }
+        Match::Icmp(icmp) => {
+            out.push(Cond::Header(if icmp.v6 { ICMPV6 } else { ICMP }));
+            if icmp.kind.is_some() || icmp.invert {
+                out.push(Cond::Icmp {
+                    kind: icmp.kind,
+                    code: icmp.code,
+                    invert: icmp.invert,
+                });
+            }
+        }
+        Match::Multiport(multiport) => out.push(Cond::Ports(Box::new(multiport.clone()))),
+        Match::Conntrack(conntrack) => push_conntrack(conntrack, one, out),
+        Match::State(states) => out.push(Cond::State(state_test(*states))),
+        Match::Connmark(mark) => out.push(Cond::Connmark {
+            value: mark.value.value,
+            mask: mark.value.mask,
+            invert: mark.invert,
+        }),
+        Match::Mark(mark) => out.push(Cond::Mark {
+            value: mark.value.value,
+            mask: mark.value.mask,
+            invert: mark.invert,
+        }),
+        Match::Iprange(range) => push_iprange(range, out),
+        Match::Length(length) => {
+            out.push(Cond::Length {
+                bounds: length.value,
+                invert: length.invert,
+            });
+        }
+        Match::Ttl(hops) | Match::Hl(hops) => {
+            out.push(Cond::Hops {
+                test: hops.value,
+                invert: hops.invert,
+            });
+        }
+        Match::Tos(tos) => {
+            let (value, mask) = (tos.value.value, tos.value.mask);
+            out.push(Cond::Tos {
+                value,
+                mask,
+                invert: tos.invert,
+            });
+        }
+        Match::Dscp(dscp) => {
+            out.push(Cond::Tos {
+                value: dscp.value << 2,
+                mask: 0xfc,
+                invert: dscp.invert,
+            });
+        }
+        Match::Ecn(ecn) => push_ecn(ecn, out),
+        Match::Mac(mac) => out.push(Cond::Mac {
+            mac: mac.value,
+            invert: mac.invert,
+        }),
+        Match::Pkttype(kind) => {
+            let invert = kind.invert;
+            let kind = match kind.value {
+                PacketType::Unicast => LinkType::Unicast,
+                PacketType::Broadcast => LinkType::Broadcast,
+                PacketType::Multicast => LinkType::Multicast,
+            };
+            out.push(Cond::Link { kind, invert });
+        }
+        _ => push_odd(one, spec, out),
+    }
+}
+
+fn push_odd(one: &Match<'_>, spec: &Spec<'_>, out: &mut Vec<Cond>) {
+    let text = || words(one, spec);
+    let odd = match one {
+        Match::Addrtype(types) => Some(Odd::Addrtype(addrtype(types, text()))),
+        Match::Physdev(physdev) => Some(Odd::Physdev(physdev_test(physdev, text()))),
+        Match::Set(set) => Some(Odd::Set(SetTest {
+            name: set.name.value.to_vec(),
+            sides: SetTest::sides(&set.sides),
+            invert: set.name.invert,
+            beyond: set.packets.is_some() || set.bytes.is_some(),
+            text: text(),
+        })),
+        Match::Time(time) => TimeTest::of(time, text()).map(Odd::Time),
+        Match::String(string) => {
+            let value = &string.pattern.value;
+            Pattern::read(
+                value,
+                string.hex,
+                string.from,
+                string.to,
+                string.ignore_case,
+            )
+            .map(|pattern| {
+                let test = Bytes::String(pattern);
+                Odd::Bytes(BytesTest {
+                    test,
+                    invert: string.pattern.invert,
+                    text: text(),
+                })
+            })
+        }
+        Match::U32(test) => U32::read(&test.value).map(|read| {
+            Odd::Bytes(BytesTest {
+                test: Bytes::U32(read),
+                invert: test.invert,
+                text: text(),
+            })
+        }),
+        Match::Owner(owner) => Some(Odd::Owner(owner_test(owner, text()))),
+        _ => None,
+    };
+    match (odd, one) {
+        (Some(odd), _) => out.push(Cond::Odd(Box::new(odd))),
+        (None, Match::Statistic(statistic)) => match certain_chance(statistic.mode) {
+            Some(always) if always != statistic.invert => {}
+            Some(_) => out.push(Cond::Never("a chance of nothing")),
+            None => out.push(unknown(text(), "it picks packets by count or chance")),
+        },
+        // It adds the address and matches.
+        (None, Match::Recent(recent)) if recent.action == Inv::plain(RecentAction::Set) => {}
+        (None, one) => out.push(unknown(text(), why_unknown(one))),
+    }
+}
+
+fn why_unknown(one: &Match<'_>) -> &'static str {
+    match one {
+        Match::Limit(_) | Match::Hashlimit(_) => "depends on the traffic of the moment",
+        Match::Connlimit(_) => "depends on how many connections there are",
+        Match::Recent(_) => "depends on its list of addresses",
+        Match::Rpfilter(_) => "depends on the routes",
+        Match::Time(_) => "depends on the kernel's time zone",
+        _ => "this match is not understood",
+    }
+}
+
+/// The match in the words of the board.
+fn words(one: &Match<'_>, spec: &Spec<'_>) -> Box<str> {
+    let alone = Spec {
+        source: None,
+        destination: None,
+        in_interface: None,
+        out_interface: None,
+        protocol: None,
+        fragment: None,
+        only_family: None,
+        matches: vec![one.clone()],
+        target: None,
+        counters: None,
+        stray: Vec::new(),
+        ..spec.clone()
+    };
+    crate::ruleset::Cells::of(&alone).matches.into()
+}
+
+fn push_ports(
+    proto: u8,
+    source: Option<Inv<Ports>>,
+    destination: Option<Inv<Ports>>,
+    out: &mut Vec<Cond>,
+) {
+    out.push(Cond::Header(proto));
+    for (ports, end) in [(source, End::Src), (destination, End::Dst)] {
+        if let Some(Inv {
+            invert,
+            value: ports,
+        }) = ports
+        {
+            if invert || ports.min != 0 || ports.max != u16::MAX {
+                out.push(Cond::Port { end, ports, invert });
+            }
+        }
+    }
+}
+
+fn push_tcp(tcp: &Tcp, out: &mut Vec<Cond>) {
+    push_ports(TCP, tcp.source_ports, tcp.destination_ports, out);
+    if let Some(Inv { invert, value }) = tcp.flags {
+        let bits =
+            |flags: crate::ruleset::spec::value::TcpFlags| u8::try_from(flags.bits()).unwrap_or(0);
+        out.push(Cond::Flags {
+            mask: bits(value.mask),
+            set: bits(value.set),
+            invert,
+        });
+    }
+    if tcp.option.is_some() {
+        out.push(unknown("tcp option", "the packet's options are not known"));
+    }
+}
+
+fn state_test(states: Inv<StateSet>) -> StateTest {
+    let has = |one: StateSet, bit: u8| if states.value.contains(one) { bit } else { 0 };
+    StateTest {
+        states: has(StateSet::INVALID, ct::INVALID)
+            | has(StateSet::NEW, ct::NEW)
+            | has(StateSet::RELATED, ct::RELATED)
+            | has(StateSet::ESTABLISHED, ct::ESTABLISHED)
+            | has(StateSet::UNTRACKED, ct::UNTRACKED),
+        snat: states.value.contains(StateSet::SNAT),
+        dnat: states.value.contains(StateSet::DNAT),
+        invert: states.invert,
+    }
+}
+
+fn push_conntrack(conntrack: &Conntrack<'_>, one: &Match<'_>, out: &mut Vec<Cond>) {
+    let states = conntrack.states.map(state_test);
+    let only_states = Conntrack {
+        states: conntrack.states,
+        ..Conntrack::default()
+    };
+    if let (Some(states), true) = (states, *conntrack == only_states) {
+        out.push(Cond::State(states));
+        return;
+    }
+    let spec = Spec::parse(b"", Family::V4, &|_| false);
+    let mut test = CtTest {
+        states,
+        reply: conntrack
+            .direction
+            .map(|direction| direction == CtDirection::Reply),
+        status: conntrack
+            .status
+            .map(|status| (status.value.bits(), status.invert)),
+        beyond: conntrack.expires.is_some(),
+        text: words(one, &spec),
+        ..CtTest::default()
+    };
+    if let Some(protocol) = &conntrack.protocol {
+        match protocol.value.number {
+            Some(number) => test.proto = Some((number, protocol.invert)),
+            None => test.beyond = true,
+        }
+    }
+    for (addresses, end) in [
+        (&conntrack.original_source, TupleEnd::OrigSrc),
+        (&conntrack.original_destination, TupleEnd::OrigDst),
+        (&conntrack.reply_source, TupleEnd::ReplSrc),
+        (&conntrack.reply_destination, TupleEnd::ReplDst),
+    ] {
+        let Some(addresses) = addresses else { continue };
+        match (&addresses.value.first, addresses.value.more.is_empty()) {
+            (Address::Net(net), true) => {
+                let (bits, mask) = net_bits(net);
+                test.addresses.push((end, bits, mask, addresses.invert));
+            }
+            _ => test.beyond = true,
+        }
+    }
+    for (ports, end) in [
+        (conntrack.original_source_ports, TupleEnd::OrigSrc),
+        (conntrack.original_destination_ports, TupleEnd::OrigDst),
+        (conntrack.reply_source_ports, TupleEnd::ReplSrc),
+        (conntrack.reply_destination_ports, TupleEnd::ReplDst),
+    ] {
+        if let Some(ports) = ports {
+            test.ports.push((end, ports.value, ports.invert));
+        }
+    }
+    out.push(Cond::Odd(Box::new(Odd::Ct(test))));
+}
+
+fn push_iprange(range: &Iprange, out: &mut Vec<Cond>) {
+    let ends = |range: AddressRange| match (range.first, range.last) {
+        (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
+            (bits_of(range.first), bits_of(range.last))
+        }
+        // Not of one family: nothing is between them.
+        _ => (1, 0),
+    };
+    for (range, end) in [(range.source, End::Src), (range.destination, End::Dst)] {
+        if let Some(Inv { invert, value }) = range {
+            let (first, last) = ends(value);
+            out.push(Cond::Range {
+                end,
+                first,
+                last,
+                invert,
+            });
+        }
+    }
+}
+
+/// The two ECN bits of the IP header, and the ECN flags of TCP.
+fn push_ecn(ecn: &Ecn, out: &mut Vec<Cond>) {
+    const ECE: u8 = 0x40;
+    const CWR: u8 = 0x80;
+    if let Some(Inv { invert, value }) = ecn.ect {
+        out.push(Cond::Tos {
+            value,
+            mask: 3,
+            invert,
+        });
+    }
+    for (flag, bit) in [(ecn.ece, ECE), (ecn.cwr, CWR)] {
+        if let Some(flag) = flag {
+            out.push(Cond::Header(TCP));
+            out.push(Cond::Flags {
+                mask: bit,
+                set: bit,
+                invert: flag.invert,
+            });
+        }
+    }
+}
+
+fn addrtype(types: &Addrtype, text: Box<str>) -> AddrtypeTest {
+    AddrtypeTest {
+        source: types.source.map(|types| (types.value, types.invert)),
+        destination: types.destination.map(|types| (types.value, types.invert)),
+        limited: types.limit_in || types.limit_out,
+        text,
+    }
+}
+
+/// A packet that did not come over a bridge meets only inverted questions.
+fn physdev_test(physdev: &Physdev<'_>, text: Box<str>) -> PhysdevTest {
+    let plain = [
+        physdev.input.as_ref().map(|one| one.invert),
+        physdev.output.as_ref().map(|one| one.invert),
+        physdev.is_in.as_ref().map(|one| one.invert),
+        physdev.is_out.as_ref().map(|one| one.invert),
+        physdev.is_bridged.as_ref().map(|one| one.invert),
+    ];
+    PhysdevTest {
+        wants_bridge: plain.contains(&Some(false)),
+        text,
+    }
+}
+
+fn owner_test(owner: &Owner<'_>, text: Box<str>) -> OwnerTest {
+    let inverts = [
+        owner.user.as_ref().map(|one| one.invert),
+        owner.group.as_ref().map(|one| one.invert),
+        owner.socket_exists.as_ref().map(|one| one.invert),
+    ];
+    OwnerTest {
+        all_inverted: !inverts.contains(&Some(false)),
+        text,
+    }
+}
