@@ -106,7 +106,9 @@ impl Failure {
 
 /// Parses the arguments, runs the command, and gives the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().collect();
+    // The arrow of a packet in words begins with a dash but is no option.
+    let arrow = |arg: OsString| if arg == "->" { "→".into() } else { arg };
+    let args: Vec<OsString> = args.into_iter().map(arrow).collect();
     // The sandbox starts this binary again for its helpers; they have their own words.
     if args
         .get(1)

@@ -508,6 +508,12 @@ fn leave_hook(thread: &mut Thread, facts: &Facts) -> Step {
             state.routed = true;
             turn(state, facts);
             if state.path == Path::Input {
+                // IPv4 puts fragments together before INPUT (ip_local_deliver), IPv6 after it. What was
+                // not said of a later fragment is then not known of the whole.
+                if state.fragment && !state.v6 {
+                    state.fragment = false;
+                    state.length = None;
+                }
                 thread.hook = Hook::Input;
                 return Step::On;
             }
