@@ -14,6 +14,10 @@ impl Change {
     /// Carries it out. `is_dst` tells whether the hook is one that changes destinations, which is all that
     /// NETMAP is told by.
     pub(super) fn apply(&self, state: &mut State, is_dst: bool) {
+        state.altered |= !matches!(
+            self,
+            Self::Mark(_) | Self::SomeMark | Self::Connmark(_) | Self::Notrack | Self::Template
+        );
         match self {
             Self::Mark(mark) => {
                 state.mark = state.mark.map(|old| mark.apply(old)).or_else(|| {

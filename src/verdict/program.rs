@@ -9,7 +9,7 @@ use super::cond::Cond;
 use crate::flow::Hook;
 use crate::ruleset::spec::Net;
 use crate::ruleset::spec::targets::{Connmark, HopChange, Nat, RejectWith, XMark};
-use crate::ruleset::{ChainIdx, Family, Policy, RuleIdx};
+use crate::ruleset::{Backend, ChainIdx, Family, Policy, RuleIdx};
 
 /// The rulesets of one family, both back ends together, compiled. Made once for each generation.
 #[derive(Debug)]
@@ -140,14 +140,18 @@ pub(super) enum Stage {
 
 /// Priorities of the tables at a hook (`enum nf_ip_hook_priorities` in linux/netfilter_ipv4.h). Source NAT
 /// is the last that happens to a packet.
-pub(super) fn priority(table: TableKind, hook: Hook) -> Option<i32> {
+pub(super) fn priority(table: TableKind, hook: Hook, backend: Option<Backend>) -> Option<i32> {
     Some(match (table, hook) {
         (TableKind::Raw, Hook::Prerouting | Hook::Output) => -300,
         (TableKind::Mangle, _) => -150,
         (TableKind::Nat, Hook::Prerouting | Hook::Output) => -100,
         (TableKind::Nat, Hook::Input | Hook::Postrouting) => 100,
         (TableKind::Filter, Hook::Input | Hook::Forward | Hook::Output) => 0,
-        (TableKind::Security, Hook::Input | Hook::Forward | Hook::Output) => 50,
+        // iptables-nft registers it after source NAT, which iptables-legacy does not.
+        (TableKind::Security, Hook::Input | Hook::Forward | Hook::Output) => match backend {
+            Some(Backend::Nft) => 150,
+            _ => 50,
+        },
         _ => return None,
     })
 }

@@ -55,6 +55,8 @@ pub(super) struct State {
     pub ct_to_be: u8,
     /// Conntrack will not look at it, or has already.
     pub ct_settled: bool,
+    /// Its bytes are no longer those that it was asked with.
+    pub altered: bool,
     /// Its destination was changed, or was not; `None` in the middle of a connection.
     pub dnat: Option<bool>,
     /// The same of its source.
@@ -149,6 +151,7 @@ impl State {
             ct: if seen { to_be } else { ct::INVALID },
             ct_to_be: to_be,
             ct_settled: seen,
+            altered: false,
             dnat: (to_be & !(ct::NEW | ct::INVALID | ct::UNTRACKED) == 0).then_some(false),
             snat: (to_be & !(ct::NEW | ct::INVALID | ct::UNTRACKED) == 0).then_some(false),
             dst_bound: false,

@@ -521,6 +521,7 @@ fn leave_hook(thread: &mut Thread, facts: &Facts) -> Step {
                 return Step::Ends(Fate::Drop, By::Hops);
             }
             state.ttl = state.ttl.map(|ttl| ttl - 1);
+            state.altered = true;
             state.output = state.leaves_by;
             thread.hook = Hook::Forward;
         }

@@ -68,7 +68,7 @@ pub struct Bench {
     dice: Dice,
     facts: Facts,
     /// Connections that conntrack may still remember.
-    used: HashSet<(u8, Option<IpAddr>, Option<IpAddr>, Option<u16>, Option<u16>)>,
+    used: HashSet<(u8, [(Option<IpAddr>, Option<u16>); 2])>,
 }
 
 impl Bench {
@@ -120,6 +120,10 @@ impl Bench {
     fn ruleset(&mut self, judge: &Judge<'_>, text: &str, batch: usize, tally: &mut Tally) {
         let mut expected = Counts::default();
         let mut sent: Vec<(Sample, Counts)> = Vec::new();
+        if self.tracked {
+            self.place.ok("conntrack -F 2>/dev/null", "");
+            self.used.clear();
+        }
         let before = self.place.passed();
         for _ in 0..batch {
             for (number, sample) in self.talk(judge).into_iter().enumerate() {
@@ -172,20 +176,12 @@ impl Bench {
         let first = loop {
             let sample = packet(self.origin.family, self.tracked, &mut self.dice);
             let probe = &sample.probe;
-            let key = (
-                probe.proto.unwrap().0,
-                probe.src,
-                probe.dst,
-                probe.sport,
-                probe.dport,
-            );
-            let plain = !probe.proto.unwrap().has_ports() && !probe.proto.unwrap().is_icmp();
-            // Without ports two packets are soon of one connection.
-            if !self.tracked || probe.proto.unwrap().is_icmp() || self.used.insert(key) {
+            // Without ports the answer to one is soon taken for another, so the ends count in any order.
+            let proto = probe.proto.unwrap();
+            let mut ends = [(probe.src, probe.sport), (probe.dst, probe.dport)];
+            ends.sort_unstable();
+            if !self.tracked || proto.is_icmp() || self.used.insert((proto.0, ends)) {
                 break sample;
-            }
-            if plain && self.used.len() > 100_000 {
-                self.used.clear();
             }
         };
         if !self.tracked || !self.dice.one_in(3) || !judge.begins(&first.probe) {

@@ -65,6 +65,7 @@ nft -f - <<'END'
 table inet guard {
   chain out { type filter hook output priority -1000; meta priority != 0x7a11 drop; }
   chain in { type filter hook prerouting priority -1000; counter; }
+  chain last { type filter hook postrouting priority 1000; drop; }
   chain own { type filter hook output priority -999; counter; }
 }
 END
@@ -79,6 +80,9 @@ ip addr add fd00::2/64 dev eth0 nodad
 ip addr add fd01::1/64 dev eth1 nodad
 ip -6 route add default dev eth1
 ";
+
+// What leaves is dropped after the last chain of iptables: nobody reads the devices, and packets that
+// wait for neighbours would use up the socket's buffer.
 
 /// Addresses of the box that packets are sent to and from.
 pub fn local(family: Family) -> Vec<IpAddr> {

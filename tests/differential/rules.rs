@@ -350,7 +350,13 @@ impl Maker<'_> {
     /// What only a rule of that protocol may ask.
     fn of_protocol(&mut self, proto: &str, not: &str) -> String {
         let ports = self.ports();
-        match (proto, self.dice.below(4)) {
+        // udplite has no match of its own in every build of the tools; multiport serves it.
+        let kind = if proto == "udplite" {
+            1
+        } else {
+            self.dice.below(4)
+        };
+        match (proto, kind) {
             ("tcp", 0) => {
                 let flags = self.dice.pick(&[
                     "SYN,RST,ACK,FIN SYN",
@@ -361,19 +367,17 @@ impl Maker<'_> {
                 ]);
                 format!(" -m tcp {not}--tcp-flags {flags}")
             }
-            ("tcp" | "udp" | "udplite", 1)
-                if !ports.starts_with(':') && !ports.ends_with(':') && ports != "0:65535" =>
-            {
+            ("tcp" | "udp" | "udplite", 1) => {
                 let side = self.dice.pick(&["sports", "dports", "ports"]);
                 format!(
                     " -m multiport {not}--{side} {}",
                     self.dice.pick(&["22,80", "53,1000:30000", "443,8080,22"])
                 )
             }
-            ("tcp" | "udp" | "udplite", 2) if !ports.starts_with("0:") => {
+            ("tcp" | "udp", 2) if !ports.starts_with("0:") => {
                 format!(" -m {proto} {not}--sport {ports}")
             }
-            ("tcp" | "udp" | "udplite", _) if !(ports.starts_with("0:") && !not.is_empty()) => {
+            ("tcp" | "udp", _) if !(ports.starts_with("0:") && !not.is_empty()) => {
                 format!(" -m {proto} {not}--dport {ports}")
             }
             ("icmp", _) => format!(

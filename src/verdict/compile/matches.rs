@@ -28,8 +28,9 @@ const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
 const UDPLITE: u8 = 136;
 
-/// Adds the conditions of a rule.
-pub(super) fn conditions(spec: &Spec<'_>, out: &mut Vec<Cond>) {
+/// Adds the conditions of a rule. `nft` is of the back end: it reads the ports of TCP and UDP itself instead
+/// of asking the match (iptables 1.8.8 and later).
+pub(super) fn conditions(spec: &Spec<'_>, nft: bool, out: &mut Vec<Cond>) {
     if spec.only_family.is_some_and(|family| family != spec.family) {
         out.push(Cond::Never("a rule of the other family"));
     }
@@ -63,7 +64,7 @@ pub(super) fn conditions(spec: &Spec<'_>, out: &mut Vec<Cond>) {
         });
     }
     for one in &spec.matches {
-        push_match(one, spec, out);
+        push_match(one, spec, nft, out);
     }
     if !spec.stray.is_empty() {
         let words: Vec<Cow<'_, str>> = spec
@@ -157,16 +158,26 @@ fn push_interface(interface: &Inv<Interface<'_>>, out: bool, conds: &mut Vec<Con
     }
 }
 
-fn push_match(one: &Match<'_>, spec: &Spec<'_>, out: &mut Vec<Cond>) {
+fn push_match(one: &Match<'_>, spec: &Spec<'_>, nft: bool, out: &mut Vec<Cond>) {
     match one {
         Match::Comment(_) => {}
-        Match::Tcp(tcp) => push_tcp(tcp, out),
+        Match::Tcp(tcp) => push_tcp(tcp, nft, out),
         Match::Udp(udp) => {
             let proto = if udp.lite { UDPLITE } else { UDP };
-            push_ports(proto, udp.source_ports, udp.destination_ports, out);
+            push_ports(
+                proto,
+                nft && !udp.lite,
+                [udp.source_ports, udp.destination_ports],
+                out,
+            );
         }
         Match::Sctp(sctp) => {
-            push_ports(SCTP, sctp.source_ports, sctp.destination_ports, out);
+            push_ports(
+                SCTP,
+                false,
+                [sctp.source_ports, sctp.destination_ports],
+                out,
+            );
             if sctp.chunks.is_some() {
                 out.push(unknown(
                     "sctp chunk types",
@@ -175,7 +186,12 @@ fn push_match(one: &Match<'_>, spec: &Spec<'_>, out: &mut Vec<Cond>) {
             }
         }
         Match::Dccp(dccp) => {
-            push_ports(DCCP, dccp.source_ports, dccp.destination_ports, out);
+            push_ports(
+                DCCP,
+                false,
+                [dccp.source_ports, dccp.destination_ports],
+                out,
+            );
             if dccp.types.is_some() || dccp.option.is_some() {
                 out.push(unknown(
                     "dccp types and options",
@@ -336,14 +352,15 @@ fn words(one: &Match<'_>, spec: &Spec<'_>) -> Box<str> {
     crate::ruleset::Cells::of(&alone).matches.into()
 }
 
-fn push_ports(
-    proto: u8,
-    source: Option<Inv<Ports>>,
-    destination: Option<Inv<Ports>>,
-    out: &mut Vec<Cond>,
-) {
-    out.push(Cond::Header(proto));
-    for (ports, end) in [(source, End::Src), (destination, End::Dst)] {
+/// Ports of a protocol; `native` ones are read without looking whether the packet is a later fragment.
+fn push_ports(number: u8, native: bool, ports: [Option<Inv<Ports>>; 2], out: &mut Vec<Cond>) {
+    out.push(if native {
+        let invert = false;
+        Cond::Proto { number, invert }
+    } else {
+        Cond::Header(number)
+    });
+    for (ports, end) in ports.into_iter().zip([End::Src, End::Dst]) {
         if let Some(Inv {
             invert,
             value: ports,
@@ -356,8 +373,8 @@ fn push_ports(
     }
 }
 
-fn push_tcp(tcp: &Tcp, out: &mut Vec<Cond>) {
-    push_ports(TCP, tcp.source_ports, tcp.destination_ports, out);
+fn push_tcp(tcp: &Tcp, native: bool, out: &mut Vec<Cond>) {
+    push_ports(TCP, native, [tcp.source_ports, tcp.destination_ports], out);
     if let Some(Inv { invert, value }) = tcp.flags {
         let bits =
             |flags: crate::ruleset::spec::value::TcpFlags| u8::try_from(flags.bits()).unwrap_or(0);

@@ -12,7 +12,7 @@ use super::program::{
     Action, CONNTRACK, Chain, Change, End, HOOKS, Program, Rule, Stage, TableKind, index, priority,
 };
 use crate::ruleset::spec::targets::RejectWith;
-use crate::ruleset::{ChainIdx, Family, RuleIdx, Ruleset, TableIdx};
+use crate::ruleset::{Backend, ChainIdx, Family, RuleIdx, Ruleset, TableIdx};
 
 impl Program {
     /// Compiles the rulesets of `family` in the list; those of the other family are passed by. Where two
@@ -119,7 +119,8 @@ impl Compiler {
     fn rule(&mut self, ruleset: &Ruleset, chain: &Chain, own: u32, rule: RuleIdx) -> Rule {
         let spec = ruleset.parse_rule(rule);
         let first = self.program.conds.len();
-        matches::conditions(&spec, &mut self.program.conds);
+        let nft = ruleset.backend() == Some(Backend::Nft);
+        matches::conditions(&spec, nft, &mut self.program.conds);
         let count = u16::try_from(self.program.conds.len() - first).unwrap_or(u16::MAX);
         let jump = |name: &[u8]| {
             let called = ruleset.chain_meant(rule, name)?;
@@ -186,7 +187,9 @@ impl Compiler {
                 };
                 let named = ruleset.chain(chain.index);
                 let here = chain.policy.is_some() && named.name() == hook.chain();
-                if let (true, Some(priority)) = (here, priority(chain.table, hook)) {
+                if let (true, Some(priority)) =
+                    (here, priority(chain.table, hook, ruleset.backend()))
+                {
                     stages.push((
                         priority,
                         Stage::Chain(u32::try_from(at).unwrap_or(u32::MAX)),

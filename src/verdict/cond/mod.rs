@@ -174,7 +174,7 @@ impl Cond {
             Self::Ports(test) => ports(state, test),
             Self::Flags { mask, set, invert } => {
                 if state.fragment {
-                    return Tri::No;
+                    return Tri::Unknown;
                 }
                 Tri::of_known(state.flags, |flags| (flags & mask == *set) != *invert)
             }
@@ -274,8 +274,10 @@ fn masked(value: Option<u32>, wanted: u32, mask: u32) -> Tri {
 }
 
 fn port(state: &State, end: End, ports: Ports, invert: bool) -> Tri {
+    // Only a rule that does not ask for the header first comes here with a later fragment: it compares
+    // whatever bytes stand there.
     if state.fragment {
-        return Tri::No;
+        return Tri::Unknown;
     }
     if ports.min == 0 && ports.max == u16::MAX {
         return Tri::of(!invert);

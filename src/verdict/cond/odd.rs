@@ -84,7 +84,7 @@ impl Odd {
                 .facts
                 .now
                 .map_or(Tri::Unknown, |now| Tri::of(test.holds(now))),
-            Self::Bytes(test) => test.test(view),
+            Self::Bytes(test) => test.test(state, view),
             // A packet that only passes through has no socket: every question fails, so that only
             // inverted ones hold (owner_mt).
             Self::Owner(test) if state.path != Path::Output => Tri::of(test.all_inverted),
@@ -94,12 +94,14 @@ impl Odd {
 }
 
 impl BytesTest {
-    fn test(&self, view: View<'_>) -> Tri {
+    /// A string is looked for in the payload, which no target here changes; u32 may read what one did.
+    fn test(&self, state: &State, view: View<'_>) -> Tri {
         let Some(bytes) = &view.probe.bytes else {
             return Tri::Unknown;
         };
         match &self.test {
             Bytes::String(pattern) => Tri::of(pattern.is_in(bytes) != self.invert),
+            Bytes::U32(_) if state.altered => Tri::Unknown,
             Bytes::U32(test) => Tri::of(test.holds(bytes) != self.invert),
         }
     }
