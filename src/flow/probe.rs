@@ -189,7 +189,11 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
-    fn value(field: &'static str, value: impl ToString, expected: &'static str) -> Self {
+    fn value(
+        field: &'static str,
+        value: &(impl ToString + ?Sized),
+        expected: &'static str,
+    ) -> Self {
         Self::Value {
             field,
             value: value.to_string(),
@@ -295,14 +299,14 @@ impl Form {
         let family = match (self.family, told) {
             (Some(4), _) => Family::V4,
             (Some(6), _) => Family::V6,
-            (Some(other), _) => return Err(ProbeError::value("family", other, "4 or 6")),
+            (Some(other), _) => return Err(ProbeError::value("family", &other, "4 or 6")),
             (None, told) => told.map_or(Family::V4, of),
         };
         for (field, address) in addresses {
             if let Some(address) = address.filter(|address| of(address) != family) {
                 return Err(ProbeError::value(
                     field,
-                    address,
+                    &address,
                     "an address of the packet's family",
                 ));
             }
@@ -317,7 +321,7 @@ fn interface(field: &'static str, name: Option<String>) -> Result<Option<IfName>
     };
     match IfName::new(name.as_bytes()) {
         Some(name) => Ok(Some(name)),
-        None => Err(ProbeError::value(field, name, "the name of an interface")),
+        None => Err(ProbeError::value(field, &name, "the name of an interface")),
     }
 }
 
@@ -331,7 +335,7 @@ fn protocol(proto: Number, family: Family) -> Result<Protocol, ProbeError> {
         return Ok(Protocol::ICMPV6);
     }
     Protocol::parse(name.as_bytes())
-        .ok_or_else(|| ProbeError::value("proto", name, "a protocol's name or number"))
+        .ok_or_else(|| ProbeError::value("proto", &name, "a protocol's name or number"))
 }
 
 fn flags(names: Vec<String>) -> Result<TcpFlags, ProbeError> {
@@ -342,7 +346,7 @@ fn flags(names: Vec<String>) -> Result<TcpFlags, ProbeError> {
             None => {
                 return Err(ProbeError::value(
                     "tcp_flags",
-                    name,
+                    &name,
                     "names such as SYN and ACK",
                 ));
             }
@@ -385,7 +389,7 @@ fn hex(text: &str) -> Result<Box<[u8]>, ProbeError> {
             .to_digit(16)
             .and_then(|d| u8::try_from(d).ok())
     };
-    if text.len() % 2 != 0 {
+    if !text.len().is_multiple_of(2) {
         return Err(wrong());
     }
     let pair = |pair: &[u8]| Some(digit(pair.first()?)? << 4 | digit(pair.get(1)?)?);

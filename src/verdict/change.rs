@@ -19,11 +19,10 @@ impl Change {
             Self::Mark(_) | Self::SomeMark | Self::Connmark(_) | Self::Notrack | Self::Template
         );
         match self {
+            // Where every bit is set anew it does not matter what it was.
             Self::Mark(mark) => {
-                state.mark = state.mark.map(|old| mark.apply(old)).or_else(|| {
-                    // Every bit is set anew: what it was does not matter.
-                    (mark.mask == u32::MAX).then_some(mark.value)
-                })
+                let anew = (mark.mask == u32::MAX).then_some(mark.value);
+                state.mark = state.mark.map(|old| mark.apply(old)).or(anew);
             }
             Self::SomeMark => state.mark = None,
             Self::Connmark(change) => connmark(*change, state),
@@ -75,10 +74,8 @@ fn connmark(change: Connmark, state: &mut State) {
     }
     match change {
         Connmark::Set(mark) => {
-            state.connmark = state
-                .connmark
-                .map(|old| mark.apply(old))
-                .or_else(|| (mark.mask == u32::MAX).then_some(mark.value))
+            let anew = (mark.mask == u32::MAX).then_some(mark.value);
+            state.connmark = state.connmark.map(|old| mark.apply(old)).or(anew);
         }
         Connmark::Save {
             packet_mask,
@@ -134,12 +131,9 @@ fn address(nat: &Nat, old: Option<u128>) -> Option<u128> {
 }
 
 /// Whether an end of the packet is another now; NAT marks the connection only then.
-fn changed<T: PartialEq>(
-    old: (Option<u128>, Option<T>),
-    new: (Option<u128>, Option<T>),
-) -> Option<bool> {
+fn changed(old: (Option<u128>, Option<u16>), new: (Option<u128>, Option<u16>)) -> Option<bool> {
     let address = old.0.zip(new.0).map(|(old, new)| old != new);
-    let port = match (&old.1, &new.1) {
+    let port = match (old.1, new.1) {
         (Some(old), Some(new)) => Some(old != new),
         (None, None) => Some(false),
         _ => None,

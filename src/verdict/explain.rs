@@ -193,10 +193,8 @@ impl Program {
             Some(first) if all_agree && !too_much => first.verdict,
             _ => Verdict::Unknown,
         };
-        let by = match possible.as_slice() {
-            [only] if !too_much => only.by,
-            _ => None,
-        };
+        let first = possible.first().and_then(|first| first.by);
+        let by = first.filter(|by| !too_much && possible.iter().all(|way| way.by == Some(*by)));
         if too_much {
             unknown.push("too many ways to follow: the work was cut short".to_owned());
         }

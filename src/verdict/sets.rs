@@ -92,7 +92,7 @@ pub fn read(text: &[u8]) -> HashMap<Vec<u8>, IpSet> {
     let mut kinds: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
     for line in text.split(|byte| *byte == b'\n') {
         let mut words = line
-            .split(|byte| byte.is_ascii_whitespace())
+            .split(u8::is_ascii_whitespace)
             .filter(|word| !word.is_empty());
         match (words.next(), words.next(), words.next()) {
             (Some(b"create"), Some(name), Some(kind)) => {

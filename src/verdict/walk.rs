@@ -273,13 +273,11 @@ impl<'a, W: Watch> Walk<'a, W> {
             thread.stage += 1;
             return Some(Step::On);
         };
-        match self.tries.checked_sub(1) {
-            Some(left) => self.tries = left,
-            None => {
-                self.too_much = true;
-                return None;
-            }
-        }
+        let Some(left) = self.tries.checked_sub(1) else {
+            self.too_much = true;
+            return None;
+        };
+        self.tries = left;
         if rule.action == Action::End {
             return self.go_back(thread);
         }

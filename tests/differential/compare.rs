@@ -57,6 +57,9 @@ impl fmt::Display for Tally {
     }
 }
 
+/// Address and port of one end.
+type End = (Option<IpAddr>, Option<u16>);
+
 /// Counts by rule (or by the name of a chain, for its policy).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Counts(BTreeMap<String, u64>);
@@ -68,7 +71,7 @@ pub struct Bench {
     dice: Dice,
     facts: Facts,
     /// Connections that conntrack may still remember.
-    used: HashSet<(u8, [(Option<IpAddr>, Option<u16>); 2])>,
+    used: HashSet<(u8, [End; 2])>,
 }
 
 impl Bench {
@@ -184,10 +187,17 @@ impl Bench {
                 break sample;
             }
         };
-        if !self.tracked || !self.dice.one_in(3) || !judge.begins(&first.probe) {
+        if !self.tracked || !self.dice.one_in(3) {
             return vec![first];
         }
-        conversation(first)
+        let mut talk = conversation(first);
+        // What was never confirmed has no answer, and an answer that conntrack never saw answers nothing.
+        if !judge.begins(&talk[0].probe) {
+            talk.truncate(1);
+        } else if talk.len() > 1 && !judge.is_heard(&talk[1].probe) {
+            talk.truncate(2);
+        }
+        talk
     }
 
     /// Sends the packets again one by one on fresh counters, to find the first that goes another way.
@@ -231,7 +241,8 @@ impl Bench {
 /// The first packet, its answer, and the first way again, as conntrack sees them.
 fn conversation(first: Sample) -> Vec<Sample> {
     let one = &first.probe;
-    if one.path != Path::Input {
+    let starts = one.proto == Some(Protocol::UDP) || one.tcp_flags == Some(TcpFlags::SYN);
+    if one.path != Path::Input || !starts {
         return vec![first];
     }
     let mut reply = one.clone();
@@ -328,6 +339,17 @@ impl Judge<'_> {
             && untouched
             && certain
             && !notrack
+    }
+
+    /// Conntrack sees it: raw neither drops it nor takes it out.
+    fn is_heard(&self, probe: &Probe) -> bool {
+        let explanation = self.program.explain(probe, &self.facts, &[self.ruleset]);
+        explanation.path.iter().all(|step| {
+            let table = self.ruleset.chain(step.place.chain).table();
+            let target = step.place.rule.and_then(|rule| self.ruleset.jump(rule));
+            let ends = target.is_some_and(|jump| matches!(jump.name, b"CT" | b"DROP"));
+            !(self.ruleset.table(table).name() == "raw" && step.answer == Answer::Match && ends)
+        })
     }
 
     fn rule_name(&self, rule: RuleIdx) -> String {

@@ -56,9 +56,8 @@ fn device_to(address: IpAddr) -> &'static str {
 fn first_state(probe: &Probe) -> CtState {
     match probe.proto.unwrap() {
         Protocol::TCP => match probe.tcp_flags.unwrap().0 & 0x17 {
-            0x02 => CtState::New,
-            // Picked up in the middle.
-            0x10 => CtState::New,
+            // A SYN, and an ACK, which is picked up in the middle.
+            0x02 | 0x10 => CtState::New,
             _ => CtState::Invalid,
         },
         Protocol::ICMP => match probe.icmp_type.unwrap() {

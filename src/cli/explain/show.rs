@@ -218,7 +218,7 @@ fn told(with: RejectWith, family: Family) -> &'static str {
         return "connection refused (a TCP reset)";
     };
     match (family, code) {
-        (Family::V4, 0) | (Family::V6, 0) => "network is unreachable",
+        (Family::V4 | Family::V6, 0) => "network is unreachable",
         (Family::V4, 9) => "network is unreachable (prohibited)",
         (Family::V4, 2) => "protocol not available",
         (Family::V4, 3) | (Family::V6, 4) => "connection refused (port unreachable)",

@@ -91,9 +91,9 @@ impl Said {
                 let end =
                     end(word).ok_or_else(|| format!("{word:?} in the packet is not understood"))?;
                 if self.arrow {
-                    self.dst = end
+                    self.dst = end;
                 } else {
-                    self.src = end
+                    self.src = end;
                 }
             }
         }

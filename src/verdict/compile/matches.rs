@@ -43,7 +43,7 @@ pub(super) fn conditions(spec: &Spec<'_>, nft: bool, out: &mut Vec<Cond>) {
                 invert: protocol.invert,
             }),
             None => out.push(unknown(
-                spec_text(&protocol.value.to_string()),
+                protocol.value.to_string(),
                 "a protocol that is not known here",
             )),
         }
@@ -74,10 +74,6 @@ pub(super) fn conditions(spec: &Spec<'_>, nft: bool, out: &mut Vec<Cond>) {
             .collect();
         out.push(unknown(words.join(" "), "words that belong to no option"));
     }
-}
-
-fn spec_text(text: &str) -> String {
-    text.to_owned()
 }
 
 fn unknown(what: impl Into<Box<str>>, why: &'static str) -> Cond {
@@ -250,7 +246,7 @@ fn push_match(one: &Match<'_>, spec: &Spec<'_>, nft: bool, out: &mut Vec<Cond>) 
                 invert: dscp.invert,
             });
         }
-        Match::Ecn(ecn) => push_ecn(ecn, out),
+        Match::Ecn(ecn) => push_ecn(*ecn, out),
         Match::Mac(mac) => out.push(Cond::Mac {
             mac: mac.value,
             invert: mac.invert,
@@ -361,14 +357,15 @@ fn push_ports(number: u8, native: bool, ports: [Option<Inv<Ports>>; 2], out: &mu
         Cond::Header(number)
     });
     for (ports, end) in ports.into_iter().zip([End::Src, End::Dst]) {
-        if let Some(Inv {
+        let Some(Inv {
             invert,
             value: ports,
         }) = ports
-        {
-            if invert || ports.min != 0 || ports.max != u16::MAX {
-                out.push(Cond::Port { end, ports, invert });
-            }
+        else {
+            continue;
+        };
+        if invert || ports.min != 0 || ports.max != u16::MAX {
+            out.push(Cond::Port { end, ports, invert });
         }
     }
 }
@@ -482,7 +479,7 @@ fn push_iprange(range: &Iprange, out: &mut Vec<Cond>) {
 }
 
 /// The two ECN bits of the IP header, and the ECN flags of TCP.
-fn push_ecn(ecn: &Ecn, out: &mut Vec<Cond>) {
+fn push_ecn(ecn: Ecn, out: &mut Vec<Cond>) {
     const ECE: u8 = 0x40;
     const CWR: u8 = 0x80;
     if let Some(Inv { invert, value }) = ecn.ect {

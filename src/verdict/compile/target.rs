@@ -75,7 +75,7 @@ pub(super) fn meaning(spec: &Spec<'_>, entry: &dyn Fn(&[u8]) -> Option<u32>) -> 
         }
         Target::Unknown(unknown) => {
             let is = |name: &&str| name.as_bytes() == &*unknown.name;
-            if GO_ON.iter().any(|name| is(name)) {
+            if GO_ON.iter().any(is) {
                 return Meaning::Plain(Action::Next);
             }
             if *unknown.name == *b"HMARK" {

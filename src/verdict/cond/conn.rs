@@ -18,7 +18,7 @@ pub(in super::super) struct StateTest {
 }
 
 impl StateTest {
-    pub(super) fn test(&self, state: &State) -> Tri {
+    pub(super) fn test(self, state: &State) -> Tri {
         let may = state.ct & self.states != 0;
         let may_not = state.ct & !self.states != 0;
         let by_state = match (may, may_not) {
@@ -38,7 +38,7 @@ impl StateTest {
         found.turned(self.invert)
     }
 
-    pub(super) fn learn(&self, state: &mut State, holds: bool) {
+    pub(super) fn learn(self, state: &mut State, holds: bool) {
         if self.snat || self.dnat {
             return;
         }
@@ -94,7 +94,7 @@ impl CtTest {
             None => return Tri::Unknown,
             Some(true) => {}
         }
-        let reply = self.is_reply(state, probe);
+        let reply = Self::is_reply(state, probe);
         let mut all = by_state;
         if let Some(wanted) = self.reply {
             all = all.and(Tri::of_known(reply, |reply| reply == wanted));
@@ -120,7 +120,7 @@ impl CtTest {
         }
     }
 
-    fn is_reply(&self, state: &State, probe: &Probe) -> Option<bool> {
+    fn is_reply(state: &State, probe: &Probe) -> Option<bool> {
         // The first packet sets the direction.
         (state.ct == ct::NEW)
             .then_some(false)

@@ -227,7 +227,6 @@ fn odd_words(f: &mut fmt::Formatter<'_>, odd: &Odd) -> fmt::Result {
         Odd::Time(test) => f.write_str(&test.text),
         Odd::Bytes(test) => f.write_str(&test.text),
         Odd::Owner(test) => f.write_str(&test.text),
-        Odd::Unknown { what, why } if why.is_empty() => f.write_str(what),
         Odd::Unknown { what, why } => write!(f, "{what}: {why}"),
     }
 }
