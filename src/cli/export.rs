@@ -53,7 +53,7 @@ pub(super) fn live() -> Result<Document, Failure> {
     if !host::may_read_firewall() {
         return Err(Failure::privilege(
             "reading the firewall takes CAP_NET_ADMIN, which this process lacks",
-            "run it as root (sudo), or give a saved dump with --file",
+            "run it as root (sudo ruletop …), or give a saved dump with --file",
         ));
     }
     let tools = Tools::find();

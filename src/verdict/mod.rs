@@ -15,7 +15,7 @@
 //! It is pure: what is known of the box is handed in as [`Facts`].
 //!
 //! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
-//! `walk` takes a packet (`state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
+//! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at.
 
 mod bytes;
@@ -31,6 +31,7 @@ pub mod sets;
 mod state;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod tri;
 mod walk;
 

@@ -15,10 +15,11 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::cond::View;
 use super::facts::Facts;
-use super::program::{Action, Change, End, Program, Rule, Stage, TableKind, index};
-use super::state::{State, address_of, ct};
+use super::program::{Action, End, Program, Rule, Stage, TableKind, index};
+use super::state::{State, ct};
+use super::thread::{By, Fate, Outcome, Step, Thread};
 use super::tri::Tri;
-use crate::flow::{Hook, Path, Probe};
+use crate::flow::{Hook, Probe};
 use crate::ruleset::Policy;
 
 /// Threads that one question may make.
@@ -26,40 +27,6 @@ const THREADS: usize = 512;
 
 /// Rules that one question may try, beside one time through the whole program.
 const TRIES: usize = 1_000_000;
-
-/// How deep chains may call each other: nf_tables stops at 16, and nobody nests deeper by hand.
-const DEPTH: usize = 64;
-
-/// What seals the fate of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Fate {
-    Accept,
-    Drop,
-    Reject(u16),
-    /// A target of which it cannot be told: index of its reason.
-    Beyond(u32),
-}
-
-/// Who sealed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum By {
-    /// Nobody: there is no chain on its way.
-    Nobody,
-    /// The rule at that place of the program; at the end of a chain, its policy.
-    Place(u32),
-    /// The kernel itself, for want of hops.
-    Hops,
-}
-
-/// How a thread ended.
-#[derive(Clone, Debug)]
-pub(super) struct Outcome {
-    pub fate: Fate,
-    pub by: By,
-    pub state: State,
-    /// Places of the NAT rules that it met: of the destination's and of the source's.
-    pub nat: [Option<u32>; 2],
-}
 
 /// Who wants to know what is tried on the way.
 pub(super) trait Watch {
@@ -81,29 +48,6 @@ impl Watch for Unwatched {
     fn ended(&mut self, _: (u8, u8), _: u32) {}
     fn doubt(&mut self, _: &'static str) {}
     fn next_thread(&mut self) {}
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq)]
-struct Thread {
-    state: State,
-    hook: Hook,
-    /// Which stage of the hook, counted from 0.
-    stage: u8,
-    /// The rule that comes next; `None` between chains.
-    at: Option<u32>,
-    /// Where the calls that are open go on.
-    stack: [u32; DEPTH],
-    depth: u8,
-    /// The rule or policy of the filter table that let it pass, else of the last table.
-    passed: By,
-    passed_filter: bool,
-    nat: [Option<u32>; 2],
-}
-
-/// What a step leads to.
-enum Step {
-    On,
-    Ends(Fate, By),
 }
 
 /// A walk: the question, and the bounds of the work.
@@ -143,21 +87,7 @@ impl<'a, W: Watch> Walk<'a, W> {
 
     /// Follows the packet; `each` gets the outcome of each thread.
     pub(super) fn run(&mut self, mut each: impl FnMut(Outcome)) {
-        let hook = match self.view.probe.path {
-            Path::Output => Hook::Output,
-            _ => Hook::Prerouting,
-        };
-        let mut next = Some(Thread {
-            state: State::new(self.view.probe),
-            hook,
-            stage: 0,
-            at: None,
-            stack: [0; DEPTH],
-            depth: 0,
-            passed: By::Nobody,
-            passed_filter: false,
-            nat: [None; 2],
-        });
+        let mut next = Some(Thread::new(self.view.probe));
         while let Some(mut thread) = next {
             if let Some((fate, by)) = self.follow(&mut thread) {
                 each(Outcome {
@@ -209,7 +139,7 @@ impl<'a, W: Watch> Walk<'a, W> {
         let stages = self.program.hooks.get(index(thread.hook));
         let stage = stages.and_then(|stages| stages.get(usize::from(thread.stage)));
         match stage {
-            None => return Some(leave_hook(thread, self.view.facts)),
+            None => return Some(thread.leave_hook(self.view.facts)),
             Some(Stage::Conntrack) => {
                 if !thread.state.ct_settled {
                     thread.state.ct = thread.state.ct_to_be;
@@ -282,7 +212,7 @@ impl<'a, W: Watch> Walk<'a, W> {
             return self.go_back(thread);
         }
         let (answer, cond) = self.test(rule, &thread.state);
-        let order = order(thread);
+        let order = thread.order();
         self.watch.tried(order, at, answer, cond);
         match answer {
             Tri::No => {
@@ -367,7 +297,7 @@ impl<'a, W: Watch> Walk<'a, W> {
     fn act(&mut self, thread: &mut Thread, action: Action, at: u32) -> Option<Step> {
         match action {
             Action::Next => thread.at = Some(at + 1),
-            Action::Accept => pass(thread, self.program, at),
+            Action::Accept => thread.pass(self.program, at),
             Action::Drop | Action::Reject(_) if self.lenient => thread.at = Some(at + 1),
             Action::Drop => return Some(Step::Ends(Fate::Drop, By::Place(at))),
             Action::Reject(with) => return Some(Step::Ends(Fate::Reject(with), By::Place(at))),
@@ -391,9 +321,9 @@ impl<'a, W: Watch> Walk<'a, W> {
             }
             Action::Nat(change) => {
                 if let Some(change) = self.program.changes.get(change as usize) {
-                    translate(thread, change, at);
+                    thread.translate(change, at);
                 }
-                pass(thread, self.program, at);
+                thread.pass(self.program, at);
             }
             Action::End => return Some(Step::On),
         }
@@ -433,7 +363,7 @@ impl<'a, W: Watch> Walk<'a, W> {
             return Some(Step::On);
         };
         let place = chain.end;
-        self.watch.ended(order(thread), place);
+        self.watch.ended(thread.order(), place);
         match chain.policy {
             Some(End::Policy(Policy::Drop)) if self.lenient => None,
             Some(End::Policy(Policy::Drop)) => Some(Step::Ends(Fate::Drop, By::Place(place))),
@@ -442,114 +372,16 @@ impl<'a, W: Watch> Walk<'a, W> {
             }
             Some(End::NotStated) => {
                 let mut other = thread.clone();
-                pass(&mut other, self.program, place);
+                other.pass(self.program, place);
                 self.fork(other);
                 self.watch
                     .doubt("the dump does not state the policy of a built-in chain");
                 Some(Step::Ends(Fate::Drop, By::Place(place)))
             }
             Some(End::Policy(Policy::Accept)) | None => {
-                pass(thread, self.program, place);
+                thread.pass(self.program, place);
                 Some(Step::On)
             }
         }
-    }
-}
-
-/// Where in the order of hooks and stages a thread is.
-fn order(thread: &Thread) -> (u8, u8) {
-    let hook = match thread.hook {
-        Hook::Prerouting => 0,
-        Hook::Input => 1,
-        Hook::Forward => 2,
-        Hook::Output => 3,
-        Hook::Postrouting => 4,
-    };
-    (hook, thread.stage)
-}
-
-/// This chain lets it pass.
-fn pass(thread: &mut Thread, program: &Program, at: u32) {
-    let filter = program
-        .chain_at(at)
-        .is_some_and(|(_, chain)| chain.table == TableKind::Filter);
-    if filter || !thread.passed_filter {
-        thread.passed = By::Place(at);
-        thread.passed_filter |= filter;
-    }
-    thread.stack = [0; DEPTH];
-    thread.depth = 0;
-    thread.at = None;
-    thread.stage += 1;
-}
-
-/// Carries out a NAT target, once for each end of the connection.
-fn translate(thread: &mut Thread, change: &Change, at: u32) {
-    let is_dst = matches!(thread.hook, Hook::Prerouting | Hook::Output);
-    change.apply(&mut thread.state, is_dst);
-    let [dst, src] = &mut thread.nat;
-    if is_dst {
-        thread.state.dst_bound = true;
-        *dst = Some(at);
-    } else {
-        thread.state.src_bound = true;
-        *src = Some(at);
-    }
-}
-
-/// The packet has passed a hook: where does it go?
-fn leave_hook(thread: &mut Thread, facts: &Facts) -> Step {
-    let state = &mut thread.state;
-    thread.stage = 0;
-    match thread.hook {
-        Hook::Prerouting => {
-            state.routed = true;
-            turn(state, facts);
-            if state.path == Path::Input {
-                // IPv4 puts fragments together before INPUT (ip_local_deliver), IPv6 after it. What was
-                // not said of a later fragment is then not known of the whole.
-                if state.fragment && !state.v6 {
-                    state.fragment = false;
-                    state.length = None;
-                }
-                thread.hook = Hook::Input;
-                return Step::On;
-            }
-            if state.ttl.is_some_and(|ttl| ttl <= 1) {
-                return Step::Ends(Fate::Drop, By::Hops);
-            }
-            state.ttl = state.ttl.map(|ttl| ttl - 1);
-            state.altered = true;
-            state.output = state.leaves_by;
-            thread.hook = Hook::Forward;
-        }
-        Hook::Forward => thread.hook = Hook::Postrouting,
-        Hook::Output => {
-            state.output = state.leaves_by;
-            thread.hook = Hook::Postrouting;
-        }
-        Hook::Input | Hook::Postrouting => return Step::Ends(Fate::Accept, thread.passed),
-    }
-    Step::On
-}
-
-/// A destination that NAT changed is routed as what it is now, where the box's addresses are known.
-fn turn(state: &mut State, facts: &Facts) {
-    if state.dnat != Some(true) {
-        return;
-    }
-    let local = state
-        .dst
-        .and_then(|dst| facts.is_local(address_of(dst, state.v6)));
-    match (local, state.path) {
-        (Some(true), Path::Forward) => {
-            state.path = Path::Input;
-            state.leaves_by = Some(0);
-        }
-        (Some(false), Path::Input) => {
-            state.path = Path::Forward;
-            state.leaves_by = None;
-        }
-        _ => {}
     }
 }

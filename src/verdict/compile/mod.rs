@@ -4,6 +4,7 @@
 //! Nothing is refused: what is not understood becomes a condition or an action that says so.
 
 mod matches;
+mod odd;
 mod target;
 
 use std::collections::HashMap;
