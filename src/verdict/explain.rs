@@ -49,6 +49,8 @@ pub enum Decider {
     Place(Place),
     /// The kernel's own rule: a packet without hops left is not forwarded.
     Hops,
+    /// A native nft chain that iptables does not show: its place in [`Explanation::natives`].
+    Native(u16),
 }
 
 /// A verdict without its path.
@@ -126,6 +128,8 @@ pub struct Explanation {
     pub unknown: Vec<String>,
     /// All the ways that it may go, each once.
     pub possible: Vec<Possible>,
+    /// The native nft chains of the program, as `inet firewalld filter_INPUT`. Strip before drawing.
+    pub natives: Vec<String>,
     /// For a packet that is blocked: the first later rule that would have let it pass.
     pub would_accept: Option<Place>,
 }
@@ -225,6 +229,11 @@ impl Program {
             src: agreed(1),
             unknown,
             possible,
+            natives: self
+                .natives
+                .iter()
+                .map(|native| native.name.to_string())
+                .collect(),
             would_accept: if blocked {
                 self.would_accept(probe, facts, rulesets)
             } else {
@@ -309,6 +318,7 @@ impl Program {
         match by {
             By::Nobody => None,
             By::Hops => Some(Decider::Hops),
+            By::Native(at) => Some(Decider::Native(at)),
             By::Place(place) => self.place(place, rulesets).map(Decider::Place),
         }
     }

@@ -1,7 +1,7 @@
 //! A verdict as JSON, in the form that the design's contracts state.
 //!
 //! Beside what is stated there: `backend` in a place where two rulesets of a family were asked, `kernel`
-//! in `decided_by` where no rule decided, `outcomes` where several ways are possible, `would_accept` for a
+//! or `native` in `decided_by` where the kernel itself or a native nft chain decided, `outcomes` where several ways are possible, `would_accept` for a
 //! packet that is blocked. Names that are no UTF-8 show as U+FFFD; JSON's own escapes keep controls in
 //! them harmless.
 
@@ -23,7 +23,12 @@ impl Explanation {
             .filter(|ruleset| ruleset.family() == family)
             .count()
             > 1;
-        let names = Names { rulesets, both };
+        let natives = &self.natives;
+        let names = Names {
+            rulesets,
+            both,
+            natives,
+        };
         let path: Vec<Value> = self
             .path
             .iter()
@@ -71,6 +76,7 @@ fn translated(end: Option<&Translated>) -> Value {
 struct Names<'a> {
     rulesets: &'a [&'a Ruleset],
     both: bool,
+    natives: &'a [String],
 }
 
 impl Names<'_> {
@@ -78,6 +84,7 @@ impl Names<'_> {
         match by {
             None => Value::Null,
             Some(Decider::Hops) => json!({"kernel": "the hop limit ran out: not forwarded"}),
+            Some(Decider::Native(at)) => json!({"native": self.natives.get(usize::from(at))}),
             Some(Decider::Place(place)) => self.place(place),
         }
     }

@@ -10,7 +10,7 @@
 //! unknown; the walk then follows both ways, and the verdict is certain only where all ways agree.
 //!
 //! It does not know: routes (the packet's way is said by whoever asks), what conntrack holds (so is its
-//! state; an established packet is not translated), native nft chains.
+//! state; an established packet is not translated), the rules of native nft chains (which may drop).
 //!
 //! It is pure: what is known of the box is handed in as [`Facts`].
 //!

@@ -21,6 +21,7 @@ pub struct Program {
     pub(super) changes: Vec<Change>,
     pub(super) rejects: Vec<RejectWith>,
     pub(super) reasons: Vec<Box<str>>,
+    pub(super) natives: Vec<Native>,
     /// What happens at each hook, in the order of the kernel's priorities.
     pub(super) hooks: [Vec<Stage>; 5],
 }
@@ -136,6 +137,19 @@ pub(super) enum Stage {
     Chain(u32),
     /// Conntrack looks at the packet.
     Conntrack,
+    /// A native nft chain: its index in [`Program::natives`].
+    Native(u16),
+}
+
+/// A native nft chain, of which only the outside is known.
+#[derive(Clone, Debug)]
+pub(super) struct Native {
+    /// `inet firewalld filter_INPUT`.
+    pub name: Box<str>,
+    /// It has no rules, and its policy drops.
+    pub drops: bool,
+    /// It may change addresses.
+    pub translates: bool,
 }
 
 /// Priorities of the tables at a hook (`enum nf_ip_hook_priorities` in linux/netfilter_ipv4.h). Source NAT

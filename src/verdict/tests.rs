@@ -128,6 +128,7 @@ fn decided(dump: &str, packet: &str) -> (Verdict, String) {
             format!("{} {rule}", ruleset.chain(place.chain).name())
         }
         Some(Decider::Hops) => "hops".to_owned(),
+        Some(Decider::Native(_)) => "native".to_owned(),
         None => String::new(),
     };
     (explanation.verdict, by)
@@ -302,6 +303,42 @@ fn a_dnat_turns_the_way_where_the_box_is_known() {
     };
     assert_eq!(ask_with(dump, SYN, &facts).verdict, Verdict::Drop);
     assert_eq!(ask(dump, SYN).verdict, Verdict::Accept);
+}
+
+#[test]
+fn native_chains_drop_or_may_drop() {
+    use crate::ruleset::{BaseChain, Family, NftFamily};
+    let chain = |hook, rules, drops_by_default| BaseChain {
+        family: NftFamily::Inet,
+        table: "fw".into(),
+        chain: "c".into(),
+        kind: "filter".into(),
+        hook,
+        priority: 10,
+        drops_by_default,
+        devices: Vec::new(),
+        rules,
+        owner: None,
+        dormant: false,
+    };
+    let document =
+        Document::parse(input("-A INPUT -j ACCEPT").into_bytes(), Hints::default()).unwrap();
+    let rulesets: Vec<&Ruleset> = document.rulesets().iter().collect();
+    let probe = Probe::from_json(SYN.as_bytes()).unwrap();
+    for (native, verdict) in [
+        (chain("input", 0, false), Verdict::Accept),
+        (chain("input", 0, true), Verdict::Drop),
+        (chain("input", 3, false), Verdict::Unknown),
+        (chain("forward", 0, true), Verdict::Accept),
+        (chain("ingress", 1, false), Verdict::Unknown),
+    ] {
+        let program = Program::compile_beside(Family::V4, &rulesets, std::slice::from_ref(&native));
+        let explanation = program.explain(&probe, &Facts::default(), &rulesets);
+        assert_eq!(explanation.verdict, verdict, "{native:?}");
+        if verdict == Verdict::Drop {
+            assert_eq!(explanation.by, Some(Decider::Native(0)));
+        }
+    }
 }
 
 /// Every dump that somebody else wrote compiles, and answers.

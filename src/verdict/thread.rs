@@ -30,6 +30,8 @@ pub(super) enum By {
     Place(u32),
     /// The kernel itself, for want of hops.
     Hops,
+    /// A native nft chain.
+    Native(u16),
 }
 
 /// How a thread ended.

@@ -147,6 +147,7 @@ impl<'a, W: Watch> Walk<'a, W> {
                 }
                 thread.stage += 1;
             }
+            Some(Stage::Native(native)) => return self.pass_native(thread, *native),
             Some(Stage::Chain(chain)) => {
                 let Some(chain) = self.program.chains.get(*chain as usize) else {
                     thread.stage += 1;
@@ -159,6 +160,35 @@ impl<'a, W: Watch> Walk<'a, W> {
                     thread.depth = 0;
                 }
             }
+        }
+        Some(Step::On)
+    }
+
+    /// A native chain: it drops, or it may drop.
+    fn pass_native(&mut self, thread: &mut Thread, at: u16) -> Option<Step> {
+        thread.stage += 1;
+        let Some(native) = self.program.natives.get(usize::from(at)) else {
+            return Some(Step::On);
+        };
+        let by = By::Native(at);
+        if self.lenient {
+            return if native.drops { None } else { Some(Step::On) };
+        }
+        if native.drops {
+            return Some(Step::Ends(Fate::Drop, by));
+        }
+        self.watch
+            .doubt("the rules of a native nft chain in the way are not read");
+        self.ended.push(Outcome {
+            fate: Fate::Drop,
+            by,
+            state: thread.state.clone(),
+            nat: thread.nat,
+        });
+        if native.translates && thread.state.tracked() != Some(false) {
+            thread.state.dst = None;
+            thread.state.dport = None;
+            thread.state.dnat = None;
         }
         Some(Step::On)
     }

@@ -8,6 +8,7 @@
 mod show;
 mod words;
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +17,9 @@ use clap::Args;
 
 use crate::cli::{Failure, export, input, print};
 use crate::flow::Probe;
-use crate::ruleset::{Document, Family, Ruleset};
+use crate::netfilter::native;
+use crate::netfilter::netlink::Netlink;
+use crate::ruleset::{BaseChain, Document, Family, Ruleset};
 use crate::verdict::{Explanation, Facts, Program, SCHEMA, Verdict, sets};
 
 /// Which packet, and where.
@@ -56,10 +59,10 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn new(family: Family, document: &'a Document) -> Self {
+    fn new(family: Family, document: &'a Document, native: &[BaseChain]) -> Self {
         let of_family = |ruleset: &&Ruleset| ruleset.family() == family;
         let rulesets: Vec<&Ruleset> = document.rulesets().iter().filter(of_family).collect();
-        let program = Program::compile(family, &rulesets);
+        let program = Program::compile_beside(family, &rulesets, native);
         Self { rulesets, program }
     }
 
@@ -79,8 +82,13 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
         Some(path) => input::document(path)?,
         None => export::live()?,
     };
-    let four = Side::new(Family::V4, &document);
-    let six = Side::new(Family::V6, &document);
+    let native = if explain.file.is_none() {
+        natives()
+    } else {
+        Vec::new()
+    };
+    let four = Side::new(Family::V4, &document, &native);
+    let six = Side::new(Family::V6, &document, &native);
     let mut out = Vec::new();
     let mut all_accepted = true;
     for probe in &probes {
@@ -146,6 +154,23 @@ fn facts(explain: &Explain) -> Result<Facts, Failure> {
         );
     }
     Ok(facts)
+}
+
+/// The native nft chains of this box, which decide too. Where they cannot be listed that is said.
+fn natives() -> Vec<BaseChain> {
+    let listed = Netlink::open().and_then(|mut netlink| native::base_chains(&mut netlink));
+    match listed {
+        Ok(mut chains) => {
+            chains.retain(|chain| !native::is_shown_by_iptables(chain));
+            chains
+        }
+        Err(error) => {
+            let mut err = std::io::stderr().lock();
+            // Nobody may be listening there.
+            let _ = writeln!(err, "ruletop: native nft chains are left out: {error}");
+            Vec::new()
+        }
+    }
 }
 
 /// The addresses of this box and the broadcast addresses of its networks; unknown where they cannot be had.

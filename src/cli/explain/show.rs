@@ -173,6 +173,13 @@ impl Page<'_> {
     fn decider(&self, by: Decider) -> String {
         let place = match by {
             Decider::Hops => return "the kernel: no hops left to forward it".to_owned(),
+            Decider::Native(at) => {
+                let name = self.explanation.natives.get(usize::from(at));
+                return format!(
+                    "the native nft chain {}",
+                    name.map_or("?".into(), |name| clean_str(name))
+                );
+            }
             Decider::Place(place) => place,
         };
         let Some(ruleset) = self.rulesets.get(place.ruleset) else {

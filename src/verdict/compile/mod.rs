@@ -10,16 +10,24 @@ mod target;
 use std::collections::HashMap;
 
 use super::program::{
-    Action, CONNTRACK, Chain, Change, End, HOOKS, Program, Rule, Stage, TableKind, index, priority,
+    Action, CONNTRACK, Chain, Change, End, HOOKS, Native, Program, Rule, Stage, TableKind, index,
+    priority,
 };
+use crate::flow::Hook;
 use crate::ruleset::spec::targets::RejectWith;
-use crate::ruleset::{Backend, ChainIdx, Family, RuleIdx, Ruleset, TableIdx};
+use crate::ruleset::{Backend, BaseChain, ChainIdx, Family, NftFamily, RuleIdx, Ruleset, TableIdx};
 
 impl Program {
     /// Compiles the rulesets of `family` in the list; those of the other family are passed by. Where two
     /// of them have a chain at the same place, both are run, in the order of the list: which of two back
     /// ends registered first is in no dump.
     pub fn compile(family: Family, rulesets: &[&Ruleset]) -> Self {
+        Self::compile_beside(family, rulesets, &[])
+    }
+
+    /// The same on a box where native nft chains stand in the way too. Their rules are not read: one with
+    /// rules may drop the packet, one without does what its policy says.
+    pub fn compile_beside(family: Family, rulesets: &[&Ruleset], native: &[BaseChain]) -> Self {
         let mut compiler = Compiler::new(family);
         for (number, ruleset) in rulesets.iter().enumerate() {
             let Ok(number) = u16::try_from(number) else {
@@ -35,7 +43,7 @@ impl Program {
                 compiler.fill(ruleset, chain);
             }
         }
-        compiler.hooks(rulesets);
+        compiler.hooks(rulesets, native);
         compiler.program
     }
 }
@@ -59,6 +67,7 @@ impl Compiler {
                 changes: Vec::new(),
                 rejects: Vec::new(),
                 reasons: Vec::new(),
+                natives: Vec::new(),
                 hooks: Default::default(),
             },
             entries: HashMap::new(),
@@ -178,8 +187,34 @@ impl Compiler {
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
+    /// A native chain at its hook, if it can do anything to a packet there. What a device hands in first
+    /// (`ingress`) comes before everything else.
+    fn native(&mut self, chain: &BaseChain, hook: Hook) -> Option<(i32, u16)> {
+        let here = match chain.hook {
+            "ingress" => hook == Hook::Prerouting,
+            name => hook.chain().eq_ignore_ascii_case(name),
+        };
+        let idle = chain.dormant || chain.rules == 0 && !chain.drops_by_default;
+        let sees = chain.family.sees(self.program.family) && chain.family != NftFamily::Bridge;
+        if !here || idle || !sees {
+            return None;
+        }
+        let at = u16::try_from(self.program.natives.len()).ok()?;
+        self.program.natives.push(Native {
+            name: format!("{} {} {}", chain.family, chain.table, chain.chain).into(),
+            drops: chain.rules == 0,
+            translates: chain.kind == "nat",
+        });
+        let first = if chain.hook == "ingress" {
+            i32::MIN
+        } else {
+            chain.priority
+        };
+        Some((first, at))
+    }
+
     /// Puts the built-in chains to their hooks in the order of the kernel.
-    fn hooks(&mut self, rulesets: &[&Ruleset]) {
+    fn hooks(&mut self, rulesets: &[&Ruleset], native: &[BaseChain]) {
         for hook in HOOKS {
             let mut stages: Vec<(i32, Stage)> = Vec::new();
             for (at, chain) in self.program.chains.iter().enumerate() {
@@ -197,11 +232,13 @@ impl Compiler {
                     ));
                 }
             }
-            if matches!(
-                hook,
-                crate::flow::Hook::Prerouting | crate::flow::Hook::Output
-            ) {
+            if matches!(hook, Hook::Prerouting | Hook::Output) {
                 stages.push((CONNTRACK, Stage::Conntrack));
+            }
+            for chain in native {
+                if let Some((priority, at)) = self.native(chain, hook) {
+                    stages.push((priority, Stage::Native(at)));
+                }
             }
             // Stable: chains of one priority stay in the order of the rulesets.
             stages.sort_by_key(|(priority, _)| *priority);
