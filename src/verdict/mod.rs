@@ -9,6 +9,9 @@
 //! owns a socket, a set whose members were not handed in, a field of the packet that was not said) is
 //! unknown; the walk then follows both ways, and the verdict is certain only where all ways agree.
 //!
+//! Conntrack is taken to be on, as it is wherever one rule of any table asks for it: without one, an
+//! otherwise idle nat table of the legacy back end is not even consulted.
+//!
 //! It does not know: routes (the packet's way is said by whoever asks), what conntrack holds (so is its
 //! state; an established packet is not translated), the rules of native nft chains (which may drop).
 //!

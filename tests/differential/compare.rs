@@ -78,6 +78,11 @@ impl Bench {
     pub fn new(place: Place, origin: Origin, tracked: bool, dice: Dice) -> Self {
         let text = set_text(origin.family);
         place.ok("ipset restore", text);
+        if tracked {
+            // A nat table of legacy whose rules ask nothing of conntrack does not turn it on, and is then
+            // not consulted at all. On a box that is in use it is on; so it is here.
+            place.ok("nft insert rule inet guard last ct state new drop", "");
+        }
         let facts = Facts {
             local: Some(local(origin.family)),
             sets: sets::read(text.as_bytes()),
@@ -156,9 +161,16 @@ impl Bench {
             sent.len(),
             "packets that reached the first hook\n{text}"
         );
-        if judge.counts(&self.place.ok(&save(self.origin), "")) != expected {
+        let counted = judge.counts(&self.place.ok(&save(self.origin), ""));
+        if counted != expected {
             tally.mismatches += 1;
             if tally.mismatches <= SHOWN {
+                println!(
+                    "{} packets of {}:\n{}",
+                    sent.len(),
+                    self.origin,
+                    expected.unlike(&counted)
+                );
                 self.show(judge, text, &sent);
             }
         }
@@ -215,15 +227,7 @@ impl Bench {
                 let mut probe = sample.probe.clone();
                 probe.bytes = None;
                 let _ = writeln!(out, "{probe:?}");
-                for key in expected.0.keys().chain(moved.0.keys()) {
-                    let (e, m) = (
-                        expected.0.get(key).unwrap_or(&0),
-                        moved.0.get(key).unwrap_or(&0),
-                    );
-                    if e != m {
-                        let _ = writeln!(out, "  predicted {e}, counted {m}: {key}");
-                    }
-                }
+                out.push_str(&expected.unlike(&moved));
                 let explanation =
                     judge
                         .program
@@ -398,6 +402,22 @@ impl Judge<'_> {
 }
 
 impl Counts {
+    /// What differs from what was counted, a line each.
+    fn unlike(&self, counted: &Self) -> String {
+        let keys: std::collections::BTreeSet<_> = self.0.keys().chain(counted.0.keys()).collect();
+        let mut out = String::new();
+        for key in keys {
+            let (e, c) = (
+                self.0.get(key).unwrap_or(&0),
+                counted.0.get(key).unwrap_or(&0),
+            );
+            if e != c {
+                let _ = writeln!(out, "  predicted {e}, counted {c}: {key}");
+            }
+        }
+        out
+    }
+
     fn since(&self, before: &Self) -> Self {
         let moved = self
             .0
