@@ -100,10 +100,18 @@ fn named(name: Option<IfName>) -> Option<u128> {
     name_bits(name?.as_bytes())
 }
 
+/// Neighbour and multicast listener discovery, which conntrack leaves alone
+/// (`nf_conntrack_icmpv6_error`).
+fn is_discovery(probe: &Probe) -> bool {
+    let icmp = probe.proto == Some(crate::flow::Protocol::ICMPV6);
+    icmp && matches!(probe.icmp_type, Some(130..=136 | 143))
+}
+
 impl State {
     /// The packet where it enters: at PREROUTING, or at OUTPUT.
     pub(super) fn new(probe: &Probe) -> Self {
         let to_be = match probe.ctstate {
+            None if is_discovery(probe) => ct::UNTRACKED,
             None => ct::ANY & !ct::UNTRACKED,
             Some(CtState::Invalid) => ct::INVALID,
             Some(CtState::New) => ct::NEW,

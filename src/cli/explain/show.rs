@@ -190,12 +190,16 @@ impl Page<'_> {
             clean_str(ruleset.table(chain.table()).name()),
             clean_str(chain.name()),
         );
+        let backend = match ruleset.backend() {
+            Some(backend) if self.rulesets.len() > 1 => format!(" ({})", backend.name()),
+            _ => String::new(),
+        };
         match place.rule {
-            None => format!("{table} {name} policy"),
+            None => format!("{table} {name} policy{backend}"),
             Some(rule) => {
                 let spec = String::from_utf8_lossy(ruleset.spec(rule));
                 format!(
-                    "{table} {name} rule {}: {}",
+                    "{table} {name} rule {}{backend}: {}",
                     ruleset.number(rule),
                     clean_str(&spec)
                 )
