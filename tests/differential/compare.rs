@@ -191,9 +191,16 @@ impl Bench {
         let first = loop {
             let sample = packet(self.origin.family, self.tracked, &mut self.dice);
             let probe = &sample.probe;
-            // Without ports the answer to one is soon taken for another, so the ends count in any order.
+            // Without ports a packet is soon taken for the answer to another, so the ends count in any order;
+            // and this box's own addresses, which DNAT makes one of, do not count at all.
             let proto = probe.proto.unwrap();
             let mut ends = [(probe.src, probe.sport), (probe.dst, probe.dport)];
+            if !proto.has_ports() {
+                let ours = local(self.origin.family);
+                for (address, _) in &mut ends {
+                    *address = address.filter(|address| !ours.contains(address));
+                }
+            }
             ends.sort_unstable();
             if !self.tracked || proto.is_icmp() || self.used.insert((proto.0, ends)) {
                 break sample;
