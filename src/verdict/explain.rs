@@ -324,7 +324,7 @@ impl Program {
     }
 
     /// A place of the program as one of the rulesets.
-    fn place(&self, at: u32, rulesets: &[&Ruleset]) -> Option<Place> {
+    pub(super) fn place(&self, at: u32, rulesets: &[&Ruleset]) -> Option<Place> {
         let (_, chain) = self.chain_at(at)?;
         let number = usize::from(chain.ruleset);
         let rule = if at == chain.end {

@@ -18,6 +18,7 @@
 //! It is pure: what is known of the box is handed in as [`Facts`].
 //!
 //! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
+//! `shadow` finds rules that nothing can match;
 //! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at.
 
@@ -31,6 +32,7 @@ mod facts;
 mod json;
 mod program;
 pub mod sets;
+mod shadow;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -42,3 +44,4 @@ pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Transl
 pub use facts::Facts;
 pub use json::SCHEMA;
 pub use program::{Place, Program};
+pub use shadow::{Shadow, Shadows};
