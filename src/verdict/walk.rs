@@ -225,38 +225,38 @@ impl<'a, W: Watch> Walk<'a, W> {
         may != 0
     }
 
-    /// Tries the rule at a place.
+    /// Tries rules from a place on, up to the first that does anything.
     #[inline]
-    fn rule(&mut self, thread: &mut Thread, at: u32) -> Option<Step> {
-        let Some(rule) = self.program.rules.get(at as usize).copied() else {
-            thread.at = None;
-            thread.stage += 1;
-            return Some(Step::On);
-        };
-        let Some(left) = self.tries.checked_sub(1) else {
-            self.too_much = true;
-            return None;
-        };
-        self.tries = left;
-        if rule.action == Action::End {
-            return self.go_back(thread);
-        }
-        let (answer, cond) = self.test(rule, &thread.state);
+    fn rule(&mut self, thread: &mut Thread, mut at: u32) -> Option<Step> {
         let order = thread.order();
-        self.watch.tried(order, at, answer, cond);
-        match answer {
-            Tri::No => {
-                thread.at = Some(at + 1);
-                Some(Step::On)
+        let program = self.program;
+        loop {
+            let Some(rule) = program.rules.get(at as usize) else {
+                thread.at = None;
+                thread.stage += 1;
+                return Some(Step::On);
+            };
+            let Some(left) = self.tries.checked_sub(1) else {
+                self.too_much = true;
+                return None;
+            };
+            self.tries = left;
+            if rule.action == Action::End {
+                return self.go_back(thread);
             }
-            Tri::Yes => self.act(thread, rule.action, at),
-            Tri::Unknown => self.act_perhaps(thread, rule, at),
+            let (answer, cond) = self.test(rule, &thread.state);
+            self.watch.tried(order, at, answer, cond);
+            match answer {
+                Tri::No => at += 1,
+                Tri::Yes => return self.act(thread, rule.action, at),
+                Tri::Unknown => return self.act_perhaps(thread, *rule, at),
+            }
         }
     }
 
     /// All conditions of a rule, and the first that failed, else the first that could not be told.
     #[inline]
-    fn test(&self, rule: Rule, state: &State) -> (Tri, Option<u32>) {
+    fn test(&self, rule: &Rule, state: &State) -> (Tri, Option<u32>) {
         let from = rule.first as usize;
         let conds = self
             .program

@@ -256,15 +256,29 @@ fn push_match(one: &Match<'_>, spec: &Spec<'_>, nft: bool, out: &mut Vec<Cond>) 
     }
 }
 
-/// Ports of a protocol; `native` ones are read without looking whether the packet is a later fragment. A
-/// match that says nothing is asked of the match itself, which looks.
-fn push_ports(number: u8, native: bool, ports: [Option<Inv<Ports>>; 2], out: &mut Vec<Cond>) {
+/// The protocol of a match. `-p` has said it already: one question is enough.
+fn push_header(number: u8, native: bool, out: &mut Vec<Cond>) {
+    let said =
+        |cond: &Cond| matches!(cond, Cond::Proto { number: n, invert: false } if *n == number);
+    match out.last().is_some_and(said) {
+        true if native => return,
+        true => {
+            out.pop();
+        }
+        false => {}
+    }
+    let invert = false;
     out.push(if native {
-        let invert = false;
         Cond::Proto { number, invert }
     } else {
         Cond::Header(number)
     });
+}
+
+/// Ports of a protocol; `native` ones are read without looking whether the packet is a later fragment. A
+/// match that says nothing is asked of the match itself, which looks.
+fn push_ports(number: u8, native: bool, ports: [Option<Inv<Ports>>; 2], out: &mut Vec<Cond>) {
+    push_header(number, native, out);
     for (ports, end) in ports.into_iter().zip([End::Src, End::Dst]) {
         let Some(Inv {
             invert,

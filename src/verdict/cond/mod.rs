@@ -62,7 +62,7 @@ pub(super) enum Cond {
     },
     /// It is a later fragment.
     Fragment { invert: bool },
-    /// The header of that protocol is there to be read.
+    /// It is of that protocol, and the header is there to be read.
     Header(u8),
     /// A port.
     Port {
@@ -143,6 +143,12 @@ impl Cond {
                 Tri::of_known(name, |name| (name & mask == *bits) != *invert)
             }
             Self::Port { end, ports, invert } => port(state, *end, *ports, *invert),
+            Self::Header(number) => {
+                if state.fragment {
+                    return Tri::No;
+                }
+                Tri::of_known(state.proto, |proto| proto == *number)
+            }
             Self::State(test) => test.test(state),
             _ => self.test_more(state, view),
         }
@@ -165,12 +171,6 @@ impl Cond {
                 Tri::of_known(address, within)
             }
             Self::Fragment { invert } => Tri::of(state.fragment != *invert),
-            Self::Header(number) => {
-                if state.fragment {
-                    return Tri::No;
-                }
-                Tri::of_known(state.proto, |proto| proto == *number)
-            }
             Self::Ports(test) => ports(state, test),
             Self::Flags { mask, set, invert } => {
                 if state.fragment {

@@ -99,7 +99,7 @@ impl fmt::Display for Words<'_> {
                 invert,
             } => iface(f, *out, *bits, *mask, *invert),
             Cond::Fragment { invert } => write!(f, "{}a later fragment", not(*invert)),
-            Cond::Header(number) => write!(f, "a {} header", Protocol(*number)),
+            Cond::Header(number) => write!(f, "{} with its header", Protocol(*number)),
             Cond::Port { end, ports, invert } => {
                 write!(
                     f,
