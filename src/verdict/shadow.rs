@@ -119,73 +119,58 @@ fn implies(given: &Cond, wanted: &Cond) -> bool {
     match (given, wanted) {
         (
             Cond::Proto {
-                number: a,
+                number: is,
                 invert: false,
             }
-            | Cond::Header(a),
-            Cond::Proto { number: b, invert },
-        ) => (a == b) != *invert,
-        (
-            Cond::Proto {
-                number: a,
-                invert: true,
-            },
-            Cond::Proto {
-                number: b,
-                invert: true,
-            },
-        ) => a == b,
-        (Cond::Header(a), Cond::Header(b)) => a == b,
+            | Cond::Header(is),
+            Cond::Proto { number, invert },
+        ) => (is == number) != *invert,
         (
             Cond::Net {
-                end: a,
+                end,
                 bits,
                 mask,
                 invert,
             },
             Cond::Net {
-                end: b,
+                end: side,
                 bits: other,
                 mask: wide,
                 invert: not,
             },
-        ) => a == b && masks((*bits, *mask, *invert), (*other, *wide, *not)),
+        ) => end == side && masks((*bits, *mask, *invert), (*other, *wide, *not)),
         (
             Cond::Iface {
-                out: a,
+                out,
                 bits,
                 mask,
                 invert,
             },
             Cond::Iface {
-                out: b,
+                out: side,
                 bits: other,
                 mask: wide,
                 invert: not,
             },
-        ) => a == b && masks((*bits, *mask, *invert), (*other, *wide, *not)),
+        ) => out == side && masks((*bits, *mask, *invert), (*other, *wide, *not)),
         (
             Cond::Range {
-                end: a,
+                end,
                 first,
                 last,
                 invert: false,
             },
             Cond::Range {
-                end: b,
+                end: side,
                 first: low,
                 last: high,
                 invert: false,
             },
-        ) => a == b && low <= first && last <= high,
+        ) => end == side && low <= first && last <= high,
         (
+            Cond::Port { end, ports, invert },
             Cond::Port {
-                end: a,
-                ports,
-                invert,
-            },
-            Cond::Port {
-                end: b,
+                end: side,
                 ports: other,
                 invert: not,
             },
@@ -193,7 +178,7 @@ fn implies(given: &Cond, wanted: &Cond) -> bool {
             let within = other.min <= ports.min && ports.max <= other.max;
             let around = ports.min <= other.min && other.max <= ports.max;
             let apart = ports.max < other.min || other.max < ports.min;
-            a == b
+            end == side
                 && match (invert, not) {
                     (false, false) => within,
                     (false, true) => apart,
@@ -201,23 +186,10 @@ fn implies(given: &Cond, wanted: &Cond) -> bool {
                     (true, false) => false,
                 }
         }
-        (Cond::State(a), Cond::State(b)) => match (states(*a), states(*b)) {
-            (Some(a), Some(b)) => a & !b == 0,
+        (Cond::State(given), Cond::State(wanted)) => match (states(*given), states(*wanted)) {
+            (Some(given), Some(wanted)) => given & !wanted == 0,
             _ => false,
         },
-        (Cond::Fragment { invert: a }, Cond::Fragment { invert: b }) => a == b,
-        (
-            Cond::Flags {
-                mask: a,
-                set: b,
-                invert: c,
-            },
-            Cond::Flags {
-                mask: x,
-                set: y,
-                invert: z,
-            },
-        ) => (a, b, c) == (x, y, z),
         (
             Cond::Icmp {
                 kind,
@@ -230,32 +202,29 @@ fn implies(given: &Cond, wanted: &Cond) -> bool {
                 invert: false,
             },
         ) => wide.is_none() || kind == wide && (any.is_none() || code == any),
-        (
-            Cond::Mark {
-                value: a,
-                mask: b,
-                invert: c,
-            },
-            Cond::Mark {
-                value: x,
-                mask: y,
-                invert: z,
-            },
-        ) => (a, b, c) == (x, y, z),
-        (
-            Cond::Tos {
-                value: a,
-                mask: b,
-                invert: c,
-            },
-            Cond::Tos {
-                value: x,
-                mask: y,
-                invert: z,
-            },
-        ) => (a, b, c) == (x, y, z),
-        _ => false,
+        _ => key(given).is_some() && key(given) == key(wanted),
     }
+}
+
+/// What tells a condition of which only an equal one is looked for.
+fn key(cond: &Cond) -> Option<(u8, u32, u32, bool)> {
+    Some(match cond {
+        Cond::Proto { number, invert } => (0, (*number).into(), 0, *invert),
+        Cond::Header(number) => (1, (*number).into(), 0, false),
+        Cond::Fragment { invert } => (2, 0, 0, *invert),
+        Cond::Flags { mask, set, invert } => (3, (*mask).into(), (*set).into(), *invert),
+        Cond::Mark {
+            value,
+            mask,
+            invert,
+        } => (4, *value, *mask, *invert),
+        Cond::Tos {
+            value,
+            mask,
+            invert,
+        } => (5, (*value).into(), (*mask).into(), *invert),
+        _ => return None,
+    })
 }
 
 /// The same of two masked comparisons: bits, mask, inverted.
@@ -290,11 +259,8 @@ mod tests {
     use crate::verdict::{Answer, Facts};
 
     fn dead(rules: &[&str]) -> Vec<(u32, Option<u32>)> {
-        let text: String = rules
-            .iter()
-            .map(|rule| format!("-A INPUT {rule}\n"))
-            .collect();
-        let dump = format!("*filter\n:INPUT DROP [0:0]\n:a - [0:0]\n{text}COMMIT\n");
+        let text = rules.join("\n-A INPUT ");
+        let dump = format!("*filter\n:INPUT DROP [0:0]\n:a - [0:0]\n-A INPUT {text}\nCOMMIT\n");
         let document = Document::parse(dump.into_bytes(), Hints::default()).unwrap();
         let rulesets: Vec<&Ruleset> = document.rulesets().iter().collect();
         let shadows = Program::compile(Family::V4, &rulesets).shadows(&rulesets);
@@ -310,19 +276,54 @@ mod tests {
     #[test]
     fn dead_rules_and_who_covers_them() {
         #[rustfmt::skip]
-        let cases: [(&[&str], &[(u32, Option<u32>)]); 12] = [
+        type Dead<'a> = &'a [(u32, Option<u32>)];
+        let cases: [(&[&str], Dead<'_>); 12] = [
             (&["-j DROP", "-p tcp -j ACCEPT"], &[(2, Some(1))]),
-            (&["-s 10.0.0.0/8 -j DROP", "-s 10.1.0.0/16 -p tcp -m tcp --dport 22 -j ACCEPT"], &[(2, Some(1))]),
+            (
+                &[
+                    "-s 10.0.0.0/8 -j DROP",
+                    "-s 10.1.0.0/16 -p tcp -m tcp --dport 22 -j ACCEPT",
+                ],
+                &[(2, Some(1))],
+            ),
             (&["-s 10.1.0.0/16 -j DROP", "-s 10.0.0.0/8 -j ACCEPT"], &[]),
-            (&["-p tcp -m tcp --dport 1:100 -j DROP", "-i eth0 -p tcp -m tcp --dport 80 -j ACCEPT"], &[(2, Some(1))]),
+            (
+                &[
+                    "-p tcp -m tcp --dport 1:100 -j DROP",
+                    "-i eth0 -p tcp -m tcp --dport 80 -j ACCEPT",
+                ],
+                &[(2, Some(1))],
+            ),
             (&["-i eth+ -j DROP", "-i eth0 -j ACCEPT"], &[(2, Some(1))]),
             (&["! -i lo -j DROP", "-i eth0 -j ACCEPT"], &[(2, Some(1))]),
-            (&["-m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT", "-m conntrack --ctstate NEW -j DROP"], &[(2, Some(1))]),
+            (
+                &[
+                    "-m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT",
+                    "-m conntrack --ctstate NEW -j DROP",
+                ],
+                &[(2, Some(1))],
+            ),
             (&["-p tcp -j LOG", "-p tcp -j ACCEPT"], &[]),
-            (&["-p tcp -m limit --limit 1/s -j ACCEPT", "-p tcp -j DROP"], &[]),
-            (&["-m mark --mark 1 -j DROP", "-j MARK --set-mark 1", "-m mark --mark 1 -j ACCEPT"], &[]),
+            (
+                &["-p tcp -m limit --limit 1/s -j ACCEPT", "-p tcp -j DROP"],
+                &[],
+            ),
+            (
+                &[
+                    "-m mark --mark 1 -j DROP",
+                    "-j MARK --set-mark 1",
+                    "-m mark --mark 1 -j ACCEPT",
+                ],
+                &[],
+            ),
             (&["-p tcp -g a", "-p tcp -j ACCEPT"], &[(2, Some(1))]),
-            (&["-m statistic --mode random --probability 0 -j DROP", "-j ACCEPT"], &[(1, None)]),
+            (
+                &[
+                    "-m statistic --mode random --probability 0 -j DROP",
+                    "-j ACCEPT",
+                ],
+                &[(1, None)],
+            ),
         ];
         for (rules, expected) in cases {
             assert_eq!(dead(rules), expected, "{rules:?}");
@@ -379,7 +380,8 @@ mod tests {
             for (rule, user) in &rules {
                 // Calls from the user chain would be loops.
                 let inner = rule.replace("-j a", "-j ACCEPT").replace("-g a", "-j DROP");
-                dump.push_str(&if *user { format!("-A a {inner}\n") } else { format!("-A INPUT {rule}\n") });
+                let (chain, rule) = if *user { ("a", &inner) } else { ("INPUT", rule) };
+                dump.extend(["-A ", chain, " ", rule, "\n"]);
             }
             dump.push_str("COMMIT\n");
             let document = Document::parse(dump.clone().into_bytes(), Hints::default()).unwrap();
