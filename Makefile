@@ -9,7 +9,7 @@ BINARY      := $(TARGET_DIR)/release/ruletop
 # An ordinary user's PATH often lacks the firewall tools, and a fresh shell's lacks cargo.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help demo run test lint bench screenshots install uninstall build setup setup-build setup-demo setup-test setup-screenshots
+.PHONY: help demo run test lint bench differential screenshots install uninstall build setup setup-build setup-demo setup-test setup-screenshots
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -37,6 +37,10 @@ lint: setup-build ## Formatting, clippy and documentation, warnings being errors
 bench: setup-test ## The figures, each beside its peer's in the same run
 	@cargo bench --no-run
 	@.ci/rooted.sh cargo bench --offline
+
+differential: setup-test ## The verdict engine against the kernel, a million packets (make test runs 20,000)
+	@cargo test --no-run --test differential
+	@RULETOP_PACKETS=1000000 .ci/rooted.sh cargo test --offline --test differential -- --nocapture
 
 screenshots: setup-screenshots build ## Take the pictures in screenshots/ anew
 	@RULETOP=$(BINARY) screenshots/take.sh

@@ -10,10 +10,11 @@
 //!                   ├─▶ netfilter                the doors to the kernel's firewall
 //!                   └─▶ host                     the doors to the rest of the box
 //!
+//! verdict                                        which rule decides a packet; pure
 //! ruleset, flow                                  the words that all of them speak; pure
 //! ```
 //!
-//! The pure rooms (`ruleset`, `flow`, `app`) name no file, process, socket or clock: time and facts
+//! The pure rooms (`ruleset`, `flow`, `verdict`, `app`) name no file, process, socket or clock: time and facts
 //! are handed in. That is why every key and every tick can be tested as a table.
 
 pub mod app;
@@ -25,3 +26,4 @@ pub mod ruleset;
 pub mod runtime;
 pub mod sandbox;
 pub mod ui;
+pub mod verdict;

@@ -48,11 +48,11 @@ pub fn run(export: &Export) -> Result<ExitCode, Failure> {
 
 /// What the save tool of every back end and family prints that holds tables here. What a tool says
 /// beside the rules goes to standard error.
-fn live() -> Result<Document, Failure> {
+pub(super) fn live() -> Result<Document, Failure> {
     if !host::may_read_firewall() {
         return Err(Failure::privilege(
             "reading the firewall takes CAP_NET_ADMIN, which this process lacks",
-            "run it as root (sudo ruletop export), or give a saved dump with --file",
+            "run it as root (sudo ruletop …), or give a saved dump with --file",
         ));
     }
     let tools = Tools::find();

@@ -5,6 +5,7 @@
 //! to do, on standard error.
 
 mod demo;
+mod explain;
 mod export;
 mod generate;
 mod input;
@@ -59,6 +60,8 @@ struct Screen {
 enum Command {
     /// The board in a private namespace with a real firewall and real traffic; touches nothing outside
     Demo(demo::Demo),
+    /// Say which rule decides a packet, and how it got there
+    Explain(explain::Explain),
     /// Print the ruleset back, byte for byte or as JSON
     Export(export::Export),
     /// Print completions for a shell
@@ -103,7 +106,9 @@ impl Failure {
 
 /// Parses the arguments, runs the command, and gives the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().collect();
+    // The arrow of a packet in words begins with a dash but is no option.
+    let arrow = |arg: OsString| if arg == "->" { "→".into() } else { arg };
+    let args: Vec<OsString> = args.into_iter().map(arrow).collect();
     // The sandbox starts this binary again for its helpers; they have their own words.
     if args
         .get(1)
@@ -122,6 +127,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match cli.command {
         None => watch::run(&cli.watch),
         Some(Command::Demo(demo)) => demo::run(&demo),
+        Some(Command::Explain(explain)) => explain::run(&explain),
         Some(Command::Export(export)) => export::run(&export),
         Some(Command::Completions { shell }) => generate::completions(shell),
         Some(Command::Man) => generate::man(),

@@ -1,0 +1,192 @@
+//! `ruletop explain`: what becomes of a packet, which rule decides, and which rules it met on the way.
+//!
+//! One packet in words or as JSON, or a file of packets with one verdict a line. With `--file` it asks a
+//! saved dump and needs no root; without, this box, whose addresses and clock are then known too. Exit
+//! code 0: every packet is accepted; 1: a packet is blocked, or it cannot be told (what is not known to get
+//! through is a finding).
+
+mod show;
+mod words;
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::cli::{Failure, export, input, print};
+use crate::flow::Probe;
+use crate::netfilter::native;
+use crate::netfilter::netlink::Netlink;
+use crate::ruleset::{BaseChain, Document, Family, Ruleset};
+use crate::verdict::{Explanation, Facts, Program, SCHEMA, Verdict, sets};
+
+/// Which packet, and where.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The packet: `tcp 203.0.113.9 -> :443 in eth0`, `udp 10.0.0.1:5353 -> 224.0.0.251:5353 in eth0 out
+    /// eth1`, or as JSON. New connections (and of TCP a SYN) unless it says `established`, `related`,
+    /// `invalid` or `untracked`
+    #[arg(value_name = "PACKET", required_unless_present = "packets")]
+    packet: Vec<String>,
+    /// Packets from a file instead, one JSON object a line; - for standard input. One verdict a line
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "packet",
+        requires = "json"
+    )]
+    packets: Option<PathBuf>,
+    /// A saved dump instead of this box; - for standard input
+    #[arg(long, value_name = "DUMP")]
+    file: Option<PathBuf>,
+    /// ipsets, as `ipset save` prints them
+    #[arg(long, value_name = "FILE")]
+    sets: Option<PathBuf>,
+    /// An address of the box that a dump is from; may stand several times
+    #[arg(long, value_name = "ADDRESS")]
+    local: Vec<IpAddr>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The rulesets of one family with their program.
+struct Side<'a> {
+    rulesets: Vec<&'a Ruleset>,
+    program: Program,
+}
+
+impl<'a> Side<'a> {
+    fn new(family: Family, document: &'a Document, native: &[BaseChain]) -> Self {
+        let of_family = |ruleset: &&Ruleset| ruleset.family() == family;
+        let rulesets: Vec<&Ruleset> = document.rulesets().iter().filter(of_family).collect();
+        let program = Program::compile_beside(family, &rulesets, native);
+        Self { rulesets, program }
+    }
+
+    fn explain(&self, probe: &Probe, facts: &Facts) -> Explanation {
+        self.program.explain(probe, facts, &self.rulesets)
+    }
+}
+
+/// Explains.
+pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
+    let facts = facts(explain)?;
+    let probes = match &explain.packets {
+        Some(path) => many(path)?,
+        None => vec![words::probe(&explain.packet)?],
+    };
+    let document = match &explain.file {
+        Some(path) => input::document(path)?,
+        None => export::live()?,
+    };
+    let native = if explain.file.is_none() {
+        natives()
+    } else {
+        Vec::new()
+    };
+    let four = Side::new(Family::V4, &document, &native);
+    let six = Side::new(Family::V6, &document, &native);
+    let mut out = Vec::new();
+    let mut all_accepted = true;
+    for probe in &probes {
+        let side = match probe.family {
+            Family::V4 => &four,
+            Family::V6 => &six,
+        };
+        let explanation = side.explain(probe, &facts);
+        all_accepted &= explanation.verdict == Verdict::Accept;
+        if explain.json {
+            let mut json = explanation.to_json(probe.family, &side.rulesets);
+            if let (None, Some(fields)) = (&explain.packets, json.as_object_mut()) {
+                fields.insert("schema".into(), SCHEMA.into());
+            }
+            out.extend_from_slice(json.to_string().as_bytes());
+            out.push(b'\n');
+        } else {
+            show::show(&mut out, probe, &explanation, &side.rulesets);
+        }
+    }
+    print(&out)?;
+    Ok(if all_accepted {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+/// One packet a line; empty lines are passed by.
+fn many(path: &Path) -> Result<Vec<Probe>, Failure> {
+    let text = input::read(path)?;
+    let lines = text.split(|byte| *byte == b'\n').zip(1_u64..);
+    let filled = lines.filter(|(line, _)| !line.trim_ascii().is_empty());
+    filled
+        .map(|(line, number)| {
+            Probe::from_json(line).map_err(|error| {
+                let what = format!("{}: line {number}: {error}", input::name(path));
+                Failure::input(
+                    what,
+                    "each line is one packet, a JSON object as in the manual",
+                )
+            })
+        })
+        .collect()
+}
+
+/// What is known of the box: of this one its addresses and its clock, of a dump's only what is said.
+fn facts(explain: &Explain) -> Result<Facts, Failure> {
+    let mut facts = Facts::default();
+    if let Some(path) = &explain.sets {
+        facts.sets = sets::read(&input::read(path)?);
+    }
+    if !explain.local.is_empty() {
+        facts.local = Some(explain.local.clone());
+    } else if explain.file.is_none() {
+        (facts.local, facts.broadcast) = addresses();
+    }
+    if explain.file.is_none() {
+        facts.now = Some(
+            jiff::Timestamp::now()
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .datetime(),
+        );
+    }
+    Ok(facts)
+}
+
+/// The native nft chains of this box, which decide too. Where they cannot be listed that is said.
+fn natives() -> Vec<BaseChain> {
+    let listed = Netlink::open().and_then(|mut netlink| native::base_chains(&mut netlink));
+    match listed {
+        Ok(mut chains) => {
+            chains.retain(|chain| !native::is_shown_by_iptables(chain));
+            chains
+        }
+        Err(error) => {
+            let mut err = std::io::stderr().lock();
+            // Nobody may be listening there.
+            let _ = writeln!(err, "ruletop: native nft chains are left out: {error}");
+            Vec::new()
+        }
+    }
+}
+
+/// The addresses of this box and the broadcast addresses of its networks; unknown where they cannot be had.
+fn addresses() -> (Option<Vec<IpAddr>>, Vec<IpAddr>) {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {
+        return (None, Vec::new());
+    };
+    let ip = |storage: Option<nix::sys::socket::SockaddrStorage>| {
+        let storage = storage?;
+        let four = storage.as_sockaddr_in().map(|four| IpAddr::V4(four.ip()));
+        four.or_else(|| storage.as_sockaddr_in6().map(|six| IpAddr::V6(six.ip())))
+    };
+    let (mut local, mut broadcast) = (Vec::new(), Vec::new());
+    for interface in interfaces {
+        local.extend(ip(interface.address));
+        broadcast.extend(ip(interface.broadcast));
+    }
+    (Some(local), broadcast)
+}

@@ -1,0 +1,240 @@
+//! An explanation for a person: the path by hook and chain, the deciding rule, what the client sees.
+
+use std::fmt::Write as _;
+
+use crate::flow::{Hook, Probe, Protocol};
+use crate::ruleset::spec::targets::RejectWith;
+use crate::ruleset::{Family, Policy, Ruleset};
+use crate::ui::words::clean_str;
+use crate::verdict::{Answer, Decider, Explanation, Place, Step, Verdict};
+
+/// Writes it.
+pub fn show(out: &mut Vec<u8>, probe: &Probe, explanation: &Explanation, rulesets: &[&Ruleset]) {
+    let mut text = String::new();
+    let page = Page {
+        probe,
+        explanation,
+        rulesets,
+    };
+    // Writing to a string does not fail.
+    let _ = page.write(&mut text);
+    out.extend_from_slice(text.as_bytes());
+}
+
+struct Page<'a> {
+    probe: &'a Probe,
+    explanation: &'a Explanation,
+    rulesets: &'a [&'a Ruleset],
+}
+
+impl Page<'_> {
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let certain = if self.explanation.verdict == Verdict::Unknown {
+            "depends"
+        } else {
+            "certain"
+        };
+        let verdict = self.explanation.verdict.name().to_ascii_uppercase();
+        writeln!(out, "why  {}   verdict {verdict}  {certain}", self.packet())?;
+        self.path(out)?;
+        if let Some(by) = self.explanation.by {
+            writeln!(out, "  decided by   {}", self.decider(by))?;
+        }
+        for way in self
+            .explanation
+            .possible
+            .iter()
+            .filter(|_| self.explanation.possible.len() > 1)
+        {
+            let by = way
+                .by
+                .map_or_else(|| "no chain in the way".to_owned(), |by| self.decider(by));
+            writeln!(out, "  possible     {} by {by}", way.verdict.name())?;
+        }
+        for why in &self.explanation.unknown {
+            writeln!(out, "  depends on   {}", clean_str(why))?;
+        }
+        if let Some(place) = self.explanation.would_accept {
+            writeln!(
+                out,
+                "  would accept {}",
+                self.decider(Decider::Place(place))
+            )?;
+        }
+        for (word, end) in [
+            ("dst", &self.explanation.dst),
+            ("src", &self.explanation.src),
+        ] {
+            if let Some(end) = end {
+                let address = end
+                    .address
+                    .map_or_else(|| "?".to_owned(), |address| address.to_string());
+                let port = end
+                    .port
+                    .map_or_else(String::new, |port| format!(" port {port}"));
+                writeln!(out, "  nat          {word} becomes {address}{port}")?;
+            }
+        }
+        if let Some(sees) = self.client_sees() {
+            writeln!(out, "  client sees  {sees}")?;
+        }
+        Ok(())
+    }
+
+    /// The packet in the words that it may be asked with.
+    fn packet(&self) -> String {
+        let probe = self.probe;
+        let mut out = String::new();
+        let proto = probe
+            .proto
+            .map_or_else(|| "any".to_owned(), |proto| proto.to_string());
+        let end = |address: Option<std::net::IpAddr>, port: Option<u16>| match (address, port) {
+            (Some(address), Some(port)) => std::net::SocketAddr::new(address, port).to_string(),
+            (Some(address), None) => address.to_string(),
+            (None, Some(port)) => format!(":{port}"),
+            (None, None) => "any".to_owned(),
+        };
+        let (src, dst) = (end(probe.src, probe.sport), end(probe.dst, probe.dport));
+        let _ = write!(out, "{proto} {src} -> {dst}");
+        for (word, name) in [("in", probe.input), ("out", probe.output)] {
+            if let Some(name) = name {
+                let _ = write!(out, " {word} {}", clean_str(&name.to_string()));
+            }
+        }
+        let _ = write!(out, " {}", probe.path.name());
+        if let Some(state) = probe.ctstate {
+            let _ = write!(out, " {}", format!("{state:?}").to_ascii_lowercase());
+        }
+        out
+    }
+
+    /// One block a chain that was entered, in the order of the path.
+    fn path(&self, out: &mut String) -> std::fmt::Result {
+        let mut last: Option<(Hook, Place)> = None;
+        for step in &self.explanation.path {
+            let same = last.is_some_and(|(hook, place)| {
+                hook == step.hook
+                    && (place.ruleset, place.chain) == (step.place.ruleset, step.place.chain)
+            });
+            if !same {
+                let Some(ruleset) = self.rulesets.get(step.place.ruleset) else {
+                    continue;
+                };
+                let chain = ruleset.chain(step.place.chain);
+                let backend = match ruleset.backend() {
+                    Some(backend) if self.rulesets.len() > 1 => format!("  ({})", backend.name()),
+                    _ => String::new(),
+                };
+                let table = ruleset.table(chain.table()).name();
+                writeln!(
+                    out,
+                    "  {:<9} {}{backend}",
+                    clean_str(table),
+                    clean_str(chain.name())
+                )?;
+            }
+            self.step(out, step)?;
+            last = Some((step.hook, step.place));
+        }
+        Ok(())
+    }
+
+    fn step(&self, out: &mut String, step: &Step) -> std::fmt::Result {
+        let Some(ruleset) = self.rulesets.get(step.place.ruleset) else {
+            return Ok(());
+        };
+        let decides = self.explanation.by == Some(Decider::Place(step.place));
+        let mark = if decides { "   <- decides" } else { "" };
+        let Some(rule) = step.place.rule else {
+            let policy = ruleset
+                .chain(step.place.chain)
+                .policy()
+                .map_or("not stated", Policy::name);
+            return writeln!(out, "        policy {policy}{mark}");
+        };
+        let cells = ruleset.cells(rule);
+        let why = clean_str(&step.why);
+        let number = ruleset.number(rule);
+        let target = if cells.target.is_empty() {
+            "-".into()
+        } else {
+            clean_str(&cells.target)
+        };
+        match step.answer {
+            Answer::No => writeln!(out, "    {number:>4}  no ({why})"),
+            Answer::Unknown => writeln!(out, "    {number:>4}  ?  {target}  depends on {why}"),
+            Answer::Match => {
+                let spec = String::from_utf8_lossy(ruleset.spec(rule));
+                writeln!(out, "    {number:>4}  {target}  {}{mark}", clean_str(&spec))
+            }
+        }
+    }
+
+    fn decider(&self, by: Decider) -> String {
+        let place = match by {
+            Decider::Hops => return "the kernel: no hops left to forward it".to_owned(),
+            Decider::Native(at) => {
+                let name = self.explanation.natives.get(usize::from(at));
+                return format!(
+                    "the native nft chain {}",
+                    name.map_or("?".into(), |name| clean_str(name))
+                );
+            }
+            Decider::Place(place) => place,
+        };
+        let Some(ruleset) = self.rulesets.get(place.ruleset) else {
+            return String::new();
+        };
+        let chain = ruleset.chain(place.chain);
+        let (table, name) = (
+            clean_str(ruleset.table(chain.table()).name()),
+            clean_str(chain.name()),
+        );
+        let backend = match ruleset.backend() {
+            Some(backend) if self.rulesets.len() > 1 => format!(" ({})", backend.name()),
+            _ => String::new(),
+        };
+        match place.rule {
+            None => format!("{table} {name} policy{backend}"),
+            Some(rule) => {
+                let spec = String::from_utf8_lossy(ruleset.spec(rule));
+                format!(
+                    "{table} {name} rule {}{backend}: {}",
+                    ruleset.number(rule),
+                    clean_str(&spec)
+                )
+            }
+        }
+    }
+
+    /// What the sender's program is told (ip(7), icmp(7), and `icmp_err_convert` of net/ipv4/icmp.c).
+    fn client_sees(&self) -> Option<&'static str> {
+        let tcp = self.probe.proto == Some(Protocol::TCP);
+        match (
+            self.explanation.verdict,
+            self.explanation.by,
+            self.explanation.reject,
+        ) {
+            (Verdict::Drop, Some(Decider::Hops), _) => Some("time to live exceeded"),
+            (Verdict::Drop, ..) if tcp => Some("a timeout (nothing answers)"),
+            (Verdict::Drop, ..) => Some("nothing (no answer comes)"),
+            (Verdict::Reject, _, Some(with)) => Some(told(with, self.probe.family)),
+            _ => None,
+        }
+    }
+}
+
+fn told(with: RejectWith, family: Family) -> &'static str {
+    let RejectWith::Icmp { code, .. } = with else {
+        return "connection refused (a TCP reset)";
+    };
+    match (family, code) {
+        (Family::V4 | Family::V6, 0) => "network is unreachable",
+        (Family::V4, 9) => "network is unreachable (prohibited)",
+        (Family::V4, 2) => "protocol not available",
+        (Family::V4, 3) | (Family::V6, 4) => "connection refused (port unreachable)",
+        (Family::V4, 1) | (Family::V6, 3) => "no route to host (host unreachable)",
+        (Family::V4, _) => "no route to host (prohibited)",
+        (Family::V6, _) => "permission denied (prohibited)",
+    }
+}

@@ -1,0 +1,121 @@
+//! The rare conditions, boxed: what looks at bytes, clocks, sets and sockets, and what nobody can know.
+
+use super::{AddrtypeTest, CtTest, PhysdevTest, View};
+use crate::flow::Path;
+use crate::verdict::bytes::{Pattern, U32};
+use crate::verdict::clock::TimeTest;
+use crate::verdict::sets::SetTest;
+use crate::verdict::state::State;
+use crate::verdict::tri::Tri;
+
+/// See [`Cond::Odd`](super::Cond::Odd).
+#[derive(Clone, Debug)]
+pub(in super::super) enum Odd {
+    Ct(CtTest),
+    Addrtype(AddrtypeTest),
+    Physdev(PhysdevTest),
+    /// One of several networks; `unknown` when one of the list is a name.
+    AnyNet {
+        dst: bool,
+        nets: Vec<(u128, u128)>,
+        unknown: bool,
+        invert: bool,
+        text: Box<str>,
+    },
+    Set(SetTest),
+    Time(TimeTest),
+    Bytes(BytesTest),
+    Owner(OwnerTest),
+    /// Nothing here can tell; the reason, after the match's name.
+    Unknown {
+        what: Box<str>,
+        why: &'static str,
+    },
+}
+
+/// A test of bytes that the packet may have been given with.
+#[derive(Clone, Debug)]
+pub(in super::super) struct BytesTest {
+    pub test: Bytes,
+    pub invert: bool,
+    pub text: Box<str>,
+}
+
+/// What is looked for.
+#[derive(Clone, Debug)]
+pub(in super::super) enum Bytes {
+    String(Pattern),
+    U32(U32),
+}
+
+/// `-m owner`: which of its questions are inverted. Whose socket it was is never known here.
+#[derive(Clone, Debug)]
+pub(in super::super) struct OwnerTest {
+    pub all_inverted: bool,
+    pub text: Box<str>,
+}
+
+impl Odd {
+    pub(super) fn test(&self, state: &State, view: View<'_>) -> Tri {
+        match self {
+            Self::Ct(test) => test.test(state, view.probe),
+            Self::Addrtype(test) => test.test(state, view),
+            Self::Physdev(test) => test.test(state),
+            Self::AnyNet {
+                dst,
+                nets,
+                unknown,
+                invert,
+                ..
+            } => {
+                let address = if *dst { state.dst } else { state.src };
+                let found = Tri::of_known(address, |address| {
+                    nets.iter().any(|(bits, mask)| address & mask == *bits)
+                });
+                let found = if *unknown {
+                    found.or(Tri::Unknown)
+                } else {
+                    found
+                };
+                found.turned(*invert)
+            }
+            Self::Set(test) => test.test(state, view),
+            Self::Time(test) => view
+                .facts
+                .now
+                .map_or(Tri::Unknown, |now| Tri::of(test.holds(now))),
+            Self::Bytes(test) => test.test(state, view),
+            // A packet that only passes through has no socket: every question fails, so that only
+            // inverted ones hold (owner_mt).
+            Self::Owner(test) if state.path != Path::Output => Tri::of(test.all_inverted),
+            Self::Owner(_) | Self::Unknown { .. } => Tri::Unknown,
+        }
+    }
+}
+
+impl BytesTest {
+    /// A string is looked for in the payload, which no target here changes; u32 may read what one did.
+    fn test(&self, state: &State, view: View<'_>) -> Tri {
+        let Some(bytes) = &view.probe.bytes else {
+            return Tri::Unknown;
+        };
+        match &self.test {
+            Bytes::String(pattern) => Tri::of(pattern.is_in(bytes) != self.invert),
+            Bytes::U32(_) if state.altered => Tri::Unknown,
+            Bytes::U32(test) => Tri::of(test.holds(bytes) != self.invert),
+        }
+    }
+}
+
+/// A statistic that is certain: every packet, or none.
+pub(in super::super) fn certain_chance(
+    mode: crate::ruleset::spec::matches::StatisticMode,
+) -> Option<bool> {
+    use crate::ruleset::spec::matches::StatisticMode;
+    match mode {
+        StatisticMode::Random(0) => Some(false),
+        StatisticMode::Random(chance) if chance >= 1 << 31 => Some(true),
+        StatisticMode::Nth { every: 0 | 1, .. } => Some(true),
+        _ => None,
+    }
+}

@@ -1,0 +1,47 @@
+//! Which rule decides a packet.
+//!
+//! [`Program::compile`] makes a program of the rulesets of one family, both back ends together;
+//! [`Program::decide`] puts a [`Probe`](crate::flow::Probe) through it and says what happens and who says
+//! so, [`Program::explain`] also which rules were tried on the way and why each matched or did not.
+//!
+//! The kernel is the oracle: traversal, matches and targets follow its source, and a differential test
+//! compares every rule's counter with the predicted path. What cannot be known (how fast packets come, who
+//! owns a socket, a set whose members were not handed in, a field of the packet that was not said) is
+//! unknown; the walk then follows both ways, and the verdict is certain only where all ways agree.
+//!
+//! Conntrack is taken to be on, as it is wherever one rule of any table asks for it: without one, an
+//! otherwise idle nat table of the legacy back end is not even consulted.
+//!
+//! It does not know: routes (the packet's way is said by whoever asks), what conntrack holds (so is its
+//! state; an established packet is not translated), the rules of native nft chains (which may drop).
+//!
+//! It is pure: what is known of the box is handed in as [`Facts`].
+//!
+//! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
+//! `shadow` finds rules that nothing can match;
+//! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
+//! what some matches look at.
+
+mod bytes;
+mod change;
+mod clock;
+mod compile;
+mod cond;
+mod explain;
+mod facts;
+mod json;
+mod program;
+pub mod sets;
+mod shadow;
+mod state;
+#[cfg(test)]
+mod tests;
+mod thread;
+mod tri;
+mod walk;
+
+pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
+pub use facts::Facts;
+pub use json::SCHEMA;
+pub use program::{Place, Program};
+pub use shadow::{Shadow, Shadows};

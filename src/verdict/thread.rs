@@ -1,0 +1,187 @@
+//! A packet at one place of its way, and what hooks do to it.
+//!
+//! The walk (`walk`) decides what a thread does next; here is what a thread is, and the steps that need
+//! no program: passing a chain, being translated, going from hook to hook.
+
+use super::facts::Facts;
+use super::program::{Change, Program, TableKind};
+use super::state::{State, address_of};
+use crate::flow::{Hook, Path, Probe};
+
+/// How deep chains may call each other: nf_tables stops at 16, and nobody nests deeper by hand.
+pub(super) const DEPTH: usize = 64;
+
+/// What seals the fate of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Fate {
+    Accept,
+    Drop,
+    Reject(u16),
+    /// A target of which it cannot be told: index of its reason.
+    Beyond(u32),
+}
+
+/// Who sealed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum By {
+    /// Nobody: there is no chain on its way.
+    Nobody,
+    /// The rule at that place of the program; at the end of a chain, its policy.
+    Place(u32),
+    /// The kernel itself, for want of hops.
+    Hops,
+    /// A native nft chain.
+    Native(u16),
+}
+
+/// How a thread ended.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome {
+    pub fate: Fate,
+    pub by: By,
+    pub state: State,
+    /// Places of the NAT rules that it met: of the destination's and of the source's.
+    pub nat: [Option<u32>; 2],
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub(super) struct Thread {
+    pub state: State,
+    pub hook: Hook,
+    /// Which stage of the hook, counted from 0.
+    pub stage: u8,
+    /// The rule that comes next; `None` between chains.
+    pub at: Option<u32>,
+    /// Where the calls that are open go on.
+    pub stack: [u32; DEPTH],
+    pub depth: u8,
+    /// The rule or policy of the filter table that let it pass, else of the last table.
+    pub passed: By,
+    pub passed_filter: bool,
+    pub nat: [Option<u32>; 2],
+}
+
+/// What a step leads to.
+pub(super) enum Step {
+    On,
+    Ends(Fate, By),
+}
+
+impl Thread {
+    /// Where the packet enters.
+    pub(super) fn new(probe: &Probe) -> Self {
+        let hook = match probe.path {
+            Path::Output => Hook::Output,
+            _ => Hook::Prerouting,
+        };
+        Self {
+            state: State::new(probe),
+            hook,
+            stage: 0,
+            at: None,
+            stack: [0; DEPTH],
+            depth: 0,
+            passed: By::Nobody,
+            passed_filter: false,
+            nat: [None; 2],
+        }
+    }
+
+    /// Where in the order of hooks and stages a thread is.
+    pub(super) fn order(&self) -> (u8, u8) {
+        let hook = match self.hook {
+            Hook::Prerouting => 0,
+            Hook::Input => 1,
+            Hook::Forward => 2,
+            Hook::Output => 3,
+            Hook::Postrouting => 4,
+        };
+        (hook, self.stage)
+    }
+
+    /// This chain lets it pass.
+    pub(super) fn pass(&mut self, program: &Program, at: u32) {
+        let filter = program
+            .chain_at(at)
+            .is_some_and(|(_, chain)| chain.table == TableKind::Filter);
+        if filter || !self.passed_filter {
+            self.passed = By::Place(at);
+            self.passed_filter |= filter;
+        }
+        self.stack = [0; DEPTH];
+        self.depth = 0;
+        self.at = None;
+        self.stage += 1;
+    }
+
+    /// Carries out a NAT target, once for each end of the connection.
+    pub(super) fn translate(&mut self, change: &Change, at: u32) {
+        let is_dst = matches!(self.hook, Hook::Prerouting | Hook::Output);
+        change.apply(&mut self.state, is_dst);
+        let [dst, src] = &mut self.nat;
+        if is_dst {
+            self.state.dst_bound = true;
+            *dst = Some(at);
+        } else {
+            self.state.src_bound = true;
+            *src = Some(at);
+        }
+    }
+
+    /// The packet has passed a hook: where does it go?
+    pub(super) fn leave_hook(&mut self, facts: &Facts) -> Step {
+        let state = &mut self.state;
+        self.stage = 0;
+        match self.hook {
+            Hook::Prerouting => {
+                state.routed = true;
+                turn(state, facts);
+                if state.path == Path::Input {
+                    // IPv4 puts fragments together before INPUT (ip_local_deliver), IPv6 after it. What was
+                    // not said of a later fragment is then not known of the whole.
+                    if state.fragment && !state.v6 {
+                        state.fragment = false;
+                        state.length = None;
+                    }
+                    self.hook = Hook::Input;
+                    return Step::On;
+                }
+                if state.ttl.is_some_and(|ttl| ttl <= 1) {
+                    return Step::Ends(Fate::Drop, By::Hops);
+                }
+                state.ttl = state.ttl.map(|ttl| ttl - 1);
+                state.altered = true;
+                state.output = state.leaves_by;
+                self.hook = Hook::Forward;
+            }
+            Hook::Forward => self.hook = Hook::Postrouting,
+            Hook::Output => {
+                state.output = state.leaves_by;
+                self.hook = Hook::Postrouting;
+            }
+            Hook::Input | Hook::Postrouting => return Step::Ends(Fate::Accept, self.passed),
+        }
+        Step::On
+    }
+}
+
+/// A destination that NAT changed is routed as what it is now, where the box's addresses are known.
+fn turn(state: &mut State, facts: &Facts) {
+    if state.dnat != Some(true) {
+        return;
+    }
+    let local = state
+        .dst
+        .and_then(|dst| facts.is_local(address_of(dst, state.v6)));
+    match (local, state.path) {
+        (Some(true), Path::Forward) => {
+            state.path = Path::Input;
+            state.leaves_by = Some(0);
+        }
+        (Some(false), Path::Input) => {
+            state.path = Path::Forward;
+            state.leaves_by = None;
+        }
+        _ => {}
+    }
+}
