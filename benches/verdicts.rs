@@ -11,8 +11,9 @@ use std::fmt::Write;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use ruletop::flow::{CtState, IfName, Path, Probe, Protocol, TcpFlags};
+use ruletop::flow::{IfName, Protocol, TcpFlags};
 use ruletop::ruleset::{Document, Family, Hints, Ruleset};
+use ruletop::verdict::{CtState, Path, Probe};
 use ruletop::verdict::{Facts, Program, Verdict};
 
 /// A server's rules: the usual opening, then one service after the other. The packet meets the last.

@@ -18,7 +18,6 @@ mod line;
 mod link;
 mod packet;
 mod parse;
-mod probe;
 mod reading;
 mod render;
 mod stamp;
@@ -32,6 +31,5 @@ pub use line::{
 pub use link::{IfName, LinkHeader, Mac};
 pub use packet::{Fragment, Hook, Icmp, IpVersion, Packet, Protocol, TcpFlags};
 pub use parse::{Record, parse_line, parse_message, parse_record, unescape};
-pub use probe::{Connection, CtState, LinkType, Path, Probe, ProbeError};
 pub use reading::{ConntrackReading, ConntrackState, ConntrackStats};
 pub use stamp::{Stamp, Wall};

@@ -6,9 +6,9 @@
 
 use super::program::Change;
 use super::state::{LO, State, bits_of, ct};
-use crate::flow::Path;
 use crate::ruleset::spec::Net;
 use crate::ruleset::spec::targets::{Connmark, HopChange, Nat};
+use crate::verdict::Path;
 
 impl Change {
     /// Carries it out. `is_dst` tells whether the hook is one that changes destinations, which is all that

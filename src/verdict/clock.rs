@@ -27,16 +27,13 @@ impl TimeTest {
         if time.kernel_zone {
             return None;
         }
-        let days = |bits: u32, invert: bool| if invert { !bits } else { bits };
         Some(Self {
             start: time.start.unwrap_or(Clock::midnight()),
             stop: time.stop.unwrap_or(Clock::constant(23, 59, 59, 0)),
             from: time.from,
             until: time.until,
-            weekdays: time
-                .weekdays
-                .map_or(u32::MAX, |d| days(d.value.bits(), d.invert)),
-            monthdays: time.monthdays.map_or(u32::MAX, |d| days(d.value, d.invert)),
+            weekdays: time.weekdays.map_or(u32::MAX, WordSet::bits),
+            monthdays: time.monthdays.unwrap_or(u32::MAX),
             contiguous: time.contiguous,
             text,
         })

@@ -12,9 +12,10 @@ use super::state::{State, address_of};
 use super::thread::{By, Fate, Outcome};
 use super::tri::Tri;
 use super::walk::{Unwatched, Walk, Watch};
-use crate::flow::{Hook, Probe};
+use crate::flow::Hook;
 use crate::ruleset::Ruleset;
 use crate::ruleset::spec::targets::RejectWith;
+use crate::verdict::Probe;
 
 /// What happens to the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]

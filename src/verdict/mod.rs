@@ -1,7 +1,7 @@
 //! Which rule decides a packet.
 //!
 //! [`Program::compile`] makes a program of the rulesets of one family, both back ends together;
-//! [`Program::decide`] puts a [`Probe`](crate::flow::Probe) through it and says what happens and who says
+//! [`Program::decide`] puts a [`Probe`] through it and says what happens and who says
 //! so, [`Program::explain`] also which rules were tried on the way and why each matched or did not.
 //!
 //! The kernel is the oracle: traversal, matches and targets follow its source, and a differential test
@@ -30,6 +30,7 @@ mod cond;
 mod explain;
 mod facts;
 mod json;
+mod probe;
 mod program;
 pub mod sets;
 mod shadow;
@@ -43,5 +44,6 @@ mod walk;
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
 pub use facts::Facts;
 pub use json::SCHEMA;
+pub use probe::{Connection, CtState, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
 pub use shadow::{Shadow, Shadows};

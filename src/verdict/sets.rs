@@ -291,9 +291,9 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Path, Probe};
     use crate::ruleset::Family;
     use crate::verdict::Facts;
+    use crate::verdict::{Path, Probe};
 
     const SAVED: &str = "\
 create bl hash:ip family inet hashsize 1024 maxelem 65536

@@ -254,9 +254,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow::{CtState, IfName, Path, Probe, Protocol};
+    use crate::flow::{IfName, Protocol};
     use crate::ruleset::{Document, Family, Hints};
     use crate::verdict::{Answer, Facts};
+    use crate::verdict::{CtState, Path, Probe};
 
     fn dead(rules: &[&str]) -> Vec<(u32, Option<u32>)> {
         let text = rules.join("\n-A INPUT ");

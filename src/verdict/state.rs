@@ -7,8 +7,9 @@
 
 use std::net::IpAddr;
 
-use crate::flow::{CtState, IfName, Path, Probe};
+use crate::flow::IfName;
 use crate::ruleset::Family;
+use crate::verdict::{CtState, Path, Probe};
 
 /// A set of conntrack states: those that the packet may be in.
 pub(super) mod ct {

@@ -1,7 +1,7 @@
 //! Behaviour of the whole engine on small rulesets: what the kernel does, one case a line.
 
-use crate::flow::Probe;
 use crate::ruleset::{Document, Hints, Ruleset};
+use crate::verdict::Probe;
 use crate::verdict::{Answer, Decider, Explanation, Facts, Program, Verdict};
 
 /// A dump with one rule list for filter INPUT, whose policy is DROP.
@@ -403,9 +403,9 @@ fn real_rulesets_compile_and_answer() {
             let program = Program::compile(family, &rulesets);
             assert_eq!(program.rule_count(), of_family, "{}", path.display());
             for way in [
-                crate::flow::Path::Input,
-                crate::flow::Path::Forward,
-                crate::flow::Path::Output,
+                crate::verdict::Path::Input,
+                crate::verdict::Path::Forward,
+                crate::verdict::Path::Output,
             ] {
                 let probe = Probe::new(family, way);
                 let explanation = program.explain(&probe, &Facts::default(), &rulesets);

@@ -6,7 +6,8 @@
 use super::facts::Facts;
 use super::program::{Change, Program, TableKind};
 use super::state::{State, address_of};
-use crate::flow::{Hook, Path, Probe};
+use crate::flow::Hook;
+use crate::verdict::{Path, Probe};
 
 /// How deep chains may call each other: nf_tables stops at 16, and nobody nests deeper by hand.
 pub(super) const DEPTH: usize = 64;

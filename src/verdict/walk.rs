@@ -19,8 +19,9 @@ use super::program::{Action, End, Program, Rule, Stage, TableKind, index};
 use super::state::{State, ct};
 use super::thread::{By, Fate, Outcome, Step, Thread};
 use super::tri::Tri;
-use crate::flow::{Hook, Probe};
+use crate::flow::Hook;
 use crate::ruleset::Policy;
+use crate::verdict::Probe;
 
 /// Threads that one question may make.
 const THREADS: usize = 512;

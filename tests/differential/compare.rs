@@ -5,9 +5,10 @@ use std::fmt;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use ruletop::flow::{CtState, Path, Probe, Protocol, TcpFlags};
+use ruletop::flow::{Protocol, TcpFlags};
 use ruletop::ruleset::{Document, Hints, Origin, RuleIdx, Ruleset};
 use ruletop::verdict::{Answer, Facts, Program, Verdict, sets};
+use ruletop::verdict::{CtState, Path, Probe};
 
 use crate::dice::Dice;
 use crate::packets::{Sample, finish, packet};

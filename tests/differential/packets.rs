@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use ruletop::flow::{CtState, IfName, LinkType, Mac, Path, Probe, Protocol, TcpFlags};
+use ruletop::flow::{IfName, Mac, Protocol, TcpFlags};
 use ruletop::ruleset::Family;
+use ruletop::verdict::{CtState, LinkType, Path, Probe};
 
 use crate::dice::Dice;
 use crate::place::local;

@@ -16,10 +16,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::{Failure, export, input, print};
-use crate::flow::Probe;
 use crate::netfilter::native;
 use crate::netfilter::netlink::Netlink;
 use crate::ruleset::{BaseChain, Document, Family, Ruleset};
+use crate::verdict::Probe;
 use crate::verdict::{Explanation, Facts, Program, SCHEMA, Verdict, sets};
 
 /// Which packet, and where.

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::flow::{Hook, Probe, Protocol};
+use crate::flow::{Hook, Protocol};
 use crate::ruleset::spec::targets::RejectWith;
 use crate::ruleset::{Family, Policy, Ruleset};
 use crate::ui::words::clean_str;
+use crate::verdict::Probe;
 use crate::verdict::{Answer, Decider, Explanation, Place, Step, Verdict};
 
 /// Writes it.

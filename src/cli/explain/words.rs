@@ -7,8 +7,9 @@
 use std::net::IpAddr;
 
 use crate::cli::Failure;
-use crate::flow::{CtState, IfName, Path, Probe, Protocol, TcpFlags};
+use crate::flow::{IfName, Protocol, TcpFlags};
 use crate::ruleset::Family;
+use crate::verdict::{CtState, Path, Probe};
 
 const EXAMPLE: &str = "write it as: tcp 203.0.113.9 -> :443 in eth0   (or: udp 10.0.0.1:53 -> 10.0.0.2 in eth0 out eth1)";
 

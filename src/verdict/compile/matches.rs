@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::odd;
-use crate::flow::LinkType;
 use crate::ruleset::spec::matches::{Ecn, Iprange, PacketType, Tcp};
 use crate::ruleset::spec::value::{AddressRange, StateSet, WordSet};
 use crate::ruleset::spec::{Address, Addresses, Interface, Inv, Match, Net, Ports, Spec};
+use crate::verdict::LinkType;
 use crate::verdict::cond::{Cond, End, Odd, StateTest};
 use crate::verdict::state::{bits_of, ct, name_bits};
 

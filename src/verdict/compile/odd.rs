@@ -7,7 +7,7 @@ use crate::ruleset::spec::matches::{
 };
 use crate::ruleset::spec::value::WordSet;
 use crate::ruleset::spec::{Address, Inv, Match, Spec};
-use crate::verdict::bytes::{Pattern, U32};
+use crate::verdict::bytes::Pattern;
 use crate::verdict::clock::TimeTest;
 use crate::verdict::cond::{
     AddrtypeTest, Bytes, BytesTest, Cond, CtTest, Odd, OwnerTest, PhysdevTest, TupleEnd,
@@ -31,31 +31,16 @@ pub(super) fn push(one: &Match<'_>, spec: &Spec<'_>, out: &mut Vec<Cond>) {
             text: text(),
         })),
         Match::Time(time) => TimeTest::of(time, text()).map(Odd::Time),
-        Match::String(string) => {
-            let value = &string.pattern.value;
-            Pattern::read(
-                value,
-                string.hex,
-                string.from,
-                string.to,
-                string.ignore_case,
-            )
-            .map(|pattern| {
-                let test = Bytes::String(pattern);
-                Odd::Bytes(BytesTest {
-                    test,
-                    invert: string.pattern.invert,
-                    text: text(),
-                })
-            })
-        }
-        Match::U32(test) => U32::read(&test.value).map(|read| {
-            Odd::Bytes(BytesTest {
-                test: Bytes::U32(read),
-                invert: test.invert,
-                text: text(),
-            })
-        }),
+        Match::String(string) => Some(Odd::Bytes(BytesTest {
+            test: Bytes::String(Pattern::of(string)),
+            invert: string.pattern.invert,
+            text: text(),
+        })),
+        Match::U32(test) => Some(Odd::Bytes(BytesTest {
+            test: Bytes::U32(test.value.clone()),
+            invert: test.invert,
+            text: text(),
+        })),
         Match::Owner(owner) => Some(Odd::Owner(owner_test(owner, text()))),
         _ => None,
     };

@@ -1,7 +1,7 @@
 //! Conditions on what conntrack knows: net/netfilter/xt_conntrack.c, xt_state.c.
 
-use crate::flow::Probe;
 use crate::ruleset::spec::Ports;
+use crate::verdict::Probe;
 use crate::verdict::state::{State, bits_of, ct};
 use crate::verdict::tri::Tri;
 

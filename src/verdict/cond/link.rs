@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 
 use super::View;
-use crate::flow::{LinkType, Path};
 use crate::ruleset::spec::value::{AddrTypes, WordSet};
 use crate::verdict::facts::Facts;
 use crate::verdict::state::{LO, State, address_of};
 use crate::verdict::tri::Tri;
+use crate::verdict::{LinkType, Path};
 
 /// How the link layer addressed the packet, where that is told or cannot be otherwise.
 pub(super) fn link_type(state: &State, view: View<'_>) -> Option<LinkType> {

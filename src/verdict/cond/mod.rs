@@ -21,9 +21,9 @@ pub(super) use odd::{Bytes, BytesTest, Odd, OwnerTest, certain_chance};
 use super::facts::Facts;
 use super::state::State;
 use super::tri::Tri;
-use crate::flow::{LinkType, Probe};
 use crate::ruleset::spec::matches::{Hops, Multiport};
 use crate::ruleset::spec::{Bounds, Ports};
+use crate::verdict::{LinkType, Probe};
 
 /// Which end of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! The rare conditions, boxed: what looks at bytes, clocks, sets and sockets, and what nobody can know.
 
 use super::{AddrtypeTest, CtTest, PhysdevTest, View};
-use crate::flow::Path;
-use crate::verdict::bytes::{Pattern, U32};
+use crate::ruleset::spec::matches::U32;
+use crate::verdict::Path;
+use crate::verdict::bytes::{Pattern, u32_holds};
 use crate::verdict::clock::TimeTest;
 use crate::verdict::sets::SetTest;
 use crate::verdict::state::State;
@@ -102,7 +103,7 @@ impl BytesTest {
         match &self.test {
             Bytes::String(pattern) => Tri::of(pattern.is_in(bytes) != self.invert),
             Bytes::U32(_) if state.altered => Tri::Unknown,
-            Bytes::U32(test) => Tri::of(test.holds(bytes) != self.invert),
+            Bytes::U32(test) => Tri::of(u32_holds(test, bytes) != self.invert),
         }
     }
 }

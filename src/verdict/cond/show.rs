@@ -178,9 +178,9 @@ impl fmt::Display for Words<'_> {
             }
             Cond::Link { kind, invert } => {
                 let word = match kind {
-                    crate::flow::LinkType::Unicast => "unicast",
-                    crate::flow::LinkType::Broadcast => "broadcast",
-                    crate::flow::LinkType::Multicast => "multicast",
+                    crate::verdict::LinkType::Unicast => "unicast",
+                    crate::verdict::LinkType::Broadcast => "broadcast",
+                    crate::verdict::LinkType::Multicast => "multicast",
                 };
                 write!(f, "{}sent to this link address kind: {word}", not(*invert))
             }

@@ -1,6 +1,6 @@
 //! A question about one packet: what `explain` is asked, and what the verdict engine follows.
 //!
-//! A [`Probe`] is a [`Packet`](super::Packet) with what only a firewall asks beside it: the way that it
+//! A [`Probe`] is a [`Packet`](crate::flow::Packet) with what only a firewall asks beside it: the way that it
 //! takes through the box, its interfaces, what conntrack would say of it. `None` is "not said": a rule
 //! that looks at such a field can be neither matched nor passed for certain.
 //!
@@ -11,7 +11,7 @@
 
 use std::net::IpAddr;
 
-use super::{IfName, Mac, Protocol, TcpFlags};
+use crate::flow::{IfName, Mac, Protocol, TcpFlags};
 use crate::ruleset::Family;
 
 /// The way of a packet through the box.
