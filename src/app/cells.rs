@@ -1,8 +1,10 @@
 //! How wide the board's columns have to be for a chain.
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::ruleset::{ChainIdx, Ruleset};
 
-/// The widest text of each column of a chain, in characters.
+/// The widest text of each column of a chain, in cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Widths {
     /// Digits of the last rule number.
@@ -40,11 +42,11 @@ impl Widths {
         let step = rules.len().div_ceil(SAMPLE).max(1);
         for rule in rules.iter().step_by(step) {
             let cells = ruleset.cells(*rule);
-            let grow = |width: &mut usize, text: &str| *width = (*width).max(text.chars().count());
+            let grow = |width: &mut usize, text: &str| *width = (*width).max(text.width());
             // A jump is shown with an arrow before the chain's name.
             let arrow = usize::from(ruleset.jump(*rule).is_some_and(|jump| jump.chain.is_some()));
             grow(&mut widths.target, &cells.target);
-            widths.target = widths.target.max(cells.target.chars().count() + arrow);
+            widths.target = widths.target.max(cells.target.width() + arrow);
             grow(&mut widths.protocol, &cells.protocol);
             grow(&mut widths.input, &cells.in_interface);
             grow(&mut widths.output, &cells.out_interface);

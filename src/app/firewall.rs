@@ -13,7 +13,7 @@ use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
 use crate::flow::{IpVersion, LogChannel};
 use crate::ruleset::{
     Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Policy, Reading,
-    RuleIdx, Ruleset,
+    Role, RuleIdx, Ruleset,
 };
 
 /// Which of the kernel's rulesets this is; `backend` is unknown for some saved dumps.
@@ -60,8 +60,11 @@ pub type Handle = (u64, u64);
 /// Sums over one chain.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ChainActivity {
-    /// Rule and policy matches per second.
-    pub hits: Rate,
+    /// Packets that were decided here: by a rule that accepts, drops or translates, or by the policy. Each
+    /// counts once, however many rules logged or marked it before.
+    pub decided: Rate,
+    /// Some counter rose in the last reading.
+    pub moves: bool,
     /// Of these, the ones that drop or reject.
     pub drops: Rate,
     /// When the chain was last read.
@@ -71,13 +74,18 @@ pub struct ChainActivity {
 }
 
 impl ChainActivity {
-    /// Adds a counter that moves; whether it drops is asked only then.
-    fn tally(&mut self, rate: Rate, at: Duration, drops: impl FnOnce() -> bool) {
+    /// Adds a counter that moves; what it does is asked only then.
+    fn tally(&mut self, rate: Rate, at: Duration, role: impl FnOnce() -> Role) {
         if rate.moves() {
-            self.hits.add(rate);
+            self.moves = true;
             self.risen = Some(at);
-            if drops() {
-                self.drops.add(rate);
+            match role() {
+                Role::Continues => {} // counted where it is decided
+                Role::Decides => self.decided.add(rate),
+                Role::Drops => {
+                    self.decided.add(rate);
+                    self.drops.add(rate);
+                }
             }
         }
     }
@@ -103,8 +111,8 @@ pub struct Firewall {
     pub(super) rules: Vec<Track>,
     pub(super) policies: Vec<Track>,
     pub(super) chains: Vec<ChainActivity>,
-    /// Whether a rule drops or rejects; asked once per rule, when it first rises.
-    pub(super) drops: Vec<Option<bool>>,
+    /// What each rule does with a packet; asked once per rule, when it first rises.
+    pub(super) roles: Vec<Option<Role>>,
 }
 
 impl Firewall {
@@ -126,7 +134,7 @@ impl Firewall {
             rules: vec![Track::default(); rules],
             policies: vec![Track::default(); chains],
             chains: vec![ChainActivity::default(); chains],
-            drops: vec![None; rules],
+            roles: vec![None; rules],
             ruleset,
         }
     }
@@ -143,7 +151,7 @@ impl Firewall {
 
     /// The kernel counts what this rule matches; otherwise its zero means nothing.
     pub fn counts(&self, rule: RuleIdx) -> bool {
-        self.uncounted.0.binary_search(&rule).is_err()
+        self.ruleset.rules_are_counted() && self.uncounted.0.binary_search(&rule).is_err()
     }
 
     /// The kernel counts what this chain's policy decides.
@@ -203,7 +211,7 @@ impl Firewall {
             let rise = step(track, counter, *counters, at, elapsed);
             changed |= rise.changed;
             sums.tally(rise.rate, at, || {
-                *self.drops[i].get_or_insert_with(|| ruleset.drops_or_rejects(*rule))
+                *self.roles[i].get_or_insert_with(|| ruleset.role(*rule))
             });
         }
         if let Some(policy) = new.policy {
@@ -211,12 +219,13 @@ impl Firewall {
             let (track, counter) = (&mut self.policies[i], &mut self.counters.policies[i]);
             let rise = step(track, counter, policy, at, elapsed);
             changed |= rise.changed;
+            let drops = ruleset.chain(chain).policy() == Some(Policy::Drop);
             sums.tally(rise.rate, at, || {
-                ruleset.chain(chain).policy() == Some(Policy::Drop)
+                if drops { Role::Drops } else { Role::Decides }
             });
         }
         let activity = &mut self.chains[chain.0 as usize];
-        changed |= activity.hits != sums.hits;
+        changed |= (activity.decided, activity.moves) != (sums.decided, sums.moves);
         *activity = sums;
         changed
     }
@@ -227,10 +236,11 @@ impl Firewall {
             return false;
         };
         activity.read = Some(at);
-        if !activity.hits.moves() {
+        if !activity.moves {
             return false;
         }
-        activity.hits = Rate::default();
+        activity.moves = false;
+        activity.decided = Rate::default();
         activity.drops = Rate::default();
         for rule in self.ruleset.chain(chain).rules() {
             self.rules[rule.0 as usize].rate = Rate::default();
@@ -355,7 +365,7 @@ impl Firewall {
             let Ok(i) = u32::try_from(i) else { continue };
             let chain = ChainIdx(i);
             for rule in self.ruleset.chain(chain).rules() {
-                if self.drops[rule.0 as usize] == Some(true) {
+                if self.roles[rule.0 as usize] == Some(Role::Drops) {
                     offer(chain, Some(*rule), self.rate(*rule));
                 }
             }

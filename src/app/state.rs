@@ -27,6 +27,8 @@ pub enum Mode {
         name: String,
         /// One line of what one sees.
         symptom: String,
+        /// Its rules write to the kernel's log, rather than to NFLOG.
+        logs: bool,
     },
     /// A saved dump.
     File(String),
@@ -123,6 +125,8 @@ pub struct State {
     pub bits: bool,
     /// A short word, and until when it stands.
     pub said: Option<(String, Duration)>,
+    /// Some ruleset was read, or was found to hold nothing.
+    pub answered: bool,
     /// Structures still being read for the first time.
     pub loading: Vec<(FirewallId, &'static str)>,
     /// Something visible changed since the last frame.
@@ -170,6 +174,7 @@ impl State {
             zeroed: None,
             bits: false,
             said: None,
+            answered: false,
             loading: Vec::new(),
             dirty: true,
             aimed: false,

@@ -5,13 +5,34 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::time::Duration;
 
 use crate::app::firewall::{Firewall, Handle};
-use crate::ruleset::{RuleIdx, Ruleset, TextId};
+use crate::ruleset::{ChainCounters, ChainIdx, Reading, RuleIdx, Ruleset, TextId};
 
 impl Firewall {
-    /// Takes over heat, rates and the view's zero from the structure that this one replaces.
-    pub fn inherit(&mut self, old: &Self) {
+    /// The counters as they stand, as a reading of every chain.
+    fn readings(&self) -> Vec<Reading> {
+        let chains = self.ruleset.chains().iter().zip(0..);
+        let read = chains.map(|(chain, i)| Reading {
+            chain: ChainIdx(i),
+            counters: Some(ChainCounters {
+                policy: chain
+                    .is_builtin()
+                    .then(|| self.counters.policy(ChainIdx(i))),
+                rules: chain
+                    .rules()
+                    .iter()
+                    .map(|rule| self.counters.rule(*rule))
+                    .collect(),
+            }),
+        });
+        read.collect()
+    }
+
+    /// Takes over heat, rates and the view's zero from the structure that this one replaces at `now`.
+    pub fn inherit(&mut self, old: &Self, now: Duration) {
+        let read = self.readings();
         let by_chain = chain_map(&old.ruleset, &self.ruleset);
         let rule_map = self.rule_map(old);
         let mut baseline = old.baseline.as_ref().map(|_| {
@@ -21,7 +42,8 @@ impl Firewall {
         for (new, old_index) in rule_map.iter().enumerate() {
             let Some(from) = *old_index else { continue };
             self.rules[new] = old.rules[from];
-            self.drops[new] = old.drops[from];
+            self.counters.rules[new] = old.counters.rules[from];
+            self.roles[new] = old.roles[from];
             if let (Some(to), Some(was)) = (&mut baseline, &old.baseline) {
                 to.rules[new] = was.rules[from];
             }
@@ -29,12 +51,15 @@ impl Firewall {
         for (new, from) in by_chain.iter().enumerate() {
             let Some(from) = *from else { continue };
             self.policies[new] = old.policies[from];
+            self.counters.policies[new] = old.counters.policies[from];
             self.chains[new] = old.chains[from];
             if let (Some(to), Some(was)) = (&mut baseline, &old.baseline) {
                 to.policies[new] = was.policies[from];
             }
         }
         self.baseline = baseline;
+        // The new text carries counters of its own: a reading like any other.
+        self.read(now, &read);
     }
 
     /// The same chains, policies and rules in the same order: only counters, or nothing, differ.

@@ -10,7 +10,7 @@ use crate::app::notice::{Level, Notice};
 use crate::app::state::Mode;
 use crate::cli::{Failure, Screen, print, watch};
 use crate::ruleset::Backend;
-use crate::sandbox::{self, Options, Sandbox, SandboxError, Scenario};
+use crate::sandbox::{self, LogTarget, Options, Sandbox, SandboxError, Scenario};
 
 /// What to play.
 #[derive(Debug, Args)]
@@ -56,6 +56,7 @@ pub fn run(demo: &Demo) -> Result<ExitCode, Failure> {
     let mode = Mode::Demo {
         name: scenario.name.clone(),
         symptom: scenario.symptom.clone(),
+        logs: sandbox.log_target() == LogTarget::Log,
     };
     let mut state = watch::state(&demo.screen, mode)?;
     for (i, note) in sandbox.notes().iter().enumerate() {

@@ -12,7 +12,8 @@ use clap::{Args, ValueEnum};
 use crate::cli::{Failure, input, print};
 use crate::host;
 use crate::netfilter::xtables::{self, Limits, Presence, Tools};
-use crate::ruleset::{Document, Hints, Origin};
+use crate::ruleset::{Document, Hints, Origin, Severity};
+use crate::ui::words;
 
 /// What to print.
 #[derive(Debug, Args)]
@@ -37,12 +38,35 @@ pub fn run(export: &Export) -> Result<ExitCode, Failure> {
         Some(path) => input::document(path)?,
         None => live()?,
     };
+    remark(&document);
     match export.format {
         Format::Save => print(document.bytes()),
         Format::Json => {
             let json = document.to_json();
             print(&json.map_err(|error| Failure::input(format!("cannot write JSON: {error}"), ""))?)
         }
+    }
+}
+
+/// Says on standard error what is odd in the dump; it is printed back all the same.
+fn remark(document: &Document) {
+    const SHOWN: usize = 10;
+    let mut err = std::io::stderr().lock();
+    let odd = || {
+        document
+            .diagnostics()
+            .filter(|d| d.severity > Severity::Note)
+    };
+    for diagnostic in odd().take(SHOWN) {
+        let _ = writeln!(
+            err,
+            "ruletop: {}",
+            words::clean_str(&diagnostic.to_string())
+        ); // nobody may listen
+    }
+    let more = odd().count().saturating_sub(SHOWN);
+    if more > 0 {
+        let _ = writeln!(err, "ruletop: {more} more lines are odd");
     }
 }
 

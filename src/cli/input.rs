@@ -31,6 +31,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
             format!("{name} is larger than 1 GiB"),
             "is it a dump of iptables-save?",
         )),
+        Ok(_) if memchr::memchr(0, &bytes).is_some() => Err(Failure::input(
+            format!("{name} holds NUL bytes: it is no text"),
+            "give the path of a file that iptables-save wrote, or - for standard input",
+        )),
         Ok(_) => Ok(bytes),
         Err(error) => Err(Failure::input(
             format!("cannot read {name}: {error}"),
@@ -59,7 +63,12 @@ pub fn document(path: &Path) -> Result<Document, Failure> {
 
 /// A dump as the board takes it: its rulesets, and what is odd in it.
 pub fn messages(document: Document) -> Vec<Message> {
-    let mut messages: Vec<Message> = document.diagnostics().take(SHOWN).map(remark).collect();
+    let mut messages: Vec<Message> = document
+        .diagnostics()
+        .take(SHOWN)
+        .enumerate()
+        .map(remark)
+        .collect();
     let more = document.diagnostics().count().saturating_sub(SHOWN);
     if more > 0 {
         let text = format!("{more} more lines of the dump are odd");
@@ -107,11 +116,11 @@ pub fn messages(document: Document) -> Vec<Message> {
 /// Remarks that are shown; the others are counted.
 const SHOWN: usize = 50;
 
-fn remark(diagnostic: &Diagnostic) -> Message {
+fn remark((i, diagnostic): (usize, &Diagnostic)) -> Message {
     let level = match diagnostic.severity {
         Severity::Note => Level::Info,
         Severity::Warning | Severity::Error => Level::Warning,
     };
-    let key = format!("dump {} {}", diagnostic.line, diagnostic.column);
+    let key = format!("dump {i}");
     Message::Notice(Notice::new(level, key, diagnostic.to_string(), ""))
 }

@@ -119,9 +119,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to standard output with 0, mistakes to standard error with 2.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return usage(&error);
         }
     };
     let done = match cli.command {
@@ -141,6 +139,29 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         ExitCode::from(failure.code)
     })
+}
+
+/// Help and version go to standard output with 0. A mistake is one line of what is wrong and one of what
+/// to do, with 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(2),
+        };
+    }
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what = lines.next().unwrap_or_default();
+    let tip = lines.find_map(|line| line.strip_prefix("tip: "));
+    let mut err = std::io::stderr().lock();
+    let _ = writeln!(
+        err,
+        "ruletop: {}",
+        what.strip_prefix("error: ").unwrap_or(what)
+    );
+    let _ = writeln!(err, "  {}", tip.unwrap_or("see ruletop --help"));
+    ExitCode::from(2)
 }
 
 /// Writes to standard output. A reader that went away (`| head`) is no error.

@@ -51,7 +51,7 @@ pub use hooks::{BaseChain, Lossy, NftFamily, Owner};
 pub use identity::TextId;
 pub use model::{Chain, ChainIdx, Policy, RuleIdx, Ruleset, Table, TableIdx};
 pub use origin::{Author, Origin};
-pub use references::{Jump, References};
+pub use references::{Jump, References, Role};
 pub use spec::{Cells, Spec};
 
 /// Address family of a ruleset.

@@ -31,8 +31,9 @@ pub struct Doors {
     /// What is read, and what could not be: for telling why nothing is heard.
     known: silence::Sources,
     watched: Option<(Origin, ChainIdx)>,
-    /// A demo runs in a namespace of its own, while the kernel's log is the whole machine's.
-    demo: bool,
+    /// In a demo: whether its rules write to the kernel's log. It runs in a namespace of its own, while
+    /// that log is the whole machine's.
+    demo: Option<bool>,
     /// The program is to be stopped like any job.
     pub suspend: bool,
 }
@@ -49,7 +50,7 @@ impl Doors {
             groups: Vec::new(),
             known: silence::Sources::default(),
             watched: None,
-            demo: false,
+            demo: None,
             suspend: false,
         }
     }
@@ -78,13 +79,16 @@ impl Doors {
             ))),
         }
         self.gauge = pulse::start(self.events.clone(), state.interval);
-        self.demo = matches!(state.facts.mode, Mode::Demo { .. });
+        self.demo = match state.facts.mode {
+            Mode::Demo { logs, .. } => Some(logs),
+            Mode::Live | Mode::File(_) => None,
+        };
         self.open_log();
     }
 
     /// Opens the kernel's log, or what stands for it.
     fn open_log(&mut self) {
-        let history = if self.demo {
+        let history = if self.demo.is_some() {
             0
         } else {
             drops::Options::default().history
@@ -103,6 +107,14 @@ impl Doors {
         }
         match opened.source {
             Some(source) => {
+                if self.demo.is_none() && silence::look().first_namespace == Some(false) {
+                    self.tell(Message::Notice(Notice::new(
+                        Level::Info,
+                        "log of all",
+                        "the kernel's log is the whole machine's, and this is a network namespace of its own",
+                        "lines of other namespaces may stand among these",
+                    )));
+                }
                 self.known.kernel = Some(source.kind());
                 self.known.file =
                     (source.kind() == LogSource::File).then(|| source.describe().into());
@@ -294,7 +306,7 @@ impl Doors {
             messages.push(Message::Notice(Notice::new(
                 Level::Warning,
                 key,
-                warning.to_string(),
+                format!("{origin}: {warning}"),
                 "",
             )));
         }
@@ -318,9 +330,9 @@ impl Doors {
             return Vec::new();
         };
         let mut taken = following.take();
-        if self.demo {
+        if let Some(logs) = self.demo {
             let own = host::network_namespace();
-            taken.batch.lines.retain(|line| is_of_demo(line, own));
+            taken.batch.lines.retain(|line| is_of_demo(line, own, logs));
         }
         let mut messages = vec![Message::Lines(taken.batch)];
         if let Some(Err(error)) = taken.ended {

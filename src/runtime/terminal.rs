@@ -37,6 +37,9 @@ pub enum TerminalError {
     /// Output goes to a file or a pipe.
     #[error("standard output is not a terminal")]
     NoTerminal,
+    /// It cannot move its cursor.
+    #[error("the terminal cannot show a full screen (TERM={0})")]
+    Dumb(String),
     /// The terminal refused.
     #[error("cannot set the terminal up: {0}")]
     Setup(#[from] io::Error),
@@ -46,6 +49,10 @@ pub enum TerminalError {
 pub fn enter() -> Result<Entered, TerminalError> {
     if !io::stdout().is_terminal() {
         return Err(TerminalError::NoTerminal);
+    }
+    let kind = std::env::var("TERM").unwrap_or_default();
+    if matches!(kind.as_str(), "" | "dumb") {
+        return Err(TerminalError::Dumb(kind));
     }
     ENTERED.store(true, Ordering::SeqCst);
     crossterm::terminal::enable_raw_mode()

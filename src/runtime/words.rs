@@ -83,9 +83,10 @@ pub fn lossy_notice(origin: Origin, loaded: &poller::Loaded) -> Message {
 }
 
 /// Of the machine's log, a demo shows only what names its own namespace; NFLOG is its own anyway.
-pub fn is_of_demo(line: &KernelLine, own: Option<u64>) -> bool {
+pub fn is_of_demo(line: &KernelLine, own: Option<u64>, logs: bool) -> bool {
     match (&line.source, &line.body) {
         (LogSource::Nflog(_), _) => true,
+        (_, Body::Packet(_)) => logs,
         (_, Body::TableFull(full)) => own.is_some() && full.netns == own,
         _ => false,
     }

@@ -33,8 +33,13 @@ pub fn clean_str(text: &str) -> Cow<'_, str> {
 }
 
 fn is_plain(c: char) -> bool {
-    // A width of none is a control, of zero a combining mark, a bidirectional or an invisible one.
-    c == ' ' || c.width().is_some_and(|w| w > 0)
+    // A width of none is a control, of zero an accent, a bidirectional or an invisible one.
+    c == ' ' || c.width().is_some_and(|w| w > 0) || is_accent(c)
+}
+
+/// The blocks of combining diacritical marks (Unicode, chapter 7.9): names from a Mac are written so.
+fn is_accent(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}')
 }
 
 /// A count in at most five cells: exact up to 9999, then three digits and a unit; nothing is a dot.
@@ -214,7 +219,7 @@ mod tests {
         );
         assert_eq!(clean("a\u{202e}b\u{200b}".as_bytes()), "a\u{fffd}b\u{fffd}");
         assert_eq!(clean(b"\xff\xfe"), "\u{fffd}\u{fffd}");
-        assert_eq!(clean("Grüße 火".as_bytes()), "Grüße 火");
+        assert_eq!(clean("Grüße 火 e\u{301}".as_bytes()), "Grüße 火 e\u{301}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::app::action::Action;
 use crate::app::board::{Entry, Pane, Place, Row, Show, Sort};
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, Picker, SAID_FOR, State};
+use crate::ruleset::BaseChain;
 
 /// The refresh intervals that one steps through.
 const INTERVALS: [Duration; 7] = [
@@ -224,8 +225,34 @@ fn chain_by(state: &mut State, by: isize) -> Vec<Effect> {
     }
     match entry {
         Entry::Chain(firewall, chain) => travel::go(state, Place { firewall, chain }, None),
-        _ => Vec::new(),
+        Entry::Native(i) => {
+            let words = state.native.get(i).map(native_words).unwrap_or_default();
+            say(state, words);
+            Vec::new()
+        }
+        Entry::Table(..) | Entry::NativeHeading => Vec::new(),
     }
+}
+
+/// A native chain in a line: iptables cannot show its rules.
+fn native_words(chain: &BaseChain) -> String {
+    let BaseChain {
+        family,
+        table,
+        chain: name,
+        hook,
+        priority,
+        rules,
+        ..
+    } = chain;
+    let policy = if chain.drops_by_default {
+        "drop"
+    } else {
+        "accept"
+    };
+    format!(
+        "nft list chain {family} {table} {name}: {hook}, priority {priority}, policy {policy}, {rules} rules"
+    )
 }
 
 fn open_detail(state: &mut State) {

@@ -68,6 +68,7 @@ fn put(state: &mut State, notice: Notice) {
 /// A structure was read, for the first time or anew.
 fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
     state.dirty = true;
+    state.answered = true;
     state.loading.retain(|(id, _)| *id != loaded.id);
     let mut firewall = Firewall::new(loaded.id, loaded.ruleset, loaded.handles);
     firewall.set_lossy(loaded.lossy);
@@ -107,7 +108,7 @@ fn insert(state: &mut State, at: usize, mut firewall: Firewall) {
 /// went.
 fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Author>) {
     let old = &state.firewalls[at];
-    new.inherit(old);
+    new.inherit(old, state.now);
     let same = new.has_structure_of(old);
     let map = crate::app::succession::chain_map(&new.ruleset, &old.ruleset);
     let successor = |chain: crate::ruleset::ChainIdx| {
@@ -182,6 +183,8 @@ fn relist(state: &mut State) -> Vec<Effect> {
 
 /// A ruleset is no longer there.
 fn gone(state: &mut State, id: FirewallId) -> Vec<Effect> {
+    state.dirty |= !state.answered;
+    state.answered = true;
     state.loading.retain(|(o, _)| *o != id);
     let Some(at) = state.firewalls.iter().position(|f| f.id == id) else {
         return Vec::new();

@@ -60,9 +60,10 @@ pub enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherNamespace => {
-                f.write_str("LOG is silent in this network namespace (nf_log_all_netns)")
-            }
+            Self::OtherNamespace => f.write_str(
+                "this is not the first network namespace, and LOG speaks only there unless \
+                     nf_log_all_netns is 1",
+            ),
             Self::NoLogger(IpVersion::V4) => f.write_str("the kernel has no IPv4 logger loaded"),
             Self::NoLogger(IpVersion::V6) => f.write_str("the kernel has no IPv6 logger loaded"),
             Self::Unreadable(reasons) if reasons.is_empty() => {

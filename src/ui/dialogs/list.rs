@@ -34,7 +34,7 @@ pub fn chains(state: &State, picker: &Picker, theme: &Theme, screen: Rect, buffe
             let rate = state
                 .firewalls
                 .get(place.firewall)
-                .map(|f| f.activity(place.chain).hits.packets);
+                .map(|f| f.activity(place.chain).decided.packets);
             (
                 words::rate(rate.unwrap_or_default()),
                 words::clean_str(&name).into_owned(),

@@ -130,11 +130,11 @@ fn chain_line(
     let lit = if lossy { theme.caution.style() } else { lit };
     // A saved dump has no rates; how many rules there are is what one looks for.
     let rate = if state.is_live() {
-        words::rate(shown_rate(activity.hits, state.bits))
+        words::rate(shown_rate(activity.decided, state.bits))
     } else {
         words::short(it.rules().len() as u64)
     };
-    let rate_style = if activity.hits.moves() {
+    let rate_style = if activity.decided.moves() {
         lit
     } else {
         theme.quiet.style()
@@ -170,13 +170,25 @@ fn native_line(state: &State, theme: &Theme, i: usize, inside: Rect, at: u16, bu
     } else {
         theme.text.style()
     };
-    let name = format!("{} {} {}", chain.family, chain.table, chain.chain);
+    let name = format!("{}/{}", chain.table, chain.chain);
     let policy = if chain.drops_by_default { "DROP" } else { "" };
-    let hook = format!("{} {}", words::fit(chain.hook, 7), chain.priority);
+    let hook = format!("{} {}", short_hook(chain.hook), chain.priority);
     let mut pen = Pen::new(buffer, inside, at);
     let name_width = usize::from(inside.width).saturating_sub(1 + words::width(&hook) + 1 + 5);
     pen.skip(1)
         .column(&words::clean_str(&name), name_width, style);
     pen.column(policy, 4, style);
     pen.put(&hook, quiet);
+}
+
+/// A hook in four cells at most.
+fn short_hook(hook: &str) -> &str {
+    match hook {
+        "prerouting" => "pre",
+        "input" => "in",
+        "forward" => "fwd",
+        "output" => "out",
+        "postrouting" => "post",
+        other => other,
+    }
 }

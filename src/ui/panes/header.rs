@@ -35,7 +35,7 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
     );
     let aside = condition(state, theme);
     let taken: usize = aside.iter().map(|(t, _)| words::width(t)).sum();
-    let room = pen.room().saturating_sub(taken + 2);
+    let room = pen.room().saturating_sub(taken + 5);
     let title = words::fit(&title(state), room).into_owned();
     match title.split_once("  ") {
         Some((what, rest)) => pen.skip(2).put(what, text).skip(2).put(rest, quiet),

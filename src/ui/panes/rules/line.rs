@@ -188,7 +188,10 @@ impl Line {
         let cells = &self.cells;
         let name = words::clean_str(&cells.target).into_owned();
         let name = if self.jumps {
-            format!("→{name}")
+            {
+                let arrow = if cells.goto { "⇒" } else { "→" };
+                format!("{arrow}{name}")
+            }
         } else {
             name
         };

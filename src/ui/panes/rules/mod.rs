@@ -206,7 +206,11 @@ fn empty(state: &State, theme: &Theme, inside: Rect, buffer: &mut Buffer) {
             "no iptables rules; native nft chains decide",
             theme.quiet.style(),
         );
-    } else {
+    } else if !state.answered {
+        pen.put("not read yet", theme.quiet.style());
+    } else if state.is_live() {
         pen.put("no rules: every packet passes", theme.quiet.style());
+    } else {
+        pen.put("the dump holds no table", theme.quiet.style());
     }
 }
