@@ -42,17 +42,18 @@ pub fn native_notice(chains: &[BaseChain]) -> Message {
     if count == 0 {
         return Message::Withdraw("native".to_owned());
     }
-    let what = if drops {
-        "and some drop by default"
-    } else {
-        "beside iptables"
-    };
     Message::Notice(Notice::new(
         if drops { Level::Warning } else { Level::Info },
         "native",
-        match count {
-            1 => format!("a native nft base chain decides about packets too, {what}"),
-            n => format!("{n} native nft base chains decide about packets too, {what}"),
+        match (count, drops) {
+            (1, false) => "a native nft base chain decides about packets too".to_owned(),
+            (1, true) => {
+                "a native nft base chain decides about packets too, and drops by default".to_owned()
+            }
+            (n, false) => format!("{n} native nft base chains decide about packets too"),
+            (n, true) => format!(
+                "{n} native nft base chains decide about packets too, and some drop by default"
+            ),
         },
         "they stand under native nft in the chain list; nft list ruleset shows their rules",
     ))

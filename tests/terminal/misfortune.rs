@@ -45,7 +45,7 @@ fn without_rules_it_says_what_that_means() {
     let mut terminal = namespace(
         "nft add table inet x; nft add chain inet x in '{ type filter hook input priority 0; policy drop; }'",
     );
-    let screen = terminal.wait_for_text("native nft base chains decide");
+    let screen = terminal.wait_for_text("native nft base chain decides");
     assert!(!screen.contains("every packet passes"), "{screen}");
 }
 
