@@ -403,10 +403,16 @@ fn what_moves_is_found_among_very_much_that_does_not() {
 fn a_big_chain_holds_up_neither_the_small_one_nor_a_change() {
     in_namespace(|net| {
         let mut lines = vec![":big - [0:0]".to_owned(), "-A INPUT -j big".to_owned()];
-        lines.extend((0..20_000).map(|_| "-A big -s 192.0.2.1".to_owned()));
+        lines.extend((0..30_000).map(|_| "-A big -s 192.0.2.1".to_owned()));
         lines.push("-A INPUT -p udp -m udp --dport 9".to_owned());
         net.restore_in_pieces(NFT4, "filter", &lines);
-        let watched = start();
+        // Little enough that one reading of the big chain is owed for some fifty ticks, enough for the small
+        // one at each.
+        let watched = start_with(Budget {
+            cap: 0.01,
+            sweep: 0.0,
+        });
+        watched.poller.send(Command::Interval(2 * TICK));
         let loaded = watched.loaded(NFT4);
         let big = loaded.ruleset.find_chain("filter", "big").expect("big");
         let small = input(&loaded.ruleset);
@@ -414,7 +420,6 @@ fn a_big_chain_holds_up_neither_the_small_one_nor_a_change() {
             let origin = NFT4;
             watched.poller.send(Command::Watch { origin, chain });
         }
-        // One reading of the big chain is owed for many ticks. The small one gets its readings meanwhile.
         watched.reading(NFT4, big, |_| true);
         let mut readings = 0;
         watched.until("readings of the small chain", |event| {

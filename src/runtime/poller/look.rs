@@ -137,10 +137,11 @@ impl Live {
             if let Some(lists) = self.lists.get_mut(chain.0 as usize) {
                 lists.queue = false;
             }
-            if self.is_worth(chain, tick) && self.pay(chain, tick, Purse::charge_follow)? {
-                if let Some(door) = &mut self.door {
-                    door.follow(&mut self.entered);
-                }
+            if self.is_worth(chain, tick)
+                && self.pay(chain, tick, Purse::charge_follow)?
+                && let Some(door) = &mut self.door
+            {
+                door.follow(&mut self.entered);
             }
         }
     }
