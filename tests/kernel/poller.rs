@@ -400,6 +400,49 @@ fn what_moves_is_found_among_very_much_that_does_not() {
 }
 
 #[test]
+fn a_big_chain_holds_up_neither_the_small_one_nor_a_change() {
+    in_namespace(|net| {
+        let mut lines = vec![":big - [0:0]".to_owned(), "-A INPUT -j big".to_owned()];
+        lines.extend((0..30_000).map(|_| "-A big -s 192.0.2.1".to_owned()));
+        lines.push("-A INPUT -p udp -m udp --dport 9".to_owned());
+        net.restore_in_pieces(NFT4, "filter", &lines);
+        // Little enough that one reading of the big chain is owed for some fifty ticks, enough for the small
+        // one at each.
+        let watched = start_with(Budget {
+            cap: 0.01,
+            sweep: 0.0,
+        });
+        watched.poller.send(Command::Interval(2 * TICK));
+        let loaded = watched.loaded(NFT4);
+        let big = loaded.ruleset.find_chain("filter", "big").expect("big");
+        let small = input(&loaded.ruleset);
+        for chain in [big, small] {
+            let origin = NFT4;
+            watched.poller.send(Command::Watch { origin, chain });
+        }
+        watched.reading(NFT4, big, |_| true);
+        let mut readings = 0;
+        watched.until("readings of the small chain", |event| {
+            if let PollEvent::Counters { readings: told, .. } = event {
+                assert!(
+                    told.iter().all(|reading| reading.chain != big),
+                    "nothing was paid off"
+                );
+                readings += told.iter().filter(|told| told.chain == small).count();
+            }
+            (readings == 8).then_some(())
+        });
+        send_udp(NFT4.family, 9, 1, 1);
+        watched.poller.send(Command::ReadNow);
+        watched.reading(NFT4, small, |reading| reading.counters.is_some());
+        watched.reading(NFT4, big, |_| true);
+        net.tables(NFT4, "-I INPUT 1 -p udp -m udp --dport 4242");
+        let changed = watched.loaded_with(NFT4, "--dport 4242");
+        watched.reading(NFT4, input(&changed.ruleset), |_| true);
+    });
+}
+
+#[test]
 fn frozen_is_quiet_until_asked() {
     in_namespace(|net| {
         counted(net, NFT4);

@@ -21,9 +21,6 @@ use crate::netfilter::nftables::{
 };
 use crate::ruleset::{ChainIdx, CounterSet, Counters, Family, Lossy, Ruleset};
 
-/// A chain that changes while it is dumped is dumped again, this often.
-const TRIES: u32 = 8;
-
 /// The nf_tables counters of one family.
 #[derive(Debug)]
 pub struct NftDoor {
@@ -95,38 +92,36 @@ impl NftDoor {
         let rules = known.ruleset.chain(index).rules();
         let handles = &known.handles.rules;
         let trusted = generation_mark(known.generation);
-        for _ in 0..TRIES {
-            self.scratch.clear();
-            let mut look = Look::Same;
-            let family = nftables::nfproto(self.family);
-            let request = nftables::rules_of(&mut self.request, family, table, chain);
-            let scratch = &mut self.scratch;
-            let dump = self
-                .netlink
-                .ask("for a chain's rules", request, |message| {
-                    if message.kind != msg::NEWRULE {
-                        return;
-                    }
-                    if message.res_id != trusted {
-                        look = Look::OtherGeneration;
-                    }
-                    let (handle, read) = handle_and_counter(&message);
-                    let expected = rules.get(scratch.len());
-                    let expected = expected.and_then(|rule| handles.get(rule.0 as usize));
-                    if expected != Some(&handle) && look == Look::Same {
-                        look = Look::OutOfStep;
-                    }
-                    scratch.push(read);
-                })?;
-            if dump == Dump::Interrupted {
-                continue;
-            }
-            if self.scratch.len() != rules.len() && look == Look::Same {
-                look = Look::OutOfStep;
-            }
-            return Ok(look);
+        self.scratch.clear();
+        let mut look = Look::Same;
+        let family = nftables::nfproto(self.family);
+        let request = nftables::rules_of(&mut self.request, family, table, chain);
+        let scratch = &mut self.scratch;
+        let dump = self
+            .netlink
+            .ask("for a chain's rules", request, |message| {
+                if message.kind != msg::NEWRULE {
+                    return;
+                }
+                if message.res_id != trusted {
+                    look = Look::OtherGeneration;
+                }
+                let (handle, read) = handle_and_counter(&message);
+                let expected = rules.get(scratch.len());
+                let expected = expected.and_then(|rule| handles.get(rule.0 as usize));
+                if expected != Some(&handle) && look == Look::Same {
+                    look = Look::OutOfStep;
+                }
+                scratch.push(read);
+            })?;
+        if dump == Dump::Interrupted {
+            // The generation rose on the way, so another try would find the same; a long one for long.
+            return Ok(Look::OtherGeneration);
         }
-        Err(CounterError::Unsettled { tries: TRIES })
+        if self.scratch.len() != rules.len() && look == Look::Same {
+            look = Look::OutOfStep;
+        }
+        Ok(look)
     }
 
     /// The policy counters of a chain; `None` when it has none, or is not there.

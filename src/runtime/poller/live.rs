@@ -1,87 +1,57 @@
-//! The numbers of one loaded ruleset: which chains are read at a tick, and what is told of them.
+//! One loaded ruleset under watch: which chains are in view and which may be read at all. `look` reads them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::Source;
-use super::budget::{Purse, thread_cpu};
-use crate::netfilter::counters::{CounterDoor, CounterError, Look, Looked};
+use super::price::Prices;
+use crate::netfilter::counters::{CounterDoor, Looked};
 use crate::netfilter::events::ChainName;
-use crate::ruleset::{ChainCounters, ChainIdx, CounterSet, Reading, Ruleset};
+use crate::ruleset::{ChainIdx, CounterSet, Ruleset};
 
 /// A loaded ruleset under watch.
 pub(super) struct Live {
     pub(super) ruleset: Arc<Ruleset>,
     /// `None` when nothing may be read until the next load.
-    door: Option<Box<dyn CounterDoor>>,
+    pub(super) door: Option<Box<dyn CounterDoor>>,
     /// The door runs a process, whose CPU time is not this thread's: time is charged instead.
-    by_tool: bool,
-    counters: CounterSet,
-    watched: Vec<ChainIdx>,
+    pub(super) by_tool: bool,
+    pub(super) counters: CounterSet,
+    /// In view; of those that are too dear for every tick the first is read next.
+    pub(super) watched: Vec<ChainIdx>,
+    pub(super) prices: Prices,
     /// Parallel to the chains: the round in which each was last looked at.
-    seen: Vec<u32>,
-    round: u32,
+    pub(super) seen: Vec<u32>,
+    pub(super) round: u32,
     /// Where the sweep goes on.
-    next: usize,
+    pub(super) next: usize,
     /// Chains that a hook calls.
-    roots: Vec<ChainIdx>,
+    pub(super) roots: Vec<ChainIdx>,
     /// Chains that packets went through and that are still to be read, in this tick or a later one.
-    queue: VecDeque<ChainIdx>,
+    pub(super) queue: VecDeque<ChainIdx>,
     /// Read because packets went there, and to be read once more at the next tick.
-    again: VecDeque<ChainIdx>,
+    pub(super) again: VecDeque<ChainIdx>,
+    /// To be read once whatever it costs; the last one first.
+    pub(super) asked: Vec<ChainIdx>,
+    /// Parallel to the chains: which of the last three lists it is in.
+    pub(super) lists: Vec<Lists>,
     // Kept between ticks, so that a tick allocates nothing but its message.
-    looked: Vec<Looked>,
-    entered: Vec<ChainIdx>,
+    pub(super) looked: Vec<Looked>,
+    pub(super) entered: Vec<ChainIdx>,
 }
 
-/// One tick under way.
-struct Tick<'t> {
-    findings: Findings,
-    readings: &'t mut Vec<Reading>,
-    clock: Clock,
-}
-
-/// What is charged: CPU time of this thread, or the time that passes while a tool runs.
-struct Clock {
-    by_tool: Option<Instant>,
-    last: Duration,
-}
-
-impl Clock {
-    fn start(by_tool: bool) -> Self {
-        let mut clock = Self {
-            by_tool: by_tool.then(Instant::now),
-            last: Duration::ZERO,
-        };
-        clock.lap();
-        clock
-    }
-
-    /// What was used since the last lap.
-    fn lap(&mut self) -> Duration {
-        let now = self
-            .by_tool
-            .map_or_else(thread_cpu, |start| start.elapsed());
-        let used = now.saturating_sub(self.last);
-        self.last = now;
-        used
-    }
-}
-
-/// What a tick found beside readings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Findings {
-    /// The structure must be read again.
-    pub(super) out_of_step: bool,
-    /// Some generation that no event has told of yet.
-    pub(super) other_generation: bool,
+/// Which lists a chain is in, so that it is in none twice.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lists {
+    pub(super) queue: bool,
+    pub(super) again: bool,
+    pub(super) asked: bool,
 }
 
 /// No chain was looked at in this round.
-const NEVER: u32 = 0;
+pub(super) const NEVER: u32 = 0;
 /// Never looked at: the door cannot.
-const UNREADABLE: u32 = u32::MAX;
+pub(super) const UNREADABLE: u32 = u32::MAX;
 
 impl Live {
     /// `misfits` are never read.
@@ -97,11 +67,15 @@ impl Live {
             .map(|(place, _)| ChainIdx(u32::try_from(place).unwrap_or(u32::MAX)))
             .collect();
         let seen = vec![NEVER; ruleset.chains().len()];
+        let by_tool = source == Source::Tool;
         let mut live = Self {
             counters: ruleset.saved_counters(),
+            prices: Prices::new(&ruleset, by_tool),
+            lists: vec![Lists::default(); ruleset.chains().len()],
+            asked: Vec::new(),
             ruleset,
             door,
-            by_tool: source == Source::Tool,
+            by_tool,
             watched: Vec::new(),
             seen,
             round: 1,
@@ -181,140 +155,5 @@ impl Live {
     /// No longer at every tick.
     pub(super) fn unwatch(&mut self, chain: ChainIdx) {
         self.watched.retain(|watched| *watched != chain);
-    }
-
-    /// Reads the chains in view; then, as far as the purse reaches, those that packets go through; then
-    /// others in turn. Everything, whatever it costs, unless `bounded`.
-    pub(super) fn tick(
-        &mut self,
-        purse: &mut Purse,
-        bounded: bool,
-        readings: &mut Vec<Reading>,
-    ) -> Result<Findings, CounterError> {
-        self.round = if self.round >= UNREADABLE - 1 {
-            1
-        } else {
-            self.round + 1
-        };
-        let mut tick = Tick {
-            findings: Findings::default(),
-            readings,
-            clock: Clock::start(self.by_tool),
-        };
-        for at in 0..self.watched.len() {
-            if let Some(chain) = self.watched.get(at).copied() {
-                self.look(chain, &mut tick)?;
-            }
-        }
-        purse.cap.charge(tick.clock.lap());
-        if bounded {
-            self.follow(purse, &mut tick)?;
-        }
-        let chains = self.seen.len();
-        for _ in 0..chains {
-            if bounded && !purse.sweep.is_open() || tick.findings != Findings::default() {
-                break;
-            }
-            let chain = ChainIdx(u32::try_from(self.next).unwrap_or(u32::MAX));
-            self.next = (self.next + 1) % chains;
-            if self.look(chain, &mut tick)? {
-                let cost = tick.clock.lap();
-                purse.cap.charge(cost);
-                purse.sweep.charge(cost);
-            }
-        }
-        Ok(tick.findings)
-    }
-
-    /// Reads the chains that a hook calls, then those that their rules sent packets to, and so on. Where no
-    /// packet went nothing has changed, so this finds all that moves at the cost of what moves.
-    fn follow(&mut self, purse: &mut Purse, tick: &mut Tick<'_>) -> Result<(), CounterError> {
-        let Some(door) = self.door.as_mut().filter(|door| door.can_follow()) else {
-            return Ok(());
-        };
-        // What was in view may have sent packets on as well.
-        door.follow(&mut self.entered);
-        if self.queue.is_empty() {
-            self.queue.extend(&self.roots);
-            // Entered at the last tick: a packet may have been under way then.
-            self.queue.append(&mut self.again);
-        }
-        loop {
-            for chain in self.entered.drain(..) {
-                self.queue.push_back(chain);
-                self.again.push_back(chain);
-            }
-            if !purse.follow.is_open() || tick.findings != Findings::default() {
-                return Ok(()); // the rest of the queue is for the next tick
-            }
-            let Some(chain) = self.queue.pop_front() else {
-                return Ok(());
-            };
-            if self.look(chain, tick)? {
-                let cost = tick.clock.lap();
-                purse.cap.charge(cost);
-                purse.follow.charge(cost);
-                if let Some(door) = &mut self.door {
-                    door.follow(&mut self.entered);
-                }
-            }
-        }
-    }
-
-    /// Looks at a chain, unless it was looked at in this round; false when it was.
-    fn look(&mut self, chain: ChainIdx, tick: &mut Tick<'_>) -> Result<bool, CounterError> {
-        let Some(door) = &mut self.door else {
-            return Ok(false);
-        };
-        match self.seen.get(chain.0 as usize) {
-            Some(seen) if *seen != UNREADABLE && *seen != self.round => {}
-            _ => return Ok(false),
-        }
-        self.looked.clear();
-        door.read(chain, &mut self.counters, &mut self.looked)?;
-        for at in 0..self.looked.len() {
-            if let Some(looked) = self.looked.get(at).copied() {
-                self.note(looked, tick);
-            }
-        }
-        Ok(true)
-    }
-
-    fn note(&mut self, looked: Looked, tick: &mut Tick<'_>) {
-        let Some(seen) = self.seen.get_mut(looked.chain.0 as usize) else {
-            return;
-        };
-        if *seen == UNREADABLE {
-            return;
-        }
-        *seen = self.round;
-        let counters = match looked.look {
-            Look::Same => None,
-            Look::Changed => Some(self.counters_of(looked.chain)),
-            Look::OutOfStep => {
-                tick.findings.out_of_step = true;
-                return;
-            }
-            Look::OtherGeneration => {
-                tick.findings.other_generation = true;
-                return;
-            }
-        };
-        tick.readings.push(Reading {
-            chain: looked.chain,
-            counters,
-        });
-    }
-
-    fn counters_of(&self, index: ChainIdx) -> ChainCounters {
-        let chain = self.ruleset.chain(index);
-        ChainCounters {
-            policy: chain.is_builtin().then(|| self.counters.policy(index)),
-            rules: chain
-                .rules()
-                .iter()
-                .map(|rule| self.counters.rule(*rule))
-                .collect(),
-        }
     }
 }

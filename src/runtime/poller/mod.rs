@@ -4,22 +4,29 @@
 //! that nothing here knows the loop. Every origin is answered once at the start (loaded, gone or failed)
 //! and again whenever that changes; one that fails leaves the others running.
 //!
-//! Rooms within: `thread` is the loop, `news` what wakes it, `slot` the life of one origin, `load` reads a structure (on a thread of its own, so that a large
-//! one holds nothing up), `live` reads the numbers of a loaded one, `budget` says when there may be more.
+//! Rooms within: `thread` is the loop, `news` what wakes it, `ticks` when numbers are read, `slot` the life
+//! of one origin, `load` reads a structure (on a thread of its own, so that a large one holds nothing up),
+//! `live` is a loaded one and `look` reads its numbers, `price` says what that will cost and `budget` when
+//! there may be more.
 //!
 //! Looking costs CPU on a box that has none to spare, so there is a [`Budget`], and an order. First the
-//! chains in view, at every tick. Then, for nft, the chains that packets go through: those that a hook
-//! calls, and from there every chain that a jump with a moving counter leads to; where no packet went no
-//! number moved, so this finds all that is lit at the cost of what is lit and not of what is loaded. Then
-//! the others in turn, slowly, for whatever following cannot see. A tick is stretched rather than the
-//! budget broken. Frozen means nothing is read and nothing wakes.
+//! chains in view: at every tick, whatever else was spent, as long as their own price fits into it; a
+//! dearer one as often as the budget pays for it. Then, for nft, the chains that packets go through: those
+//! that a hook calls, and from there every chain that a jump with a moving counter leads to; where no
+//! packet went no number moved, so this finds all that is lit at the cost of what is lit and not of what
+//! is loaded. Then the others in turn, slowly, for whatever following cannot see. These two wait until
+//! debts are paid off, and leave out the chain that would take long to pay off: reading one nft chain of
+//! 100,000 rules takes the kernel seconds. Frozen means nothing is read and nothing wakes.
 
 mod budget;
 mod live;
 mod load;
+mod look;
 mod news;
+mod price;
 mod slot;
 mod thread;
+mod ticks;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -130,7 +137,8 @@ pub enum Stage {
 /// What the poller is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Read this chain every tick, until [`Command::Unwatch`]. Kept over a load, by table and name.
+    /// Read this chain every tick, or as often as the budget pays for it, until [`Command::Unwatch`]. Kept
+    /// over a load, by table and name.
     Watch {
         /// Which ruleset.
         origin: Origin,
@@ -148,7 +156,8 @@ pub enum Command {
     Interval(Duration),
     /// True: read nothing and wake for nothing until false.
     Freeze(bool),
-    /// Read everything now, whatever the tick, once; also while frozen.
+    /// Read everything now, whatever the tick and the budget, once; also while frozen. What is in view
+    /// comes first, then the structure where it changed, then the rest, the dearest last.
     ReadNow,
     /// End the thread.
     Stop,
@@ -157,7 +166,7 @@ pub enum Command {
 /// How much CPU the poller may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
-    /// Share of one core that everything together may take; the tick stretches to hold it.
+    /// Share of one core that everything together may take; what is out of view waits to hold it.
     pub cap: f64,
     /// Share of one core that reading chains in turn, out of view and without a sign of traffic, may take.
     pub sweep: f64,

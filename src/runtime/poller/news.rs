@@ -33,7 +33,7 @@ impl PollerThread {
             self.changed(&changes, now);
             self.listen_from = now + EVENT_PAUSE;
         }
-        self.purse.cap.charge(thread_cpu().saturating_sub(before));
+        self.purse.charge(thread_cpu().saturating_sub(before));
     }
 
     /// Everything that has arrived; `None` when nothing has.
@@ -95,6 +95,9 @@ impl PollerThread {
             self.changed(&changes, now);
             return;
         }
+        if self.strange_at.replace(self.tick_at) == Some(self.tick_at) {
+            return; // several chains of one tick are one sign
+        }
         self.strange_ticks += 1;
         if self.strange_ticks > 1 {
             self.changed(&Changes::unknown(), now);
@@ -137,7 +140,7 @@ impl PollerThread {
         }
         let before = thread_cpu();
         let listed = Netlink::open().and_then(|mut netlink| native::base_chains(&mut netlink));
-        self.purse.cap.charge(thread_cpu().saturating_sub(before));
+        self.purse.charge(thread_cpu().saturating_sub(before));
         let Ok(mut chains) = listed else { return };
         chains.retain(|chain| !self.is_shown(chain));
         if self.native_told.as_ref() != Some(&chains) {

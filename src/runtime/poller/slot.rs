@@ -37,6 +37,8 @@ pub(super) struct Slot {
     pub(super) loading: bool,
     /// When the structure is to be read.
     due: Option<Instant>,
+    /// The load that is running, or ran last, is the first of all.
+    first: bool,
     /// Not before that, by the budget.
     not_before: Instant,
     /// The last change that touched this origin since the last load began: its generation, how far.
@@ -52,6 +54,7 @@ impl Slot {
             phase: Phase::Unknown,
             loading: false,
             due: Some(now),
+            first: true,
             not_before: now,
             touched: (0, Touch::Nothing),
             author: None,
@@ -90,6 +93,7 @@ impl Slot {
     /// A load begins.
     pub(super) fn begin(&mut self) {
         self.loading = true;
+        self.first = matches!(self.phase, Phase::Unknown);
         self.due = None;
         self.touched = (0, Touch::Nothing);
     }
@@ -151,6 +155,8 @@ impl Slot {
                 generation: matched,
                 misfits,
             } => {
+                // Nobody waits for what the first load cost: a change is read at once, the one after it later.
+                let rest = if self.first { 0.0 } else { rest };
                 self.not_before = now + loaded.took.mul_f64(rest).max(APART);
                 if door.is_none() {
                     self.due.get_or_insert(now); // it never stood still: again, when the budget allows
@@ -233,6 +239,8 @@ fn generation_is_newer(one: u32, than: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ruleset::Ruleset;
+    use crate::runtime::poller::{Source, Uncounted};
 
     fn slot(now: Instant) -> Slot {
         Slot::new(Origin::ALL[0], now)
@@ -282,6 +290,40 @@ mod tests {
         assert_eq!(slot.load_at(), None);
         slot.begin();
         assert!(slot.finish(Outcome::Gone, 0, 19.0, now).is_none());
+    }
+
+    #[test]
+    fn the_first_change_is_read_at_once_and_the_next_is_paid_for() {
+        let now = Instant::now();
+        let mut slot = slot(now);
+        let origin = slot.origin;
+        let took = Duration::from_secs(5);
+        let outcome = || {
+            let text = b"*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n".to_vec();
+            Outcome::Loaded {
+                loaded: Box::new(Loaded {
+                    origin,
+                    ruleset: Arc::new(Ruleset::parse(text, origin).unwrap()),
+                    source: Source::DumpOnly,
+                    handles: None,
+                    lossy: Vec::new(),
+                    uncounted: Uncounted::default(),
+                    warnings: Vec::new(),
+                    author: None,
+                    missed_changes: false,
+                    took,
+                }),
+                door: None,
+                generation: 0,
+                misfits: Vec::new(),
+            }
+        };
+        slot.begin();
+        slot.finish(outcome(), 0, 19.0, now);
+        assert_eq!(slot.load_at(), Some(now + APART));
+        slot.begin();
+        slot.finish(outcome(), 0, 19.0, now);
+        assert_eq!(slot.load_at(), Some(now + 19 * took));
     }
 
     #[test]

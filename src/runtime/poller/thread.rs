@@ -56,6 +56,9 @@ pub(super) fn run(options: Options, sink: Sink, line: Line) {
             poller.look_at_native();
             poller.tick_if_due();
         }
+        if !poller.ended {
+            poller.do_what_was_asked();
+        }
     }
     poller.line.stop.store(true, Ordering::Relaxed);
     for loader in poller.loaders.drain(..) {
@@ -76,6 +79,8 @@ pub(super) struct PollerThread {
     pub(super) slots: [Slot; 4],
     pub(super) loaders: Vec<JoinHandle<()>>,
     pub(super) tick_at: Instant,
+    /// When what was asked for is gone on with.
+    pub(super) asked_at: Option<Instant>,
     /// Which origin is swept first at the next tick.
     pub(super) first: usize,
     pub(super) listener: Option<Listener>,
@@ -83,6 +88,8 @@ pub(super) struct PollerThread {
     pub(super) look_for_nft_at: Instant,
     pub(super) generation: u32,
     pub(super) strange_ticks: u32,
+    /// The end of the tick in which the last of them was counted.
+    pub(super) strange_at: Option<Instant>,
     pub(super) native_at: Option<Instant>,
     pub(super) native_told: Option<Vec<BaseChain>>,
 }
@@ -103,12 +110,14 @@ impl PollerThread {
             slots: Origin::ALL.map(|origin| Slot::new(origin, now)),
             loaders: Vec::new(),
             tick_at: now + options.interval.max(SHORTEST_TICK),
+            asked_at: None,
             first: 0,
             listener: None,
             listen_from: now,
             look_for_nft_at: now,
             generation: 0,
             strange_ticks: 0,
+            strange_at: None,
             native_at: Some(now),
             native_told: None,
         }
@@ -123,10 +132,10 @@ impl PollerThread {
     /// Waits for a note, an event or the next thing due.
     fn wait(&mut self) {
         let now = Instant::now();
-        let mut next = None;
+        let mut next = self.asked_at;
         let mut listening: Option<BorrowedFd<'_>> = None;
         if !self.frozen {
-            let mut earliest = self.tick_at;
+            let mut earliest = next.map_or(self.tick_at, |at| at.min(self.tick_at));
             let loads = self.slots.iter().filter_map(Slot::load_at);
             for at in loads.chain(self.native_at) {
                 earliest = earliest.min(at);
@@ -138,14 +147,15 @@ impl PollerThread {
                     earliest = earliest.min(self.listen_from);
                 }
             }
-            next = Some(earliest.saturating_duration_since(now));
+            next = Some(earliest);
         }
         let mut fds: Vec<PollFd<'_>> = [Some(self.line.woken.as_fd()), listening]
             .into_iter()
             .flatten()
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
-        let timeout = next.map_or(PollTimeout::NONE, |wait| {
+        let timeout = next.map_or(PollTimeout::NONE, |at| {
+            let wait = at.saturating_duration_since(now);
             // Rounded up: waking a millisecond early would be waking twice.
             let millis = wait.as_micros().div_ceil(1000);
             i32::try_from(millis)
@@ -196,6 +206,9 @@ impl PollerThread {
             Command::Freeze(frozen) => {
                 self.frozen = frozen;
                 self.tick_at = now;
+                if frozen {
+                    self.forget_what_was_asked();
+                }
             }
             Command::ReadNow => self.read_now(now),
             Command::Stop => self.ended = true,
@@ -214,7 +227,7 @@ impl PollerThread {
         self.loaders.retain(|loader| !loader.is_finished());
     }
 
-    fn start_loads(&mut self) {
+    pub(super) fn start_loads(&mut self) {
         let now = Instant::now();
         for index in 0..self.slots.len() {
             if self.slots[index].load_at().is_some_and(|at| at <= now) {
@@ -252,68 +265,6 @@ impl PollerThread {
         match loader {
             Ok(loader) => self.loaders.push(loader),
             Err(_) => self.loaded(origin, no_thread()),
-        }
-    }
-
-    fn tick_if_due(&mut self) {
-        let now = Instant::now();
-        if now < self.tick_at {
-            return;
-        }
-        self.purse.fill(now);
-        if !self.purse.cap.is_open() {
-            self.tick_at = now + self.purse.cap.opens_in();
-            return;
-        }
-        self.tick_at = (self.tick_at + self.interval).max(now + self.interval / 2);
-        self.look_for_legacy(now);
-        for step in 0..self.slots.len() {
-            let index = (self.first + step) % self.slots.len();
-            self.read(index, true, now);
-        }
-        self.first = (self.first + 1) % self.slots.len();
-    }
-
-    /// Reads one origin's numbers; all of them unless `bounded`.
-    fn read(&mut self, index: usize, bounded: bool, now: Instant) {
-        let slot = &mut self.slots[index];
-        let origin = slot.origin;
-        let Some(live) = slot.live() else { return };
-        let mut readings = Vec::new();
-        let found = live.tick(&mut self.purse, bounded, &mut readings);
-        match found {
-            Ok(findings) => {
-                if findings.out_of_step {
-                    slot.schedule(now);
-                }
-                if findings.other_generation {
-                    self.strange_generation(now);
-                }
-            }
-            // The next load says what is wrong, or finds that nothing is.
-            Err(_) => slot.schedule(now),
-        }
-        if !readings.is_empty() {
-            self.tell(PollEvent::Counters {
-                origin,
-                at: now,
-                readings,
-            });
-        }
-    }
-
-    fn read_now(&mut self, now: Instant) {
-        self.open_listener(now);
-        if let Some(changes) = self.drain() {
-            self.changed(&changes, now);
-        }
-        self.look_for_legacy(now);
-        for slot in &mut self.slots {
-            slot.hurry(now);
-        }
-        self.start_loads();
-        for index in 0..self.slots.len() {
-            self.read(index, false, now);
         }
     }
 }
