@@ -10,6 +10,19 @@ use std::time::Duration;
 use crate::app::firewall::{Firewall, Handle};
 use crate::ruleset::{ChainCounters, ChainIdx, Reading, RuleIdx, Ruleset, TextId};
 
+/// Which rule of the old structure each rule of the new one is; worked out once for all who ask.
+#[derive(Debug)]
+pub struct Heirs(Vec<Option<usize>>);
+
+impl Heirs {
+    /// The rule of the new structure that `rule` of the old one became; `None`: it went.
+    pub fn of(&self, rule: RuleIdx) -> Option<RuleIdx> {
+        let wanted = Some(rule.0 as usize);
+        let at = self.0.iter().position(|from| *from == wanted)?;
+        u32::try_from(at).ok().map(RuleIdx)
+    }
+}
+
 impl Firewall {
     /// The counters as they stand, as a reading of every chain.
     fn readings(&self) -> Vec<Reading> {
@@ -31,7 +44,7 @@ impl Firewall {
     }
 
     /// Takes over heat, rates and the view's zero from the structure that this one replaces at `now`.
-    pub fn inherit(&mut self, old: &Self, now: Duration) {
+    pub fn inherit(&mut self, old: &Self, now: Duration) -> Heirs {
         let read = self.readings();
         let by_chain = chain_map(&old.ruleset, &self.ruleset);
         let rule_map = self.rule_map(old);
@@ -60,6 +73,7 @@ impl Firewall {
         self.baseline = baseline;
         // The new text carries counters of its own: a reading like any other.
         self.read(now, &read);
+        Heirs(rule_map)
     }
 
     /// The same chains, policies and rules in the same order: only counters, or nothing, differ.
@@ -104,13 +118,6 @@ impl Firewall {
             }
         }
         map
-    }
-
-    /// The same rule in the structure that replaced `old`.
-    pub fn successor(&self, old: &Self, rule: RuleIdx) -> Option<RuleIdx> {
-        let wanted = Some(rule.0 as usize);
-        let at = self.rule_map(old).iter().position(|from| *from == wanted)?;
-        u32::try_from(at).ok().map(RuleIdx)
     }
 }
 

@@ -108,7 +108,7 @@ fn insert(state: &mut State, at: usize, mut firewall: Firewall) {
 /// went.
 fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Author>) {
     let old = &state.firewalls[at];
-    new.inherit(old, state.now);
+    let heirs = new.inherit(old, state.now);
     let same = new.has_structure_of(old);
     let map = crate::app::succession::chain_map(&new.ruleset, &old.ruleset);
     let successor = |chain: crate::ruleset::ChainIdx| {
@@ -127,7 +127,7 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
                 let chain = old.ruleset.chain(selected.chain).name();
                 words = format!("chain {chain} went{by}");
             }
-            (Some(_), Some(Row::Rule(rule, number))) => match new.successor(old, rule) {
+            (Some(_), Some(Row::Rule(rule, number))) => match heirs.of(rule) {
                 Some(rule) => wanted = Some(rule),
                 None => words = format!("rule {number} went{by}"),
             },

@@ -598,3 +598,29 @@ fn a_line_of_the_feed_leads_to_its_rule_and_back() {
     press(&mut state, &["3", "g", "<Enter>"]);
     assert!(state.said.as_ref().expect("said").0.contains("no rule did"));
 }
+
+#[test]
+fn a_new_structure_is_a_reading_too() {
+    let mut state = board();
+    count(&mut state, 1, "INPUT", &[0, 100, 0, 0], Some(0));
+    let handles = [10, 11, 12, 13, 14, 15];
+    let text = |packets: u64| {
+        let rule = "-A INPUT -p tcp -m tcp --dport 443 -j DROP";
+        WEB.replace(
+            &format!("[0:0] {rule}"),
+            &format!("[{packets}:{}] {rule}", packets * 60),
+        )
+    };
+    let load = |packets| Message::Loaded(Box::new(loaded(Family::V4, &text(packets), &handles)));
+    send(&mut state, 3, load(150));
+    let rule = state.firewalls[0].ruleset.chains()[0].rules()[1];
+    assert!(
+        (state.firewalls[0].rate(rule).packets - 25.0).abs() < 1e-9,
+        "50 packets in two seconds"
+    );
+    assert!(!state.firewalls[0].was_reset(rule));
+    // An nft zeroing is a new generation: the numbers of its text went backwards.
+    send(&mut state, 4, load(2));
+    assert!(state.firewalls[0].was_reset(rule));
+    assert!(!state.firewalls[0].rate(rule).moves());
+}
