@@ -35,7 +35,7 @@ struct Watch {
     /// Show a saved dump (iptables-save, with or without -c) instead of this box; - for standard input
     #[arg(long, value_name = "DUMP")]
     file: Option<PathBuf>,
-    /// Never offer to change anything (this version never does)
+    /// Never offer to change anything
     #[arg(long)]
     read_only: bool,
     #[command(flatten)]

@@ -2,6 +2,9 @@
 
 mod act;
 mod data;
+mod review;
+mod stage;
+mod structure;
 mod travel;
 mod typing;
 
