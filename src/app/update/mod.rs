@@ -9,6 +9,8 @@ mod travel;
 mod typing;
 
 #[cfg(test)]
+mod staging_tests;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;
