@@ -4,12 +4,12 @@ use crate::verdict::space::cube::Cube;
 use crate::verdict::space::index::{Entry, Index};
 
 /// Packets that are picked for one rule before it is given up.
-const PICKS: usize = 96;
+const PICKS: u64 = 96;
 
 /// Boxes that may be left at a time.
 const LEFT: usize = 256;
 
-/// Boxes that are remembered for telling which rules are needed.
+/// Rules that are remembered for telling which rules are needed.
 const MET: usize = 128;
 
 /// Rules that are worth telling which of them are needed.
@@ -42,8 +42,8 @@ impl Search<'_> {
     pub(super) fn cover(&mut self, mut left: Vec<Cube>) -> Cover {
         let whole = left.clone();
         let mut used: Vec<u32> = Vec::new();
-        let mut met: Vec<(Cube, u32)> = Vec::new();
-        let mut picks = 0;
+        let mut met: Vec<(u32, u32)> = Vec::new();
+        let mut picks: u64 = 0;
         while let Some(cube) = left.pop() {
             picks += 1;
             if picks > PICKS || left.len() > LEFT || *self.work == 0 {
@@ -56,16 +56,32 @@ impl Search<'_> {
             };
             cube.minus(&taker, |rest| left.push(rest));
             used.push(by);
-            met.push((taker, by));
         }
         used.sort_unstable();
         used.dedup();
-        Cover::Whole(needed(&whole, used, &met))
+        if used.len() > 1 && used.len() <= NAMED {
+            used = needed(&whole, used, &self.boxes(met));
+        }
+        Cover::Whole(used)
+    }
+
+    /// All boxes of the rules that were met, with the rule to name.
+    fn boxes(&self, mut met: Vec<(u32, u32)>) -> Vec<(Cube, u32)> {
+        met.sort_unstable();
+        met.dedup();
+        let of_rule = |(chain, at): &(u32, u32)| {
+            let taken = self.taken.get(*chain as usize);
+            let all = taken.into_iter().flat_map(|taken| taken.of_rule(*at));
+            let fits = |entry: &&Entry| entry.atoms.iter().all(|atom| self.atoms.contains(atom));
+            let boxes = all.filter(fits).map(|entry| (entry.cube, entry.by));
+            boxes.collect::<Vec<_>>()
+        };
+        met.iter().flat_map(of_rule).collect()
     }
 
     /// A box of an earlier rule that holds a packet of the cube: one that holds all of it, if there is one.
-    /// Others that were met on the way are written down.
-    fn holds(&self, cube: &Cube, seed: u64, met: &mut Vec<(Cube, u32)>) -> Option<(Cube, u32)> {
+    /// The rules that were met on the way are written down, with their chains.
+    fn holds(&self, cube: &Cube, seed: u64, met: &mut Vec<(u32, u32)>) -> Option<(Cube, u32)> {
         let point = cube.some(seed);
         let mut best: Option<(Cube, u32)> = None;
         let frames = std::iter::once(&self.own).chain(self.frames);
@@ -81,7 +97,7 @@ impl Search<'_> {
                     best = Some((entry.cube, entry.by));
                 }
                 if met.len() < MET {
-                    met.push((entry.cube, entry.by));
+                    met.push((*chain, entry.at));
                 }
                 whole
             });
@@ -96,9 +112,6 @@ impl Search<'_> {
 /// The rules that are needed: one alone if that is enough, else one after the other is left out if the
 /// others are.
 fn needed(whole: &[Cube], mut used: Vec<u32>, met: &[(Cube, u32)]) -> Vec<u32> {
-    if used.len() == 1 || used.len() > NAMED {
-        return used;
-    }
     let mut alone: Vec<u32> = met.iter().map(|(_, by)| *by).collect();
     alone.sort_unstable();
     alone.dedup();

@@ -54,10 +54,9 @@ impl Program {
             };
             let mut after = After::new(self, chain, &mut pairs);
             for at in (chain.entry..chain.end).rev() {
-                if !alive(at) {
-                    continue;
-                }
-                if let (Some(anyway), Some(rule)) = (after.read(at), self.place(at, rulesets)) {
+                // Dead rules are read too: without the one in question they may come to life.
+                let anyway = after.read(at).filter(|_| alive(at));
+                if let (Some(anyway), Some(rule)) = (anyway, self.place(at, rulesets)) {
                     let anyway = anyway.iter().filter_map(|at| self.place(*at, rulesets));
                     found.push(Redundant {
                         rule,
@@ -74,7 +73,7 @@ impl Program {
     }
 }
 
-/// The live rules of a chain after a place.
+/// The rules of a chain after a place.
 struct After<'a> {
     program: &'a Program,
     chain: &'a Chain,

@@ -235,6 +235,11 @@ fn what_could_be_left_out() {
         ("-p tcp -j ACCEPT; -j MARK --set-mark 1; -j ACCEPT", &[]),
         ("-p tcp -j REJECT; -j REJECT --reject-with tcp-reset", &[]),
         ("-j a; -A a -p tcp -j DROP", &[]),
+        // What it covers would come to life.
+        (
+            "-p tcp -j ACCEPT; -p tcp -m tcp --dport 22 -j DROP; -p tcp -j ACCEPT; -p udp -j ACCEPT",
+            &[],
+        ),
     ] {
         let dump = dump("filter", rules);
         let document = Document::parse(dump.into_bytes(), Hints::default()).unwrap();

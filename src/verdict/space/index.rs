@@ -62,8 +62,11 @@ pub(in super::super) struct Index {
 }
 
 impl Index {
-    pub(in super::super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// The boxes that the rule at `at` sends away.
+    pub(in super::super) fn of_rule(&self, at: u32) -> impl Iterator<Item = &Entry> {
+        let first = self.entries.partition_point(|entry| entry.at < at);
+        let rest = self.entries.get(first..).unwrap_or_default();
+        rest.iter().take_while(move |entry| entry.at == at)
     }
 
     /// Adds a box of a rule that comes after all before.
