@@ -34,6 +34,7 @@ mod probe;
 mod program;
 pub mod sets;
 mod shadow;
+mod space;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -46,4 +47,4 @@ pub use facts::Facts;
 pub use json::SCHEMA;
 pub use probe::{Connection, CtState, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
-pub use shadow::{Shadow, Shadows};
+pub use shadow::{Dead, Redundancies, Redundant, Shadow, Shadows};
