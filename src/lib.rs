@@ -19,6 +19,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod edit;
 pub mod flow;
 pub mod host;
 pub mod netfilter;

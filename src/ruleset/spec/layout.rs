@@ -235,10 +235,7 @@ mod tests {
                     "LOG log-prefix=--log-prefix x",
                 ],
             ),
-            (
-                "hello -s",
-                &["stray =hello", "stray source=-s"],
-            ),
+            ("hello -s", &["stray =hello", "stray source=-s"]),
             (
                 "-p tcp -p udp !",
                 &["protocol=-p tcp", "stray protocol=-p udp", "stray =!"],

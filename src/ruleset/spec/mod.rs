@@ -21,8 +21,8 @@ pub mod targets;
 pub mod value;
 
 mod extension;
-pub mod layout;
 pub(super) mod general;
+pub mod layout;
 mod options;
 mod read;
 mod words;

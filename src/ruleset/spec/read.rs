@@ -120,7 +120,8 @@ impl<'a> Reader<'a, '_> {
     /// A word that is no option and no value of one.
     fn loose(&mut self, word: Word<'a>) {
         let stray = self.open.is_none();
-        self.layout.record(self.open, "", false, std::slice::from_ref(&word), &[]);
+        self.layout
+            .record(self.open, "", false, std::slice::from_ref(&word), &[]);
         self.layout.settle(!stray, usize::MAX);
         match self.open.and_then(|open| self.loaded.get_mut(open)) {
             Some((_, given)) => given.words.push(word),
@@ -295,7 +296,8 @@ impl<'a> Reader<'a, '_> {
         };
         let given = if missing { 0 } else { opt.values.into() };
         let values = option.values.get(..given).unwrap_or_default();
-        self.layout.record(of, option.name, option.invert, &words, values);
+        self.layout
+            .record(of, option.name, option.invert, &words, values);
         match found {
             Found::Of(index, _) => {
                 self.open = None;
