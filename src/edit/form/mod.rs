@@ -17,12 +17,12 @@
 //! A field begins with `!` where its option is inverted. Nothing here asks the system: names of
 //! interfaces, services and sets are handed in.
 
-// pub mod catalog;
+pub mod catalog;
 // pub mod check;
 // pub mod complete;
 mod fields;
 mod ports;
-// pub mod sentence;
+pub mod sentence;
 mod site;
 mod splice;
 #[cfg(test)]
