@@ -18,13 +18,14 @@
 //! interfaces, services and sets are handed in.
 
 pub mod catalog;
-// pub mod check;
-// pub mod complete;
+pub mod check;
+pub mod complete;
 mod fields;
 mod ports;
 pub mod sentence;
 mod site;
 mod splice;
+mod target;
 #[cfg(test)]
 mod tests;
 pub mod text;
