@@ -16,7 +16,7 @@ use super::interfaces::interfaces;
 use super::netlink::NetlinkError;
 use super::processes::{Processes, Seen as Known};
 use super::routes;
-use super::sockets::{Connection, connections};
+use super::sockets::{Connection, connections, listening_ports};
 use crate::flow::{
     IfName, Interface, Process, Protocol, RouteAnswer, RouteQuestion, Seen, Session,
 };
@@ -53,6 +53,7 @@ pub fn sessions_of(pid: u32, processes: &Processes) -> Result<Vec<Session>, Netl
     let mut search = Search {
         processes,
         standing: &standing,
+        ports: listening_ports()?,
         interfaces: &interfaces,
         found: Vec::new(),
         followed: Vec::new(),
@@ -64,6 +65,7 @@ pub fn sessions_of(pid: u32, processes: &Processes) -> Result<Vec<Session>, Netl
 struct Search<'a> {
     processes: &'a Processes,
     standing: &'a [Connection],
+    ports: Vec<u16>,
     interfaces: &'a [Interface],
     found: Vec<Session>,
     followed: Vec<u32>,
@@ -77,10 +79,14 @@ impl Search<'_> {
         }
         self.followed.push(pid);
         let line = self.processes.up_from(pid);
+        // A login daemon in the line is who serves it, whatever else holds connections above or below.
+        let served = line
+            .iter()
+            .any(|known| is_daemon(known) && !self.held(known).is_empty());
         let mut through = below.to_vec();
         for (place, known) in line.iter().enumerate() {
             let own = place == 0 && below.is_empty();
-            if !own && known.process.pid != 1 {
+            if !own && known.process.pid != 1 && (is_daemon(known) || !served) {
                 self.look_at(known, &through);
             }
             self.look_at_environment(known, &through);
@@ -95,23 +101,21 @@ impl Search<'_> {
         }
     }
 
-    /// A process that holds a connection.
-    fn look_at(&mut self, known: &Known, through: &[String]) {
-        let name = known.process.name.as_str();
+    /// The connections that a process holds.
+    fn held(&self, known: &Known) -> Vec<Connection> {
         let inodes = self.processes.sockets_of(known.process.pid);
-        let held: Vec<Connection> = self
-            .standing
-            .iter()
-            .filter(|connection| inodes.contains(&connection.inode))
-            .copied()
-            .collect();
-        let is_daemon = DAEMONS.contains(&name);
-        // Another server: the connections that came in to it. Those that it made itself go elsewhere.
-        let came_in = |connection: &Connection| {
-            let lower = connection.local.port() < connection.peer.port();
-            is_daemon || lower
-        };
-        for connection in held.into_iter().filter(came_in).take(MOST) {
+        let of = |connection: &&Connection| inodes.contains(&connection.inode);
+        self.standing.iter().filter(of).copied().collect()
+    }
+
+    /// A process that may hold a connection: a daemon's are all somebody's, another server's those that
+    /// came in to a port where somebody listens; what it called out for goes elsewhere.
+    fn look_at(&mut self, known: &Known, through: &[String]) {
+        let mut held = self.held(known);
+        if !is_daemon(known) {
+            held.retain(|connection| self.ports.contains(&connection.local.port()));
+        }
+        for connection in held.into_iter().take(MOST) {
             self.add(&connection, &known.process, Seen::Socket, through);
         }
     }
@@ -200,6 +204,10 @@ impl Search<'_> {
             RouteAnswer::None { .. } | RouteAnswer::NotAsked(_) => None,
         }
     }
+}
+
+fn is_daemon(known: &Known) -> bool {
+    DAEMONS.contains(&known.process.name.as_str())
 }
 
 /// Both ends of a SSH_CONNECTION: the client's and ours.

@@ -84,6 +84,13 @@ pub fn connections() -> Result<Vec<Connection>, NetlinkError> {
     Ok(all.iter().map(connection).collect())
 }
 
+/// The TCP ports at which somebody listens.
+pub fn listening_ports() -> Result<Vec<u16>, NetlinkError> {
+    let all = ask(Protocol::TCP, &StateFlags::LISTEN)?;
+    let port = |response: &InetResponse| response.header.socket_id.source_port;
+    Ok(all.iter().map(port).collect())
+}
+
 /// An IPv4 address that an IPv6 socket writes as `::ffff:1.2.3.4` is one.
 fn plain(address: IpAddr) -> IpAddr {
     address.to_canonical()

@@ -19,14 +19,17 @@
 //!
 //! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
 //! `shadow` finds rules that nothing can match;
+//! `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it;
 //! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at.
 
 mod bytes;
 mod change;
+mod client;
 mod clock;
 mod compile;
 mod cond;
+mod elsewhere;
 mod explain;
 mod facts;
 mod json;
@@ -40,10 +43,13 @@ mod tests;
 mod thread;
 mod tri;
 mod walk;
+mod words;
 
+pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
 pub use facts::Facts;
 pub use json::SCHEMA;
 pub use probe::{Connection, CtState, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
 pub use shadow::{Shadow, Shadows};
+pub use words::{EXAMPLE, Words, WordsError, read as read_words};

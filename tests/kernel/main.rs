@@ -8,6 +8,7 @@ mod conntrack;
 mod counters;
 mod drops;
 mod events;
+mod host;
 mod lossy;
 mod native;
 mod poller;
