@@ -7,6 +7,7 @@
 mod conntrack;
 mod counters;
 mod drops;
+mod elsewhere;
 mod events;
 mod host;
 mod lossy;

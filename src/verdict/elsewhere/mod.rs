@@ -194,7 +194,9 @@ impl<'a> Packet<'a> {
             // Without its interface the kernel takes a strange source for a mistake of ours.
             from: self.probe.src.filter(|_| input.is_some()),
             input: input.filter(|_| self.probe.src.is_some()),
-            output: self.probe.output.filter(|_| !comes_in),
+            // Asked with an interface, IPv4 takes a destination without a route for a neighbour there; a
+            // link-local address of IPv6 means nothing without one.
+            output: self.probe.output.filter(|_| !comes_in && is_link_local(to)),
             mark: self.probe.mark.filter(|mark| *mark != 0),
         })
     }
@@ -204,14 +206,19 @@ impl<'a> Packet<'a> {
         if self.probe.path == Path::Output {
             return None;
         }
+        let to = self.probe.src?;
         Some(RouteQuestion {
-            to: self.probe.src?,
+            to,
             from: self.dst.filter(|_| self.is_local == Some(true)),
             input: None,
-            output: None,
+            output: self.probe.input.filter(|_| is_link_local(to)),
             mark: None,
         })
     }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(six) if six.is_unicast_link_local())
 }
 
 struct Finder<'a> {

@@ -20,7 +20,9 @@ impl Finder<'_> {
         {
             self.way_there(dst, answer);
         }
-        if let (Some(src), Some(answer)) = (self.packet.probe.src, &back) {
+        if let (Some(src), Some(answer)) = (self.packet.probe.src, &back)
+            && !filtered
+        {
             match answer {
                 RouteAnswer::Way(way) if leads(way) => {
                     let by = by(way);
@@ -84,7 +86,7 @@ impl Finder<'_> {
     /// The packet is said to leave by one interface, and the route is by another.
     fn other_way(&mut self, dst: IpAddr, way: &Way) {
         if let (Some(said), Some(real)) = (self.packet.probe.output, way.output)
-            && self.packet.path == Path::Forward
+            && self.packet.path != Path::Input
             && said != real
         {
             self.say(
