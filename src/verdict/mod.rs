@@ -25,7 +25,6 @@
 
 mod bytes;
 mod change;
-mod client;
 mod clock;
 mod compile;
 mod cond;
@@ -38,6 +37,7 @@ mod program;
 pub mod sets;
 mod shadow;
 mod state;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod thread;

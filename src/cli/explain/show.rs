@@ -179,39 +179,6 @@ impl Page<'_> {
     }
 
     fn decider(&self, by: Decider) -> String {
-        let place = match by {
-            Decider::Hops => return "the kernel: no hops left to forward it".to_owned(),
-            Decider::Native(at) => {
-                let name = self.explanation.natives.get(usize::from(at));
-                return format!(
-                    "the native nft chain {}",
-                    name.map_or("?".into(), |name| clean_str(name))
-                );
-            }
-            Decider::Place(place) => place,
-        };
-        let Some(ruleset) = self.rulesets.get(place.ruleset) else {
-            return String::new();
-        };
-        let chain = ruleset.chain(place.chain);
-        let (table, name) = (
-            clean_str(ruleset.table(chain.table()).name()),
-            clean_str(chain.name()),
-        );
-        let backend = match ruleset.backend() {
-            Some(backend) if self.rulesets.len() > 1 => format!(" ({})", backend.name()),
-            _ => String::new(),
-        };
-        match place.rule {
-            None => format!("{table} {name} policy{backend}"),
-            Some(rule) => {
-                let spec = String::from_utf8_lossy(ruleset.spec(rule));
-                format!(
-                    "{table} {name} rule {}{backend}: {}",
-                    ruleset.number(rule),
-                    clean_str(&spec)
-                )
-            }
-        }
+        clean_str(&self.explanation.decider(by, self.rulesets)).into_owned()
     }
 }
