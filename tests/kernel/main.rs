@@ -13,5 +13,6 @@ mod host;
 mod lossy;
 mod native;
 mod poller;
+mod preflight;
 mod save;
 mod support;
