@@ -26,6 +26,7 @@ pub mod host;
 pub mod netfilter;
 pub mod ruleset;
 pub mod runtime;
+pub mod safety;
 pub mod sandbox;
 pub mod ui;
 pub mod verdict;

@@ -19,6 +19,7 @@
 //!
 //! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
 //! `shadow` finds rules that nothing can match;
+//! `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it;
 //! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at.
 
@@ -27,6 +28,7 @@ mod change;
 mod clock;
 mod compile;
 mod cond;
+mod elsewhere;
 mod explain;
 mod facts;
 mod json;
@@ -36,15 +38,19 @@ pub mod sets;
 mod shadow;
 mod space;
 mod state;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod tri;
 mod walk;
+mod words;
 
+pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
 pub use facts::Facts;
 pub use json::SCHEMA;
 pub use probe::{Connection, CtState, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
 pub use shadow::{Dead, Redundancies, Redundant, Shadow, Shadows};
+pub use words::{EXAMPLE, Words, WordsError, read as read_words};
