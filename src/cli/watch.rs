@@ -9,6 +9,7 @@ use crate::app::state::{Facts, Mode, State};
 use crate::cli::{Failure, Screen, Watch, input};
 use crate::host;
 use crate::runtime::board::{self, BoardError, End};
+use crate::safety::Places;
 use crate::ui::Theme;
 
 /// Opens the board.
@@ -28,7 +29,7 @@ fn live(watch: &Watch) -> Result<ExitCode, Failure> {
     }
     let mut state = state(&watch.screen, Mode::Live)?;
     lock(&mut state, watch);
-    open(state, &watch.screen, true)
+    open(state, &watch.screen, Some(Places::of_this_namespace()))
 }
 
 fn saved(path: &Path, watch: &Watch) -> Result<ExitCode, Failure> {
@@ -40,7 +41,7 @@ fn saved(path: &Path, watch: &Watch) -> Result<ExitCode, Failure> {
     for message in input::messages(document) {
         crate::app::update::update(&mut state, message, Duration::ZERO);
     }
-    open(state, &watch.screen, false)
+    open(state, &watch.screen, None)
 }
 
 /// Whether anything may be staged at all.
@@ -64,10 +65,10 @@ pub fn state(screen: &Screen, mode: Mode) -> Result<State, Failure> {
 }
 
 /// Opens the board on that state.
-pub fn open(state: State, screen: &Screen, watch: bool) -> Result<ExitCode, Failure> {
+pub fn open(state: State, screen: &Screen, kernel: Option<Places>) -> Result<ExitCode, Failure> {
     let theme = theme(screen)?;
     log(screen)?;
-    match board::run(state, theme, watch) {
+    match board::run(state, theme, kernel) {
         Ok(End::Quit) => Ok(ExitCode::SUCCESS),
         // As the shell reports a process that a signal ended.
         Ok(End::Signal(number)) => Ok(ExitCode::from(u8::try_from(128 + number).unwrap_or(128))),

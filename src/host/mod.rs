@@ -19,6 +19,7 @@ use std::path::Path;
 pub use netlink::NetlinkError;
 pub use processes::Processes;
 pub use sessions::{sessions, sessions_of};
+pub use sockets::{Connection, connections};
 
 use crate::flow::{Machine, RouteQuestion};
 
