@@ -78,6 +78,16 @@ pub fn network_namespace() -> Option<u64> {
         .map(|meta| meta.ino())
 }
 
+/// Whether this thread's network namespace is the one that the machine's first process is in. Where /proc
+/// does not tell, yes: nothing says otherwise.
+pub fn is_first_namespace() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let first = std::fs::metadata("/proc/1/ns/net")
+        .ok()
+        .map(|meta| meta.ino());
+    first.is_none() || network_namespace() == first
+}
+
 /// Bit of CAP_NET_ADMIN in a capability set (linux/capability.h).
 const CAP_NET_ADMIN: u32 = 12;
 
