@@ -116,6 +116,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         return crate::sandbox::actor_main(args.into_iter().skip(2));
     }
+    // So does whoever wants a change made: its guard is this binary too.
+    if args
+        .get(1)
+        .is_some_and(|first| first == crate::safety::GUARD)
+    {
+        return crate::safety::guard_main();
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
