@@ -138,6 +138,8 @@ pub enum Checks {
 pub struct Checked {
     /// Of which stage this is true: staged changes of each ruleset.
     pub of: Vec<(FirewallId, usize)>,
+    /// There was a kernel to ask; a saved dump has none.
+    pub has_kernel: bool,
     /// What the back end's own dry run refused, in its own words.
     pub refused: Vec<String>,
     /// The administrator's sessions, one line each.

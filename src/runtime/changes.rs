@@ -78,6 +78,22 @@ impl Material {
     }
 }
 
+impl Material {
+    fn transitions(&self) -> impl Iterator<Item = Transition> + '_ {
+        self.staged.iter().map(|staged| Transition {
+            origin: staged.origin,
+            before: Arc::clone(&staged.before),
+            to: To::Ruleset(Arc::clone(&staged.after)),
+        })
+    }
+}
+
+/// Why the back end would not take a change, in its own words.
+fn refusal(transition: Transition) -> Option<String> {
+    let error = safety::dry_run(&transition).err()?;
+    Some(format!("{}: {error}", transition.origin))
+}
+
 /// Looks at what is staged, on a thread of its own.
 pub fn check(events: UnboundedSender<Event>, material: Material, live: bool) {
     let look = move || {
@@ -95,8 +111,10 @@ fn checked(material: &Material, live: bool) -> Checked {
         ..Checked::default()
     };
     if live {
+        checked.refused = material.transitions().filter_map(refusal).collect();
         checked.sessions = sessions(material);
     }
+    checked.has_kernel = live;
     checked
 }
 
@@ -186,12 +204,8 @@ impl Changes {
 
     /// Applies what is staged.
     pub fn apply(&self, material: Material, window: Duration) {
-        let transitions = material.staged.into_iter().map(|staged| Transition {
-            origin: staged.origin,
-            before: staged.before,
-            to: To::Ruleset(staged.after),
-        });
-        let mut request = Request::new(self.places.clone(), "the board", transitions.collect());
+        let transitions = material.transitions().collect();
+        let mut request = Request::new(self.places.clone(), "the board", transitions);
         request.window = window;
         let events = self.events.clone();
         self.aside("apply", move || {

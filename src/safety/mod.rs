@@ -17,6 +17,7 @@
 //! record     the pending change on disk, and the locks
 //! preflight  would the administrator's own connections survive it
 //! guard      the process that makes it, waits, and undoes it; its standby
+//! dry_run    what the back end says of a change, with nothing armed
 //! rehearse   the change and the way back, tried in a scratch namespace
 //! carry      the change done to the kernel, verified; both ways
 //! whole      the last resort: a ruleset put back from its backup
@@ -33,6 +34,7 @@ mod carry;
 mod clock;
 mod decide;
 pub mod diff;
+mod dry_run;
 mod guard;
 mod interim;
 mod lossy;
@@ -50,6 +52,7 @@ pub use begin::{begin, rescue};
 pub use decide::{
     DecideError, Ended, PendingView, Watch, confirm, extend, pending, revert, wait_for_end,
 };
+pub use dry_run::dry_run;
 pub use guard::guard_main;
 pub use places::{PlaceError, Places};
 pub use record::Phase;

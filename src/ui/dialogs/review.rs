@@ -127,6 +127,10 @@ fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
             page.pair(name, &format!("✘ {}", session.words), alarm);
         }
     }
+    if !checked.has_kernel {
+        page.pair("dry run", "none: there is no kernel to ask", theme.quiet.style());
+        return;
+    }
     if checked.sessions.is_empty() {
         page.pair(
             "your session",
@@ -135,7 +139,7 @@ fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
         );
     }
     if checked.refused.is_empty() {
-        page.pair("dry run", "✔ the back end takes it", fine);
+        page.pair("dry run", "✔ the back end takes it, and the way back leads back", fine);
     }
     for (i, line) in checked.refused.iter().enumerate() {
         page.pair(
