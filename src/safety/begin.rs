@@ -9,16 +9,21 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::GUARD;
+use super::backup::{Backup, BackupError};
 use super::guard::wire::{self, Order, Word};
 use super::places::Places;
 use super::record::State;
-use super::request::{ApplyError, Pending, Request, Step};
+use super::request::{ApplyError, Pending, Request, Step, To, Transition};
+use super::{carry, lossy, sets};
 use crate::host;
+use crate::netfilter::xtables::Tools;
+use crate::ruleset::{Origin, Ruleset};
 
 /// Between looks at the stop sign, in milliseconds.
 const LOOK: u16 = 100;
@@ -124,6 +129,54 @@ pub fn rescue(places: &Places) -> io::Result<()> {
     }
     bury_later(child);
     Ok(())
+}
+
+/// What the kernel holds of `origin` now, in the calling thread's network namespace.
+pub fn current(tools: &Tools, origin: Origin) -> Result<Arc<Ruleset>, ApplyError> {
+    carry::read(tools, origin).map_err(|error| error.into())
+}
+
+/// The changes that lead from what the kernel holds now to what `backup` holds. Chains whose saved text is not
+/// the whole truth stay as they are where they stand in both. Ipsets that rules of the backup name and that
+/// are gone are made again: they decide nothing by themselves.
+pub fn transitions_to(backup: &Backup, tools: &Tools) -> Result<Vec<Transition>, ApplyError> {
+    let mut transitions = Vec::new();
+    for origin in Origin::ALL
+        .into_iter()
+        .filter(|origin| backup.knows(*origin))
+    {
+        let broken = |error: BackupError| ApplyError::Backup {
+            what: error.to_string(),
+            remedy: error.remedy().to_owned(),
+        };
+        let goal = backup.ruleset(origin).map_err(broken)?;
+        let before = current(tools, origin)?;
+        if carry::same(&before, &goal) {
+            continue;
+        }
+        if let Some(chain) = backup.manifest.lossy.iter().find(|chain| {
+            chain.origin == origin.to_string()
+                && lossy::differs(&chain.table, &chain.chain, &before, &goal)
+        }) {
+            return Err(ApplyError::Locked {
+                what: format!(
+                    "{} {} {} was saved in words that are not the whole truth ({})",
+                    chain.origin, chain.table, chain.chain, chain.why
+                ),
+            });
+        }
+        sets::make_missing(&goal, backup.text("ipset")).map_err(|error| ApplyError::Tool {
+            what: error.to_string(),
+            remedy: error.remedy().to_owned(),
+            privilege: false,
+        })?;
+        transitions.push(Transition {
+            origin,
+            before,
+            to: To::Ruleset(goal),
+        });
+    }
+    Ok(transitions)
 }
 
 fn start(program: Option<&Path>) -> io::Result<Child> {

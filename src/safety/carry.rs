@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::interim as edit;
+use super::request::ApplyError;
 use crate::netfilter::netlink::{Netlink, NetlinkError, Request};
 use crate::netfilter::nftables;
 use crate::netfilter::xtables::restore::{Held, Mode, RestoreError, Wait, restore};
@@ -41,6 +42,57 @@ pub(super) enum CarryError {
     Netlink(#[from] NetlinkError),
     #[error("{origin} does not settle: another program keeps writing the same rules")]
     Unsettled { origin: Origin },
+}
+
+impl From<CarryError> for ApplyError {
+    fn from(error: CarryError) -> Self {
+        let (remedy, privilege) = match &error {
+            CarryError::Conflict { origin, what } => {
+                return Self::Changed {
+                    origin: origin.to_string(),
+                    what: what.clone(),
+                };
+            }
+            CarryError::Unsettled { origin } => {
+                return Self::Changed {
+                    origin: origin.to_string(),
+                    what: error.to_string(),
+                };
+            }
+            CarryError::Restore(RestoreError::Refused { .. }) => {
+                return Self::Refused {
+                    what: error.to_string(),
+                };
+            }
+            CarryError::Restore(error) => return error.into(),
+            CarryError::Read(error) => (
+                error.remedy(),
+                matches!(error, XtablesError::Permission { .. }),
+            ),
+            CarryError::Netlink(error) => ("run as root (sudo)", error.is_permission()),
+            CarryError::Parse { .. } => ("run the save tool by hand to see more", false),
+        };
+        Self::Tool {
+            what: error.to_string(),
+            remedy: remedy.to_owned(),
+            privilege,
+        }
+    }
+}
+
+impl From<&RestoreError> for ApplyError {
+    /// A failure that says nothing about the script.
+    fn from(error: &RestoreError) -> Self {
+        let privilege = matches!(
+            error,
+            RestoreError::Tool(XtablesError::Permission { .. }) | RestoreError::Scratch(_)
+        );
+        Self::Tool {
+            what: error.to_string(),
+            remedy: error.remedy().to_owned(),
+            privilege,
+        }
+    }
 }
 
 /// What is now, and what was odd on the way.

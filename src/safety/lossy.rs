@@ -51,8 +51,13 @@ pub(super) fn chains(origin: Origin, ruleset: &Ruleset) -> Vec<LockedChain> {
 
 /// Whether the rules of that chain differ between the two.
 pub(super) fn is_touched(locked: &LockedChain, before: &Ruleset, after: &Ruleset) -> bool {
+    differs(&locked.table, &locked.chain, before, after)
+}
+
+/// Whether the rules of that chain differ between the two.
+pub(super) fn differs(table: &str, chain: &str, before: &Ruleset, after: &Ruleset) -> bool {
     let rules = |ruleset: &Ruleset| -> Option<Vec<Vec<u8>>> {
-        let chain = ruleset.find_chain(&locked.table, &locked.chain)?;
+        let chain = ruleset.find_chain(table, chain)?;
         let rules = ruleset.chain(chain).rules().iter();
         Some(
             rules

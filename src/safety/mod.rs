@@ -48,7 +48,7 @@ mod trail;
 mod who;
 mod whole;
 
-pub use begin::{begin, rescue};
+pub use begin::{begin, current, rescue, transitions_to};
 pub use decide::{
     DecideError, Ended, PendingView, Watch, confirm, extend, pending, revert, wait_for_end,
 };

@@ -25,7 +25,7 @@ pub(super) fn rehearse(
     to: &To,
     sets: &[u8],
 ) -> Result<Arc<Ruleset>, ApplyError> {
-    let script = match to {
+    let (script, mode) = match to {
         To::Script(script) => {
             if let Some(what) = first_difference(before, now) {
                 return Err(ApplyError::Changed {
@@ -33,7 +33,7 @@ pub(super) fn rehearse(
                     what,
                 });
             }
-            script.clone()
+            (script.clone(), Mode::Plain)
         }
         To::Ruleset(goal) => {
             let merged = edit::merge(before, goal, now, origin);
@@ -46,18 +46,21 @@ pub(super) fn rehearse(
             if same(&merged.ruleset, now) {
                 return Ok(Arc::clone(now));
             }
-            edit::script(now, &merged.ruleset, &now.saved_counters())
+            let script = edit::script(now, &merged.ruleset, &now.saved_counters());
+            (script, Mode::Amend)
         }
     };
-    in_scratch(tools, |scratch| play(scratch, origin, now, &script, sets))
-        .map_err(|error| tool(&error))?
+    in_scratch(tools, |scratch| {
+        play(scratch, origin, now, (&script, mode), sets)
+    })
+    .map_err(|error| ApplyError::from(&error))?
 }
 
 fn play(
     scratch: &Scratch<'_>,
     origin: Origin,
     now: &Ruleset,
-    script: &[u8],
+    (script, mode): (&[u8], Mode),
     sets: &[u8],
 ) -> Result<Arc<Ruleset>, ApplyError> {
     let unlike = |what: String| ApplyError::OneWay { what };
@@ -70,12 +73,12 @@ fn play(
         return Err(unlike(format!("{what} loads otherwise than it was saved")));
     }
     scratch
-        .restore(origin, script, Mode::Amend)
+        .restore(origin, script, mode)
         .map_err(|error| match error {
             RestoreError::Refused { .. } => ApplyError::Refused {
                 what: error.to_string(),
             },
-            other => tool(&other),
+            other => ApplyError::from(&other),
         })?;
     let after = read(scratch, origin)?;
     let back = edit::script(&after, now, &after.saved_counters());
@@ -100,18 +103,5 @@ fn save(error: &XtablesError) -> ApplyError {
         what: error.to_string(),
         remedy: error.remedy().to_owned(),
         privilege: matches!(error, XtablesError::Permission { .. }),
-    }
-}
-
-/// A failure that says nothing about the script.
-pub(super) fn tool(error: &RestoreError) -> ApplyError {
-    let privilege = matches!(
-        error,
-        RestoreError::Tool(XtablesError::Permission { .. }) | RestoreError::Scratch(_)
-    );
-    ApplyError::Tool {
-        what: error.to_string(),
-        remedy: error.remedy().to_owned(),
-        privilege,
     }
 }

@@ -15,7 +15,7 @@ use super::standby::{self, Standby};
 use super::wire::{Header, Line, Word};
 use crate::netfilter::xtables::lock::Holder;
 use crate::netfilter::xtables::restore::{Held, RestoreError, Wait};
-use crate::netfilter::xtables::{Tools, XtablesError, beside};
+use crate::netfilter::xtables::{Tools, beside};
 use crate::ruleset::{Backend, Origin};
 use crate::safety::backup;
 use crate::safety::carry::{CarryError, Strictness, carry, read, same};
@@ -24,7 +24,7 @@ use crate::safety::diff;
 use crate::safety::lossy;
 use crate::safety::places::PlaceError;
 use crate::safety::record::{Leg, Phase, Record, State, fresh_name, millis};
-use crate::safety::rehearse::{self, rehearse};
+use crate::safety::rehearse::rehearse;
 use crate::safety::request::{ApplyError, Pending, Step, Transition};
 use crate::safety::sets;
 use crate::safety::trail::{self, Event};
@@ -116,7 +116,7 @@ fn prepare(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
         legs,
         keep: header.keep,
         standby: None,
-        lock,
+        _lock: lock,
     };
     if let Err(error) = guard.arm(line) {
         guard.vanish();
@@ -157,7 +157,7 @@ fn check(tools: &Tools, transitions: &[Transition]) -> Result<Vec<Leg>, ApplyErr
     let mut legs = Vec::new();
     for transition in transitions {
         let origin = transition.origin;
-        let now = read(tools, origin).map_err(|error| unreadable(&error))?;
+        let now = read(tools, origin)?;
         let after = rehearse(
             tools,
             origin,
@@ -195,22 +195,6 @@ fn check(tools: &Tools, transitions: &[Transition]) -> Result<Vec<Leg>, ApplyErr
         return Err(ApplyError::Nothing);
     }
     Ok(legs)
-}
-
-fn unreadable(error: &CarryError) -> ApplyError {
-    let (remedy, privilege) = match error {
-        CarryError::Read(error) => (
-            error.remedy(),
-            matches!(error, XtablesError::Permission { .. }),
-        ),
-        CarryError::Netlink(error) => ("run as root (sudo)", error.is_permission()),
-        _ => ("run the save tool by hand to see more", false),
-    };
-    ApplyError::Tool {
-        what: error.to_string(),
-        remedy: remedy.to_owned(),
-        privilege,
-    }
 }
 
 fn difference(legs: &[Leg]) -> Vec<String> {
@@ -299,30 +283,12 @@ impl Guard {
                 Err(error) => {
                     let conflict = matches!(error, CarryError::Conflict { .. });
                     let touched = at > 0 || turns > 0 || !conflict;
-                    return Err((failure(leg.origin, error), touched));
+                    return Err((error.into(), touched));
                 }
             }
         }
         drop(hands);
         Ok(remarks)
-    }
-}
-
-fn failure(origin: Origin, error: CarryError) -> ApplyError {
-    match error {
-        CarryError::Conflict { what, .. } => ApplyError::Changed {
-            origin: origin.to_string(),
-            what,
-        },
-        CarryError::Restore(error @ RestoreError::Refused { .. }) => ApplyError::Refused {
-            what: error.to_string(),
-        },
-        CarryError::Restore(error) => rehearse::tool(&error),
-        CarryError::Unsettled { .. } => ApplyError::Changed {
-            origin: origin.to_string(),
-            what: error.to_string(),
-        },
-        error => unreadable(&error),
     }
 }
 
@@ -345,7 +311,7 @@ fn take_lock(line: &mut Line) -> Result<Held, ApplyError> {
     };
     Held::take(&mut wait).map_err(|error| match error {
         RestoreError::Stopped => ApplyError::Stopped,
-        other => rehearse::tool(&other),
+        other => ApplyError::from(&other),
     })
 }
 

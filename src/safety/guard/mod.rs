@@ -51,7 +51,7 @@ struct Guard {
     keep: usize,
     standby: Option<Standby>,
     /// Says that we live. Dropped last.
-    lock: Flock<File>,
+    _lock: Flock<File>,
 }
 
 /// What the binary does when its first argument is [`GUARD`](super::GUARD).

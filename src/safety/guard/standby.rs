@@ -158,7 +158,7 @@ impl Waiting {
             legs: self.legs,
             keep: KEEP,
             standby: None,
-            lock,
+            _lock: lock,
         };
         guard.record.guard = std::process::id();
         if guard.record.phase == Phase::Applying {
