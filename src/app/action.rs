@@ -94,6 +94,14 @@ pub enum Action {
     Slower,
     /// Read everything now.
     ReadNow,
+    /// A new rule before the selected one.
+    InsertBefore,
+    /// A new rule after the selected one.
+    InsertAfter,
+    /// Another text for the selected rule.
+    EditRule,
+    /// Rules from a template.
+    Templates,
     /// Input: take what was typed.
     Accept,
     /// Input: the last character away.
@@ -102,6 +110,14 @@ pub enum Action {
     EraseWord,
     /// Input: everything away.
     EraseLine,
+    /// Editor: the character under the cursor away.
+    EraseNext,
+    /// Editor: what could stand here; the next candidate; the next field.
+    Complete,
+    /// Editor: the candidate, or the field, before.
+    CompleteBack,
+    /// Editor: the form, or the raw line.
+    SwitchView,
 }
 
 /// Where a key counts.
@@ -120,6 +136,8 @@ pub enum Place {
     Dialog,
     /// A line is being typed.
     Input,
+    /// A line with a cursor is being typed, in the rule editor; what is not bound here counts as in `input`.
+    Editor,
 }
 
 /// One row of the keymap.
@@ -157,7 +175,7 @@ impl From<KeyEvent> for Key {
 
 /// The names between angle brackets, and the codes that they stand for. A terminal sends Shift-Tab as
 /// a key of its own.
-const NAMED: [(&str, KeyCode); 16] = [
+const NAMED: [(&str, KeyCode); 17] = [
     ("Enter", KeyCode::Enter),
     ("S-Tab", KeyCode::BackTab),
     ("Tab", KeyCode::Tab),
@@ -174,6 +192,7 @@ const NAMED: [(&str, KeyCode); 16] = [
     ("Home", KeyCode::Home),
     ("End", KeyCode::End),
     ("F1", KeyCode::F(1)),
+    ("F2", KeyCode::F(2)),
 ];
 
 impl Key {
@@ -337,6 +356,7 @@ impl Keymap {
         };
         match place {
             Place::Input => find(place), // a typed line takes every other key as text
+            Place::Editor => find(place).or_else(|| find(Place::Input)),
             _ => find(place).or_else(|| find(Place::Any)),
         }
     }
@@ -354,7 +374,11 @@ impl Keymap {
                 .filter(move |b| b.place == wanted)
                 .filter_map(|b| b.hint.as_deref().map(|hint| (b, hint)))
         };
-        of(place).chain(of(Place::Any))
+        let (place, rest) = match place {
+            Place::Editor => (place, Place::Input),
+            place => (place, Place::Any),
+        };
+        of(place).chain(of(rest))
     }
 
     /// The first key of an action, for texts that name one.

@@ -3,6 +3,7 @@
 //! The runtime turns keys, readings and log lines into [`Message`]s and carries out [`Effect`]s; the
 //! state between them changes in `update` alone.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::app::action::Key;
 use crate::app::attribution::LogRules;
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
+use crate::edit::form::complete::Names;
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
 
@@ -62,6 +64,22 @@ pub enum Message {
     Withdraw(String),
     /// A short word on the message line.
     Say(String),
+    /// Names of this machine, for the rule editor.
+    Names(Names),
+    /// A host name was looked up: its addresses, or why it has none.
+    Resolved {
+        /// The name.
+        name: String,
+        /// Addresses of both families.
+        result: Result<Vec<IpAddr>, String>,
+    },
+    /// The back end was asked about a rule.
+    RuleChecked {
+        /// The rule that it was asked about.
+        spec: Vec<u8>,
+        /// The rule as it would be saved, or why it is refused, in the tool's words.
+        result: Result<Vec<u8>, String>,
+    },
 }
 
 /// A structure that was just read.
@@ -121,4 +139,19 @@ pub enum Effect {
     Copy(String),
     /// Rules that log by this way count packets, and no line comes: find out why.
     ExplainSilence(LogChannel),
+    /// Read the names that a rule can hold: interfaces, services, ipsets.
+    ReadNames,
+    /// Look up a host name.
+    Resolve(String),
+    /// Ask the back end about a rule, in a scratch namespace.
+    CheckRule {
+        /// Of which ruleset.
+        id: FirewallId,
+        /// Its table.
+        table: String,
+        /// Its chain.
+        chain: Vec<u8>,
+        /// The rule, without `-A CHAIN`.
+        spec: Vec<u8>,
+    },
 }

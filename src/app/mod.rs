@@ -11,6 +11,7 @@
 //! - `board`, `cells`, `drops`: what the panes show of it, and where the cursors are.
 //! - `feed`, `gauge`: the drop feed and the conntrack table over time.
 //! - `attribution`, `silence`: which rule wrote a line, and rules whose lines never come.
+//! - `editor`: the rule editor.
 //! - `notice`: what is missing, and why.
 
 pub mod action;
@@ -18,6 +19,7 @@ pub mod attribution;
 pub mod board;
 pub mod cells;
 pub mod drops;
+pub mod editor;
 pub mod feed;
 pub mod filter;
 pub mod firewall;

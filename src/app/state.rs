@@ -1,17 +1,20 @@
 //! Everything that the screen shows, and nothing else. Changed by `update`, read by `ui`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::action::{Key, Keymap, Place as KeyPlace};
 use crate::app::attribution::{Attribution, attribute};
 use crate::app::board::{Board, Pane, Row};
 use crate::app::drops::DropPane;
+use crate::app::editor::Editor;
 use crate::app::feed::{Feed, Limits};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::gauge::Gauge;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
 use crate::app::silence::SilenceWatch;
+use crate::edit::form::complete::Names;
 use crate::flow::KernelLine;
 use crate::ruleset::{BaseChain, ChainIdx};
 
@@ -69,6 +72,8 @@ pub enum Dialog {
     Conntrack(usize),
     /// The selected rule in full; scrolled by so many lines.
     Detail(usize),
+    /// A rule being written.
+    Editor(Box<Editor>),
 }
 
 /// A list that narrows as one types.
@@ -133,6 +138,8 @@ pub struct State {
     pub dirty: bool,
     /// The cursor was put once on what drops the most.
     pub aimed: bool,
+    /// Names that a rule can hold, as they were read last.
+    pub names: Arc<Names>,
 }
 
 /// How long a word stands on the message line.
@@ -178,6 +185,7 @@ impl State {
             loading: Vec::new(),
             dirty: true,
             aimed: false,
+            names: Arc::default(),
         }
     }
 
@@ -207,6 +215,7 @@ impl State {
     pub fn key_place(&self) -> KeyPlace {
         match (&self.dialog, &self.input, self.board.pane) {
             (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) | (None, Some(_), _) => KeyPlace::Input,
+            (Some(Dialog::Editor(_)), ..) => KeyPlace::Editor,
             (Some(_), ..) => KeyPlace::Dialog,
             (None, None, Pane::Chains) => KeyPlace::Chains,
             (None, None, Pane::Rules) => KeyPlace::Rules,
@@ -304,7 +313,12 @@ impl State {
             format!("{} {}", keys.join(" "), binding.desc)
         };
         (0..self.keymap.bindings().len())
-            .filter(|i| self.keymap.bindings()[*i].place != KeyPlace::Input)
+            .filter(|i| {
+                !matches!(
+                    self.keymap.bindings()[*i].place,
+                    KeyPlace::Input | KeyPlace::Editor
+                )
+            })
             .filter(|i| filter.accepts(text(*i).as_bytes()))
             .collect()
     }

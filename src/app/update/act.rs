@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{travel, typing};
+use super::{editing, travel, typing};
 use crate::app::action::Action;
 use crate::app::board::{Entry, Pane, Place, Row, Show, Sort};
 use crate::app::message::Effect;
@@ -97,7 +97,19 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Faster => return pace(state, false),
         Action::Slower => return pace(state, true),
         Action::ReadNow => return vec![Effect::ReadNow],
-        Action::Accept | Action::Erase | Action::EraseWord | Action::EraseLine => {}
+        Action::InsertBefore => return editing::insert(state, false),
+        Action::InsertAfter => return editing::insert(state, true),
+        Action::EditRule => return editing::edit(state),
+        Action::Templates => return editing::templates(state),
+        // Of typed lines alone.
+        Action::Accept
+        | Action::Erase
+        | Action::EraseWord
+        | Action::EraseLine
+        | Action::EraseNext
+        | Action::Complete
+        | Action::CompleteBack
+        | Action::SwitchView => {}
     }
     Vec::new()
 }
