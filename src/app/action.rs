@@ -132,6 +132,14 @@ pub enum Action {
     ReviewDiff,
     /// Review: the commands that will run.
     ReviewCommands,
+    /// A new rule before the selected one.
+    InsertBefore,
+    /// A new rule after the selected one.
+    InsertAfter,
+    /// Another text for the selected rule.
+    EditRule,
+    /// Rules from a template.
+    Templates,
     /// Input: take what was typed.
     Accept,
     /// Input: the last character away.
@@ -140,6 +148,14 @@ pub enum Action {
     EraseWord,
     /// Input: everything away.
     EraseLine,
+    /// Editor: the character under the cursor away.
+    EraseNext,
+    /// Editor: what could stand here; the next candidate; the next field.
+    Complete,
+    /// Editor: the candidate, or the field, before.
+    CompleteBack,
+    /// Editor: the form, or the raw line.
+    SwitchView,
 }
 
 /// Where a key counts.
@@ -162,6 +178,8 @@ pub enum Place {
     Review,
     /// A change is applied and waits for its answer.
     Pending,
+    /// A line with a cursor is being typed, in the rule editor; what is not bound here counts as in `input`.
+    Editor,
 }
 
 /// One row of the keymap.
@@ -199,7 +217,7 @@ impl From<KeyEvent> for Key {
 
 /// The names between angle brackets, and the codes that they stand for. A terminal sends Shift-Tab as
 /// a key of its own.
-const NAMED: [(&str, KeyCode); 16] = [
+const NAMED: [(&str, KeyCode); 17] = [
     ("Enter", KeyCode::Enter),
     ("S-Tab", KeyCode::BackTab),
     ("Tab", KeyCode::Tab),
@@ -216,6 +234,7 @@ const NAMED: [(&str, KeyCode); 16] = [
     ("Home", KeyCode::Home),
     ("End", KeyCode::End),
     ("F1", KeyCode::F(1)),
+    ("F2", KeyCode::F(2)),
 ];
 
 impl Key {
@@ -380,6 +399,7 @@ impl Keymap {
         match place {
             // A typed line takes every other key as text; where a change is decided on, no other key counts.
             Place::Input | Place::Review | Place::Pending => find(place),
+            Place::Editor => find(place).or_else(|| find(Place::Input)),
             _ => find(place).or_else(|| find(Place::Any)),
         }
     }
@@ -397,8 +417,12 @@ impl Keymap {
                 .filter(move |b| b.place == wanted)
                 .filter_map(|b| b.hint.as_deref().map(|hint| (b, hint)))
         };
-        let closed = matches!(place, Place::Input | Place::Review | Place::Pending);
-        of(place).chain(of(Place::Any).filter(move |_| !closed))
+        let rest = match place {
+            Place::Editor => Some(Place::Input),
+            Place::Input | Place::Review | Place::Pending => None,
+            _ => Some(Place::Any),
+        };
+        of(place).chain(rest.into_iter().flat_map(of))
     }
 
     /// The first key of an action, for texts that name one.

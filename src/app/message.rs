@@ -3,6 +3,7 @@
 //! The runtime turns keys, readings and log lines into [`Message`]s and carries out [`Effect`]s; the
 //! state between them changes in `update` alone.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::app::attribution::LogRules;
 use crate::app::change::{Checked, Evidence, Pending};
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
+use crate::edit::form::complete::Names;
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
 
@@ -73,6 +75,22 @@ pub enum Message {
     Pending(Option<Pending>),
     /// Who got in since the change was made.
     Evidence(Evidence),
+    /// Names of this machine, for the rule editor.
+    Names(Names),
+    /// A host name was looked up: its addresses, or why it has none.
+    Resolved {
+        /// The name.
+        name: String,
+        /// Addresses of both families.
+        result: Result<Vec<IpAddr>, String>,
+    },
+    /// The back end was asked about a rule.
+    RuleChecked {
+        /// The rule that it was asked about.
+        spec: Vec<u8>,
+        /// The rule as it would be saved, or why it is refused, in the tool's words.
+        result: Result<Vec<u8>, String>,
+    },
 }
 
 /// A structure that was just read.
@@ -142,4 +160,19 @@ pub enum Effect {
     Revert,
     /// Let the pending change wait so much longer.
     Extend(Duration),
+    /// Read the names that a rule can hold: interfaces, services, ipsets.
+    ReadNames,
+    /// Look up a host name.
+    Resolve(String),
+    /// Ask the back end about a rule, in a scratch namespace.
+    CheckRule {
+        /// Of which ruleset.
+        id: FirewallId,
+        /// Its table.
+        table: String,
+        /// Its chain.
+        chain: Vec<u8>,
+        /// The rule, without `-A CHAIN`.
+        spec: Vec<u8>,
+    },
 }

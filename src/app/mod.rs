@@ -12,6 +12,7 @@
 //! - `feed`, `gauge`: the drop feed and the conntrack table over time.
 //! - `attribution`, `silence`: which rule wrote a line, and rules whose lines never come.
 //! - `staging`, `change`: what is staged on a ruleset, and the change on its way to the kernel.
+//! - `editor`: the rule editor.
 //! - `notice`: what is missing, and why.
 
 pub mod action;
@@ -20,6 +21,7 @@ pub mod board;
 pub mod cells;
 pub mod change;
 pub mod drops;
+pub mod editor;
 pub mod feed;
 pub mod filter;
 pub mod firewall;

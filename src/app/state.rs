@@ -1,5 +1,6 @@
 //! Everything that the screen shows, and nothing else. Changed by `update`, read by `ui`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::action::{Key, Keymap, Place as KeyPlace};
@@ -7,12 +8,14 @@ use crate::app::attribution::{Attribution, attribute};
 use crate::app::board::{Board, Pane, Row};
 use crate::app::change::{Change, Review};
 use crate::app::drops::DropPane;
+use crate::app::editor::Editor;
 use crate::app::feed::{Feed, Limits};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::gauge::Gauge;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
 use crate::app::silence::SilenceWatch;
+use crate::edit::form::complete::Names;
 use crate::flow::KernelLine;
 use crate::ruleset::{BaseChain, ChainIdx};
 
@@ -92,6 +95,8 @@ pub enum Dialog {
     Review(Box<Review>),
     /// The applied change that waits for its answer; scrolled by so many lines.
     Pending(usize),
+    /// A rule being written.
+    Editor(Box<Editor>),
 }
 
 /// A list that narrows as one types.
@@ -158,6 +163,8 @@ pub struct State {
     pub dirty: bool,
     /// The cursor was put once on what drops the most.
     pub aimed: bool,
+    /// Names that a rule can hold, as they were read last.
+    pub names: Arc<Names>,
 }
 
 /// How long a word stands on the message line.
@@ -204,6 +211,7 @@ impl State {
             loading: Vec::new(),
             dirty: true,
             aimed: false,
+            names: Arc::default(),
         }
     }
 
@@ -235,6 +243,7 @@ impl State {
             (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) | (_, Some(_), _) => KeyPlace::Input,
             (Some(Dialog::Review(_)), ..) => KeyPlace::Review,
             (Some(Dialog::Pending(_)), ..) => KeyPlace::Pending,
+            (Some(Dialog::Editor(_)), ..) => KeyPlace::Editor,
             (Some(_), ..) => KeyPlace::Dialog,
             (None, None, Pane::Chains) => KeyPlace::Chains,
             (None, None, Pane::Rules) => KeyPlace::Rules,
@@ -370,7 +379,12 @@ impl State {
             format!("{} {}", keys.join(" "), binding.desc)
         };
         (0..self.keymap.bindings().len())
-            .filter(|i| self.keymap.bindings()[*i].place != KeyPlace::Input)
+            .filter(|i| {
+                !matches!(
+                    self.keymap.bindings()[*i].place,
+                    KeyPlace::Input | KeyPlace::Editor
+                )
+            })
             .filter(|i| filter.accepts(text(*i).as_bytes()))
             .collect()
     }

@@ -211,7 +211,10 @@ impl Doors {
             | Effect::Apply(_)
             | Effect::Confirm
             | Effect::Revert
-            | Effect::Extend(_) => {}
+            | Effect::Extend(_)
+            | Effect::ReadNames
+            | Effect::Resolve(_)
+            | Effect::CheckRule { .. } => {}
         }
     }
 

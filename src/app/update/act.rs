@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{review, stage, travel, typing};
+use super::{editing, review, stage, travel, typing};
 use crate::app::action::{Action, Place as KeyPlace};
 use crate::app::board::{Entry, Pane, Place, Row, Show, Sort};
 use crate::app::message::Effect;
@@ -116,6 +116,11 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         | Action::RenameChain
         | Action::Undo
         | Action::Redo => return stage::run(state, action),
+        Action::InsertBefore => return editing::insert(state, false),
+        Action::InsertAfter => return editing::insert(state, true),
+        Action::EditRule => return editing::edit(state),
+        Action::Templates => return editing::templates(state),
+        // Of typed lines alone.
         Action::Accept
         | Action::Erase
         | Action::EraseWord
@@ -125,7 +130,11 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         | Action::MoreTime
         | Action::LessTime
         | Action::ReviewDiff
-        | Action::ReviewCommands => {}
+        | Action::ReviewCommands
+        | Action::EraseNext
+        | Action::Complete
+        | Action::CompleteBack
+        | Action::SwitchView => {}
     }
     Vec::new()
 }

@@ -57,7 +57,13 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
             state.dirty |= state.change.evidence.as_ref() != Some(&evidence);
             state.change.evidence = Some(evidence);
         }
-        Message::Key(_) | Message::Paste(_) | Message::Viewport(_) | Message::Wake => {}
+        Message::Key(_)
+        | Message::Paste(_)
+        | Message::Viewport(_)
+        | Message::Wake
+        | Message::Names(_)
+        | Message::Resolved { .. }
+        | Message::RuleChecked { .. } => {}
     }
     Vec::new()
 }

@@ -112,7 +112,7 @@ fn selected(state: &State) -> Option<RuleIdx> {
 }
 
 /// The stage to work on: the one that is there, or a fresh one.
-fn stage_of(firewall: &Firewall) -> Stage {
+pub(super) fn stage_of(firewall: &Firewall) -> Stage {
     firewall
         .stage()
         .cloned()

@@ -1,6 +1,6 @@
 //! Keys and typed lines: from a key to an action, or to a character of the filter.
 
-use super::{act, review, stage, travel};
+use super::{act, editing, review, stage, travel};
 use crate::app::action::{Action, Key, Place as KeyPlace};
 use crate::app::board::Pane;
 use crate::app::filter::Filter;
@@ -11,6 +11,9 @@ use crate::app::state::{Dialog, Input, Purpose, State};
 pub(super) fn key(state: &mut State, key: Key) -> Vec<Effect> {
     state.dirty = true;
     let place = state.key_place();
+    if place == KeyPlace::Editor {
+        return editing::key(state, key);
+    }
     match state.keymap.action(place, key) {
         Some(action) if place == KeyPlace::Input => command(state, action),
         Some(action) => act::run(state, action),
@@ -24,11 +27,16 @@ pub(super) fn key(state: &mut State, key: Key) -> Vec<Effect> {
 
 /// Text was pasted: it counts in typed lines, without its control characters.
 pub(super) fn paste(state: &mut State, text: &str) -> Vec<Effect> {
-    if state.key_place() != KeyPlace::Input {
+    let place = state.key_place();
+    if !matches!(place, KeyPlace::Input | KeyPlace::Editor) {
         return Vec::new();
     }
     state.dirty = true;
-    let clean: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+    let printable = text.chars().filter(|c| !c.is_control());
+    if place == KeyPlace::Editor {
+        return editing::type_text(state, &printable.collect::<String>());
+    }
+    let clean: String = printable.take(200).collect();
     type_text(state, &clean)
 }
 

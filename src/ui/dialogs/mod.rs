@@ -3,6 +3,7 @@
 
 mod conntrack;
 mod detail;
+mod editor;
 mod list;
 mod notices;
 mod pending;
@@ -23,6 +24,7 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
         None => {}
         Some(Dialog::Help(picker)) => list::help(state, picker, theme, screen, buffer),
         Some(Dialog::Chains(picker)) => list::chains(state, picker, theme, screen, buffer),
+        Some(Dialog::Editor(editor)) => editor::draw(editor, theme, screen, buffer),
         Some(Dialog::Notices(top)) => {
             text(
                 "what is missing, and why",

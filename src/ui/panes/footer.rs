@@ -30,8 +30,7 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
         pen.put_untrusted(said, theme.accent.style());
         return;
     }
-    let place = state.key_place();
-    for (binding, hint) in state.keymap.hints(place) {
+    for (binding, hint) in state.keymap.hints(state.key_place()) {
         let Some(key) = binding.keys.first().map(ToString::to_string) else {
             continue;
         };
