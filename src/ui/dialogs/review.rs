@@ -116,6 +116,18 @@ fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
             page.pair(if i == 0 { name } else { "" }, line, text);
         }
     }
+    match (
+        checked.accepted.is_empty() && checked.dropped.is_empty(),
+        checked.undecided,
+    ) {
+        (true, false) => page.pair("traffic", "✔ no packet fares otherwise", text),
+        (_, true) => page.pair(
+            "traffic",
+            "not decided in full: there may be more than this",
+            theme.caution.style(),
+        ),
+        (false, false) => {}
+    }
     for (i, line) in checked.what_if.iter().enumerate() {
         page.pair(if i == 0 { "what if" } else { "" }, line, text);
     }
@@ -128,7 +140,11 @@ fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
         }
     }
     if !checked.has_kernel {
-        page.pair("dry run", "none: there is no kernel to ask", theme.quiet.style());
+        page.pair(
+            "dry run",
+            "none: there is no kernel to ask",
+            theme.quiet.style(),
+        );
         return;
     }
     if checked.sessions.is_empty() {
@@ -139,7 +155,11 @@ fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
         );
     }
     if checked.refused.is_empty() {
-        page.pair("dry run", "✔ the back end takes it, and the way back leads back", fine);
+        page.pair(
+            "dry run",
+            "✔ the back end takes it, and the way back leads back",
+            fine,
+        );
     }
     for (i, line) in checked.refused.iter().enumerate() {
         page.pair(
