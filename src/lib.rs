@@ -12,14 +12,16 @@
 //!                   └─▶ host                     the doors to the rest of the box
 //!
 //! verdict                                        which rule decides a packet; pure
+//! edit                                           staged changes and the script that does them; pure
 //! ruleset, flow                                  the words that all of them speak; pure
 //! ```
 //!
-//! The pure rooms (`ruleset`, `flow`, `verdict`, `app`) name no file, process, socket or clock: time and facts
+//! The pure rooms (`ruleset`, `flow`, `edit`, `verdict`, `app`) name no file, process, socket or clock: time and facts
 //! are handed in. That is why every key and every tick can be tested as a table.
 
 pub mod app;
 pub mod cli;
+pub mod edit;
 pub mod flow;
 pub mod host;
 pub mod netfilter;

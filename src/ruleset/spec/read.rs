@@ -269,9 +269,7 @@ impl<'a> Reader<'a, '_> {
                     return;
                 };
                 if missing {
-                    given
-                        .misread
-                        .get_or_insert(option.misread("a value after it"));
+                    given.misread.get_or_insert(option.misread(Misread::VALUE));
                 }
                 given.words.extend(words);
                 given.add(option);
