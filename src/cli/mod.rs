@@ -36,7 +36,7 @@ struct Watch {
     /// Show a saved dump (iptables-save, with or without -c) instead of this box; - for standard input
     #[arg(long, value_name = "DUMP")]
     file: Option<PathBuf>,
-    /// Never offer to change anything (this version never does)
+    /// Never offer to change anything
     #[arg(long)]
     read_only: bool,
     #[command(flatten)]
@@ -138,6 +138,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         return crate::sandbox::actor_main(args.into_iter().skip(2));
     }
+    // So does whoever wants a change made: its guard is this binary too.
     if args
         .get(1)
         .is_some_and(|first| first == crate::safety::GUARD)

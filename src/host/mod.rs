@@ -1,7 +1,53 @@
-//! The doors to the rest of the box. What is here so far: what it is called, and what this process may
-//! do. Reads only.
+//! The doors to the rest of the box: what it is called, what this process may do, interfaces, routes,
+//! sockets, switches of the kernel, other managers of firewalls ([`machine`]), and through which
+//! connections it is administered ([`sessions`]).
+//!
+//! Reads only, and only the network namespace of the calling thread. Each part is read for itself: one
+//! that cannot be read leaves the others as they are, and says why.
+
+mod interfaces;
+mod managers;
+mod netlink;
+mod processes;
+mod routes;
+mod sessions;
+mod sockets;
+mod sysctls;
 
 use std::path::Path;
+
+pub use netlink::NetlinkError;
+pub use processes::Processes;
+pub use sessions::{sessions, sessions_of};
+pub use sockets::{Connection, connections};
+
+use crate::flow::{Machine, RouteQuestion};
+
+/// Interfaces and addresses alone: what a verdict needs, without the walk through all processes.
+pub fn links() -> Machine {
+    let mut machine = Machine::default();
+    match interfaces::interfaces() {
+        Ok(interfaces) => machine.interfaces = Some(interfaces),
+        Err(error) => machine.problems.push(error.to_string()),
+    }
+    machine
+}
+
+/// All that is known of the box, with the kernel's answers to these questions. Takes as long as a walk
+/// through the open files of all processes does: not for the loop of the screen.
+pub fn machine(questions: &[RouteQuestion]) -> Machine {
+    let mut machine = links();
+    let processes = Processes::read();
+    match sockets::listeners(&processes) {
+        Ok(listeners) => machine.listeners = Some(listeners),
+        Err(error) => machine.problems.push(error.to_string()),
+    }
+    machine.sysctls = sysctls::sysctls();
+    let interfaces = machine.interfaces.as_deref().unwrap_or_default();
+    machine.routes = routes::ask(questions, interfaces);
+    machine.managers = managers::managers(&processes, Path::new("/"));
+    machine
+}
 
 /// The box, as uname(2) has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

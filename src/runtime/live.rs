@@ -203,7 +203,18 @@ impl Doors {
             }
             Effect::ReadNow => poller.send(Command::ReadNow),
             Effect::ExplainSilence(channel) => self.explain_silence(channel),
-            Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Copy(_) => {}
+            Effect::Quit
+            | Effect::Suspend
+            | Effect::Redraw
+            | Effect::Copy(_)
+            | Effect::Check
+            | Effect::Apply(_)
+            | Effect::Confirm
+            | Effect::Revert
+            | Effect::Extend(_)
+            | Effect::ReadNames
+            | Effect::Resolve(_)
+            | Effect::CheckRule { .. } => {}
         }
     }
 

@@ -15,7 +15,9 @@
 //! request    what is asked for, and the words for how it went
 //! places     the folders, and writing without a half-written file
 //! record     the pending change on disk, and the locks
+//! preflight  would the administrator's own connections survive it
 //! guard      the process that makes it, waits, and undoes it; its standby
+//! dry_run    what the back end says of a change, with nothing armed
 //! rehearse   the change and the way back, tried in a scratch namespace
 //! carry      the change done to the kernel, verified; both ways
 //! whole      the last resort: a ruleset put back from its backup
@@ -32,10 +34,12 @@ mod carry;
 mod clock;
 mod decide;
 pub mod diff;
+mod dry_run;
 mod guard;
 mod interim;
 mod lossy;
 mod places;
+pub mod preflight;
 mod record;
 mod rehearse;
 mod request;
@@ -48,6 +52,7 @@ pub use begin::{begin, current, rescue, transitions_to};
 pub use decide::{
     DecideError, Ended, PendingView, Watch, confirm, extend, pending, revert, wait_for_end,
 };
+pub use dry_run::dry_run;
 pub use guard::guard_main;
 pub use places::{PlaceError, Places};
 pub use record::Phase;

@@ -2,9 +2,15 @@
 
 mod act;
 mod data;
+mod editing;
+mod review;
+mod stage;
+mod structure;
 mod travel;
 mod typing;
 
+#[cfg(test)]
+mod staging_tests;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +42,9 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
             state.dirty = true;
             data::listen(state)
         }
+        Message::Names(names) => editing::know(state, names),
+        Message::Resolved { name, result } => editing::resolved(state, &name, result),
+        Message::RuleChecked { spec, result } => editing::checked(state, &spec, result),
         other => data::take(state, other),
     }
 }
