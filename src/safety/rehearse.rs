@@ -17,46 +17,66 @@ use crate::ruleset::{Origin, Ruleset};
 
 /// What `now` becomes when the change is made, in the back end's own words.
 ///
-/// `before` is what the change was thought of against; `sets` is `ipset save` of the real namespace.
+/// `before` is what the change was thought of against; `sets` is `ipset save` of the real namespace. What
+/// others changed since is kept, and where that is not plain the change is refused.
 pub(super) fn rehearse(
     tools: &Tools,
     origin: Origin,
-    (before, now): (&Ruleset, &Arc<Ruleset>),
+    (before, now): (&Arc<Ruleset>, &Arc<Ruleset>),
     to: &To,
     sets: &[u8],
 ) -> Result<Arc<Ruleset>, ApplyError> {
-    let (script, mode) = match to {
+    match to {
         To::Script(script) => {
-            if let Some(what) = first_difference(before, now) {
-                return Err(ApplyError::Changed {
-                    origin: origin.to_string(),
-                    what,
-                });
+            let script = (script.as_slice(), Mode::Plain);
+            let after = play(tools, origin, before, script, sets)?;
+            if same(before, now) {
+                return Ok(after);
             }
-            (script.clone(), Mode::Plain)
+            Ok(Arc::new(merged(origin, before, &after, now)?))
         }
         To::Ruleset(goal) => {
-            let merged = edit::merge(before, goal, now, origin);
-            if let Some(what) = merged.remarks.first() {
-                return Err(ApplyError::Changed {
-                    origin: origin.to_string(),
-                    what: what.clone(),
-                });
-            }
-            if same(&merged.ruleset, now) {
+            let goal = merged(origin, before, goal, now)?;
+            if same(&goal, now) {
                 return Ok(Arc::clone(now));
             }
-            let script = edit::script(now, &merged.ruleset, &now.saved_counters());
-            (script, Mode::Amend)
+            let script = edit::script(now, &goal, &now.saved_counters());
+            play(tools, origin, now, (&script, Mode::Amend), sets)
         }
-    };
+    }
+}
+
+fn merged(
+    origin: Origin,
+    before: &Ruleset,
+    goal: &Ruleset,
+    now: &Ruleset,
+) -> Result<Ruleset, ApplyError> {
+    let merged = edit::merge(before, goal, now, origin);
+    match merged.remarks.first() {
+        None => Ok(merged.ruleset),
+        Some(what) => Err(ApplyError::Changed {
+            origin: origin.to_string(),
+            what: what.clone(),
+        }),
+    }
+}
+
+/// The script on `base`, and back again, in a scratch namespace.
+fn play(
+    tools: &Tools,
+    origin: Origin,
+    base: &Ruleset,
+    script: (&[u8], Mode),
+    sets: &[u8],
+) -> Result<Arc<Ruleset>, ApplyError> {
     in_scratch(tools, |scratch| {
-        play(scratch, origin, now, (&script, mode), sets)
+        there_and_back(scratch, origin, base, script, sets)
     })
     .map_err(|error| ApplyError::from(&error))?
 }
 
-fn play(
+fn there_and_back(
     scratch: &Scratch<'_>,
     origin: Origin,
     now: &Ruleset,
