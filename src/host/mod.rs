@@ -1,6 +1,8 @@
 //! The doors to the rest of the box. What is here so far: what it is called, and what this process may
 //! do. Reads only.
 
+pub mod services;
+
 use std::path::Path;
 
 /// The box, as uname(2) has it.

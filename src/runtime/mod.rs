@@ -2,10 +2,12 @@
 //!
 //! - `board`: the loop.
 //! - `live`: the open doors; `words`: what comes through them as messages; `pulse`: conntrack's thread.
+//! - `editing`: what the rule editor asks of the box.
 //! - `poller`: the thread that reads rulesets and counters within its budget.
 //! - `screen`, `terminal`: the bytes that go out, and who writes them.
 
 pub mod board;
+mod editing;
 mod live;
 pub mod poller;
 mod pulse;

@@ -37,6 +37,20 @@ impl Request {
         self.pad()
     }
 
+    /// Appends a big-endian `u32` attribute.
+    pub fn be32(&mut self, kind: u16, value: u32) -> &mut Self {
+        self.attribute(kind, 4);
+        self.bytes.extend_from_slice(&value.to_be_bytes());
+        self.pad()
+    }
+
+    /// Appends an attribute of one byte.
+    pub fn byte(&mut self, kind: u16, value: u8) -> &mut Self {
+        self.attribute(kind, 1);
+        self.bytes.push(value);
+        self.pad()
+    }
+
     fn attribute(&mut self, kind: u16, length: usize) {
         // Names are at most 255 bytes (NFT_NAME_MAXLEN); a longer one is cut in the length field and
         // then refused by the kernel.
