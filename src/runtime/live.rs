@@ -15,6 +15,7 @@ use crate::host;
 use crate::netfilter::drops::{self, Following, silence};
 use crate::ruleset::{ChainIdx, Origin};
 use crate::runtime::board::Event;
+use crate::runtime::editing;
 use crate::runtime::poller::{self, Command, PollEvent, Poller};
 use crate::runtime::pulse::{self, Pulse};
 use crate::runtime::words::{Prepared, is_of_demo, lossy_notice, native_notice, stage_words};
@@ -181,6 +182,9 @@ impl Doors {
 
     /// Carries out what the state asks of the doors.
     pub fn carry_out(&mut self, effect: &Effect) {
+        if editing::carry_out(effect, &self.events) {
+            return;
+        }
         let Some(poller) = &self.poller else { return };
         match *effect {
             Effect::Watch(id, chain) => {
@@ -203,18 +207,15 @@ impl Doors {
             }
             Effect::ReadNow => poller.send(Command::ReadNow),
             Effect::ExplainSilence(channel) => self.explain_silence(channel),
-            Effect::Quit
-            | Effect::Suspend
-            | Effect::Redraw
-            | Effect::Copy(_)
-            | Effect::Check
+            Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Copy(_) => {}
+            // Of changes: the loop's own.
+            Effect::Check
             | Effect::Apply(_)
             | Effect::Confirm
             | Effect::Revert
-            | Effect::Extend(_)
-            | Effect::ReadNames
-            | Effect::Resolve(_)
-            | Effect::CheckRule { .. } => {}
+            | Effect::Extend(_) => {}
+            // Carried out above.
+            Effect::ReadNames | Effect::Resolve(_) | Effect::CheckRule { .. } => {}
         }
     }
 
