@@ -82,6 +82,12 @@ pub enum Action {
     Detail,
     /// The conntrack table in full.
     Conntrack,
+    /// Why a packet is let through or not: that of the selected rule or log line.
+    Why,
+    /// The same of a packet that is typed.
+    Ask,
+    /// Open what is folded, or fold it again.
+    Unfold,
     /// Drop feed grouped or raw.
     Group,
     /// Hold the drop feed.
@@ -118,6 +124,8 @@ pub enum Place {
     Drops,
     /// A list or text is open over the board.
     Dialog,
+    /// The explain screen is open.
+    Why,
     /// A line is being typed.
     Input,
 }

@@ -10,6 +10,7 @@ use crate::app::action::Key;
 use crate::app::attribution::LogRules;
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
+use crate::app::why::question::{Answered, Beside, Question};
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
 
@@ -60,6 +61,10 @@ pub enum Message {
     Notice(Notice),
     /// What was missing is there again.
     Withdraw(String),
+    /// The verdict on a packet that was asked about.
+    Answered(Box<Answered>),
+    /// What the rest of the box has to say about it.
+    Beside(Beside),
     /// A short word on the message line.
     Say(String),
 }
@@ -121,4 +126,6 @@ pub enum Effect {
     Copy(String),
     /// Rules that log by this way count packets, and no line comes: find out why.
     ExplainSilence(LogChannel),
+    /// Work out what becomes of a packet, and read the box around the firewall for it.
+    Explain(Box<Question>),
 }

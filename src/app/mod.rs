@@ -12,6 +12,7 @@
 //! - `feed`, `gauge`: the drop feed and the conntrack table over time.
 //! - `attribution`, `silence`: which rule wrote a line, and rules whose lines never come.
 //! - `notice`: what is missing, and why.
+//! - `why`: the explain screen: a packet, its verdict, what else of the box matters.
 
 pub mod action;
 pub mod attribution;
@@ -29,3 +30,4 @@ pub mod silence;
 pub mod state;
 pub mod succession;
 pub mod update;
+pub mod why;

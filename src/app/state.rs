@@ -12,6 +12,7 @@ use crate::app::gauge::Gauge;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
 use crate::app::silence::SilenceWatch;
+use crate::app::why::Why;
 use crate::flow::KernelLine;
 use crate::ruleset::{BaseChain, ChainIdx};
 
@@ -69,6 +70,8 @@ pub enum Dialog {
     Conntrack(usize),
     /// The selected rule in full; scrolled by so many lines.
     Detail(usize),
+    /// The explain screen.
+    Why(Box<Why>),
 }
 
 /// A list that narrows as one types.
@@ -133,6 +136,8 @@ pub struct State {
     pub dirty: bool,
     /// The cursor was put once on what drops the most.
     pub aimed: bool,
+    /// Number of the last question about a packet.
+    pub questions: u64,
 }
 
 /// How long a word stands on the message line.
@@ -178,6 +183,7 @@ impl State {
             loading: Vec::new(),
             dirty: true,
             aimed: false,
+            questions: 0,
         }
     }
 
@@ -207,6 +213,8 @@ impl State {
     pub fn key_place(&self) -> KeyPlace {
         match (&self.dialog, &self.input, self.board.pane) {
             (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) | (None, Some(_), _) => KeyPlace::Input,
+            (Some(Dialog::Why(why)), ..) if why.line.is_some() => KeyPlace::Input,
+            (Some(Dialog::Why(_)), ..) => KeyPlace::Why,
             (Some(_), ..) => KeyPlace::Dialog,
             (None, None, Pane::Chains) => KeyPlace::Chains,
             (None, None, Pane::Rules) => KeyPlace::Rules,

@@ -1,7 +1,8 @@
 //! Runs what the state asks for: the loop, the terminal, the threads that read the kernel.
 //!
 //! - `board`: the loop.
-//! - `live`: the open doors; `words`: what comes through them as messages; `pulse`: conntrack's thread.
+//! - `live`: the open doors; `words`: what comes through them as messages; `pulse`: conntrack's thread;
+//!   `why`: the thread that explains packets.
 //! - `poller`: the thread that reads rulesets and counters within its budget.
 //! - `screen`, `terminal`: the bytes that go out, and who writes them.
 
@@ -11,4 +12,5 @@ pub mod poller;
 mod pulse;
 mod screen;
 mod terminal;
+mod why;
 mod words;

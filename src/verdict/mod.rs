@@ -19,7 +19,8 @@
 //!
 //! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
 //! `shadow` finds rules that nothing can match;
-//! `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it;
+//! `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it; `typical` thinks of packets for
+//! a rule, `complete` of what they leave open;
 //! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at.
 
@@ -27,6 +28,7 @@ mod bytes;
 mod change;
 mod clock;
 mod compile;
+mod complete;
 mod cond;
 mod elsewhere;
 mod explain;
@@ -42,9 +44,11 @@ mod tell;
 mod tests;
 mod thread;
 mod tri;
+mod typical;
 mod walk;
 mod words;
 
+pub use complete::{complete, gaps};
 pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
 pub use facts::Facts;
@@ -52,4 +56,5 @@ pub use json::SCHEMA;
 pub use probe::{Connection, CtState, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
 pub use shadow::{Shadow, Shadows};
+pub use typical::typical;
 pub use words::{EXAMPLE, Words, WordsError, read as read_words};

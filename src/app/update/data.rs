@@ -49,7 +49,12 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
             remedy,
         } => silent(state, channel, &cause, remedy),
         Message::Say(text) => act::say(state, text),
-        Message::Key(_) | Message::Paste(_) | Message::Viewport(_) | Message::Wake => {}
+        Message::Key(_)
+        | Message::Paste(_)
+        | Message::Viewport(_)
+        | Message::Wake
+        | Message::Answered(_)
+        | Message::Beside(_) => {}
     }
     Vec::new()
 }

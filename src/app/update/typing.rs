@@ -1,6 +1,6 @@
 //! Keys and typed lines: from a key to an action, or to a character of the filter.
 
-use super::{act, travel};
+use super::{act, travel, why};
 use crate::app::action::{Action, Key, Place as KeyPlace};
 use crate::app::board::Pane;
 use crate::app::filter::Filter;
@@ -66,6 +66,10 @@ fn edit(state: &mut State, change: impl FnOnce(&mut String)) -> Vec<Effect> {
             picker.at = 0;
             return Vec::new();
         }
+        Some(Dialog::Why(open)) => {
+            why::edit(open, change);
+            return Vec::new();
+        }
         Some(_) => return Vec::new(),
         None => {}
     }
@@ -113,6 +117,9 @@ pub(super) fn open(state: &mut State) {
 }
 
 fn accept(state: &mut State) -> Vec<Effect> {
+    if matches!(state.dialog, Some(Dialog::Why(_))) {
+        return why::accept(state);
+    }
     match state.dialog.take() {
         Some(Dialog::Help(picker)) => {
             let chosen = state.help_choices(&picker).get(picker.at).copied();
@@ -138,6 +145,9 @@ fn accept(state: &mut State) -> Vec<Effect> {
 }
 
 fn leave(state: &mut State) -> Vec<Effect> {
+    if why::stop_typing(state) {
+        return Vec::new();
+    }
     if state.dialog.take().is_none()
         && let Some(input) = state.input.take()
     {

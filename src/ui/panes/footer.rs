@@ -2,8 +2,7 @@
 
 use ratatui::buffer::Buffer;
 
-use crate::app::action::Place;
-use crate::app::state::{Dialog, State};
+use crate::app::state::State;
 use crate::ui::layout::Areas;
 use crate::ui::pen::Pen;
 use crate::ui::theme::Theme;
@@ -24,11 +23,7 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
         pen.put_untrusted(said, theme.accent.style());
         return;
     }
-    let place = match &state.dialog {
-        Some(Dialog::Help(_) | Dialog::Chains(_)) => Place::Input,
-        Some(_) => Place::Dialog,
-        None => state.key_place(),
-    };
+    let place = state.key_place();
     for (binding, hint) in state.keymap.hints(place) {
         let Some(key) = binding.keys.first().map(ToString::to_string) else {
             continue;

@@ -5,6 +5,7 @@ pub mod drops;
 pub mod footer;
 pub mod header;
 pub mod rules;
+pub mod why;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Margin, Rect};
