@@ -110,6 +110,39 @@ pub enum Action {
     EraseLine,
 }
 
+impl Action {
+    /// It moves, sorts or filters what the panes of the board show, or opens something beside them.
+    fn is_of_board(self) -> bool {
+        matches!(
+            self,
+            Self::NextPane
+                | Self::PreviousPane
+                | Self::PaneChains
+                | Self::PaneRules
+                | Self::PaneDrops
+                | Self::Zoom
+                | Self::Left
+                | Self::Right
+                | Self::Back
+                | Self::Chains
+                | Self::NextChain
+                | Self::PreviousChain
+                | Self::NextLit
+                | Self::PreviousLit
+                | Self::Hottest
+                | Self::Sort
+                | Self::Hide
+                | Self::Zero
+                | Self::Filter
+                | Self::Detail
+                | Self::Conntrack
+                | Self::Notices
+                | Self::Pause
+                | Self::Copy
+        )
+    }
+}
+
 /// Where a key counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -345,6 +378,8 @@ impl Keymap {
         };
         match place {
             Place::Input => find(place), // a typed line takes every other key as text
+            // The board is not to be seen: what would move or change it stays away.
+            Place::Why => find(place).or_else(|| find(Place::Any).filter(|a| !a.is_of_board())),
             _ => find(place).or_else(|| find(Place::Any)),
         }
     }
@@ -362,7 +397,14 @@ impl Keymap {
                 .filter(move |b| b.place == wanted)
                 .filter_map(|b| b.hint.as_deref().map(|hint| (b, hint)))
         };
-        of(place).chain(of(Place::Any))
+        let any = of(Place::Any).filter(move |(binding, _)| {
+            place != Place::Why
+                || binding
+                    .keys
+                    .iter()
+                    .any(|key| self.action(place, *key) == Some(binding.action))
+        });
+        of(place).chain(any)
     }
 
     /// The first key of an action, for texts that name one.

@@ -15,7 +15,7 @@ fn demo(scenario: &str, columns: u16, rows: u16) -> Terminal {
 fn type_packet(terminal: &mut Terminal, words: &str) {
     terminal.press("W");
     terminal.wait_for_text("a packet: tcp");
-    terminal.type_text(words);
+    terminal.send(words);
     terminal.press("<Enter>");
 }
 

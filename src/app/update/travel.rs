@@ -31,7 +31,7 @@ pub(super) fn settle(state: &mut State) {
         .cursor
         .go(drops.cursor.at, drops.rows.len(), state.viewport.drops);
     if let Some(crate::app::state::Dialog::Why(why)) = &mut state.dialog {
-        why.go(0, state.viewport.dialog);
+        why.resize(state.viewport.dialog);
     }
 }
 

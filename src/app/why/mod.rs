@@ -15,8 +15,8 @@ use question::{Answered, Beside, Held, Spot};
 use crate::app::board::Cursor;
 use crate::verdict::{Answer, Decider, Place, Probe, Step, read_words};
 
-/// Runs of "no" that are shorter than this stand as they are.
-const SHORT: usize = 4;
+/// Runs of "no" that are shorter than this stand as they are, however small the screen.
+const SHORT: usize = 3;
 
 /// The packet that is being typed.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +66,8 @@ pub struct Why {
     open: Vec<Row>,
     /// Every fold is open.
     all: bool,
+    /// Runs of "no" are open: the screen has room for them all.
+    roomy: bool,
 }
 
 impl Why {
@@ -96,12 +98,8 @@ impl Why {
         let again = self.answer.is_some();
         self.open.clear();
         self.answer = Some(answered);
-        self.list();
-        let kept = held.filter(|_| again);
-        let same = kept.and_then(|spot| {
-            let mut rows = 0..self.rows.len();
-            rows.find(|at| self.spot_at(*at) == Some(spot))
-        });
+        self.fit(height);
+        let same = self.row_of(held.filter(|_| again));
         let at = same.or_else(|| self.deciding_row()).unwrap_or(0);
         self.cursor.jump(at, self.rows.len(), height);
         true
@@ -114,6 +112,30 @@ impl Why {
             self.beside = Some(beside);
         }
         is_ours
+    }
+
+    /// The path has so many rows on the screen now.
+    pub fn resize(&mut self, height: usize) {
+        let spot = self.spot_at(self.cursor.at);
+        self.fit(height);
+        let at = self.row_of(spot).unwrap_or(self.cursor.at);
+        self.cursor.go(at, self.rows.len(), height);
+    }
+
+    /// Makes the rows: with every rule where there is room for that, else with what matters.
+    fn fit(&mut self, height: usize) {
+        self.roomy = true;
+        self.list();
+        if self.rows.len() > height {
+            self.roomy = false;
+            self.list();
+        }
+    }
+
+    /// The row that stands for a place on the board.
+    fn row_of(&self, spot: Option<Spot>) -> Option<usize> {
+        let mut rows = 0..self.rows.len();
+        rows.find(|at| spot.is_some() && self.spot_at(*at) == spot)
     }
 
     /// Moves the cursor.
@@ -140,9 +162,10 @@ impl Why {
         self.all = !self.all;
         self.open.clear();
         self.list();
-        let mut rows = 0..self.rows.len();
-        let same = rows.find(|at| spot.is_some() && self.spot_at(*at) == spot);
-        let at = same.or_else(|| self.deciding_row()).unwrap_or(0);
+        let at = self
+            .row_of(spot)
+            .or_else(|| self.deciding_row())
+            .unwrap_or(0);
         self.cursor.jump(at, self.rows.len(), height);
     }
 
@@ -246,7 +269,7 @@ impl Why {
             let is_no = |step: &&Step| step.answer == Answer::No;
             let run = path.iter().take(to).skip(at).take_while(is_no).count();
             let fold = Row::Fold(at, at + run);
-            if run < SHORT || self.is_open(fold) {
+            if run < SHORT || self.roomy || self.is_open(fold) {
                 let shown = run.max(1);
                 rows.extend((at..at + shown).map(Row::Step));
                 at += shown;

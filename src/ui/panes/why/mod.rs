@@ -49,14 +49,14 @@ pub fn draw(state: &State, why: &Why, theme: &Theme, areas: &Areas, buffer: &mut
         let title = vec![(" the rest of the box ".to_owned(), theme.heading.style())];
         let beside = frame(shape, right, false, &title, &Title::new(), theme, buffer);
         side::draw_tall(state, why, theme, beside, buffer);
-        frame_path(state, why, theme, shape, left, buffer)
+        frame_path(why, theme, shape, left, buffer)
     } else {
         let lines = side::lines(state, why, theme, usize::from(body.width.saturating_sub(4)));
         let frames = if boxed { 2 } else { 1 };
         let most = body.height.saturating_sub(LEAST_PATH + frames + 1);
         let wanted = u16::try_from(lines.len()).unwrap_or(u16::MAX);
         let height = wanted.min(most);
-        let inside = frame_path(state, why, theme, shape, body, buffer);
+        let inside = frame_path(why, theme, shape, body, buffer);
         let [path, rule, below] = Layout::vertical([
             Constraint::Min(1),
             Constraint::Length(u16::from(height > 0)),
@@ -75,14 +75,7 @@ pub fn draw(state: &State, why: &Why, theme: &Theme, areas: &Areas, buffer: &mut
 }
 
 /// The frame of the path with the packet in its title, or the line that it is typed into.
-fn frame_path(
-    state: &State,
-    why: &Why,
-    theme: &Theme,
-    shape: Shape,
-    area: Rect,
-    buffer: &mut Buffer,
-) -> Rect {
+fn frame_path(why: &Why, theme: &Theme, shape: Shape, area: Rect, buffer: &mut Buffer) -> Rect {
     let (text, quiet) = (theme.text.style(), theme.quiet.style());
     let mut title = vec![(" why ".to_owned(), theme.heading.style())];
     let mut aside = Title::new();
@@ -112,7 +105,6 @@ fn frame_path(
         }
         None => aside.push((" … ".to_owned(), quiet)),
     }
-    let _ = state;
     frame(shape, area, true, &title, &aside, theme, buffer)
 }
 
@@ -130,7 +122,7 @@ fn with_hint(
     match problem.filter(|problem| !problem.is_empty()) {
         Some(problem) => pen.skip(1).put_untrusted(problem, theme.caution.style()),
         None => pen.skip(1).put(
-            "a packet: tcp 203.0.113.9 -> :443 in eth0     udp 10.0.0.1:53 -> 10.0.0.2 in eth0 out eth1     established",
+            "a packet: tcp 203.0.113.9 -> :443 in eth0 · ping -> 10.0.0.1 · udp 10.0.0.1:53 -> 10.0.0.2 in eth0 out eth1 established",
             theme.quiet.style(),
         ),
     };

@@ -58,7 +58,7 @@ impl Drawer<'_> {
         match row {
             Row::Chain(at) => {
                 if let Some(step) = self.why.step(at) {
-                    self.chain(step.place, &mut pen);
+                    self.chain(step.place, self.is_return(at), &mut pen);
                 }
             }
             Row::Passed(from, to) => self.passed(from, to, &mut pen),
@@ -100,8 +100,24 @@ impl Drawer<'_> {
         }
     }
 
+    /// The packet was in this chain before and comes back to it.
+    fn is_return(&self, at: usize) -> bool {
+        let Some(first) = self.why.step(at) else {
+            return false;
+        };
+        let same = |step: &Step| {
+            (step.hook, step.place.ruleset, step.place.chain)
+                == (first.hook, first.place.ruleset, first.place.chain)
+        };
+        (0..at)
+            .rev()
+            .take(200)
+            .filter_map(|at| self.why.step(at))
+            .any(same)
+    }
+
     /// `filter   INPUT`, with the back end where both have one.
-    fn chain(&self, place: Place, pen: &mut Pen<'_>) {
+    fn chain(&self, place: Place, back: bool, pen: &mut Pen<'_>) {
         let Some(held) = self.why.held(place) else {
             return;
         };
@@ -113,7 +129,11 @@ impl Drawer<'_> {
         pen.skip(2).column(&table, TABLE, self.theme.quiet.style());
         let name = words::clean_str(chain.name()).into_owned();
         let width = CHAIN.max(words::width(&name));
-        pen.column(&name, width, self.theme.heading.style());
+        if back {
+            pen.column(&name, width, self.theme.quiet.style());
+        } else {
+            pen.column(&name, width, self.theme.heading.style());
+        }
         if let Some(backend) = backend {
             pen.put(backend.name(), self.theme.quiet.style()).skip(2);
         }
@@ -124,7 +144,7 @@ impl Drawer<'_> {
         let Some(first) = self.why.step(from) else {
             return;
         };
-        self.chain(first.place, pen);
+        self.chain(first.place, false, pen);
         let quiet = self.theme.quiet.style();
         let steps = (from..to).filter_map(|at| self.why.step(at));
         let rules: Vec<&Step> = steps
@@ -139,8 +159,11 @@ impl Drawer<'_> {
                     .skip(3);
             }
             all => {
-                pen.put(&format!("{} rules, none matches", all.len()), quiet)
-                    .skip(3);
+                pen.put(&format!("{} rules, none matches", all.len()), quiet);
+                if self.policy(first.place).is_none() {
+                    pen.put_untrusted(&format!(": {}", reasons(all.iter().copied())), quiet);
+                }
+                pen.skip(3);
             }
         }
         let mut ends = steps.filter(|step| step.place.rule.is_none());
@@ -167,14 +190,8 @@ impl Drawer<'_> {
         };
         pen.skip(2).number(&range, NUMBER, quiet);
         pen.column("no", 9, quiet);
-        // Why, in few words: each reason once, as many as fit.
-        let mut reasons: Vec<&str> = Vec::new();
-        for step in (from..to).filter_map(|at| self.why.step(at)).take(60) {
-            if !reasons.contains(&step.why.as_str()) {
-                reasons.push(&step.why);
-            }
-        }
-        pen.put_untrusted(&format!("not: {}", reasons.join(" · ")), quiet);
+        let steps = (from..to).filter_map(|at| self.why.step(at));
+        pen.put_untrusted(&format!("not: {}", reasons(steps)), quiet);
     }
 
     fn step(&self, step: &Step, pen: &mut Pen<'_>) {
@@ -189,7 +206,7 @@ impl Drawer<'_> {
         let mark = match (decides, step.answer) {
             (true, _) if drops => "■",
             (true, _) => "▸",
-            (false, Answer::Unknown) => "?",
+            (false, Answer::Unknown) if self.is_open(step.place) => "?",
             _ => " ",
         };
         pen.put(mark, lit).skip(1);
@@ -211,10 +228,15 @@ impl Drawer<'_> {
                 pen.put_untrusted(&format!("not: {}", step.why), quiet);
             }
             Answer::Unknown => {
-                let caution = self.theme.caution.style();
+                // Whether it is logged or counted changes nothing for the packet.
+                let style = if matters(ruleset, rule) {
+                    self.theme.caution.style()
+                } else {
+                    quiet
+                };
                 pen.number(&number, NUMBER, text);
-                self.spec(ruleset, rule, caution, pen);
-                pen.put_untrusted(&format!("   depends on {}", step.why), caution);
+                self.spec(ruleset, rule, style, pen);
+                pen.put_untrusted(&format!("   depends on {}", step.why), style);
             }
             Answer::Match => {
                 pen.number(&number, NUMBER, lit);
@@ -224,10 +246,19 @@ impl Drawer<'_> {
         }
     }
 
+    /// What becomes of the packet hangs on whether it matches.
+    fn is_open(&self, place: Place) -> bool {
+        let ruleset = self.ruleset(place);
+        let rule = ruleset.zip(place.rule);
+        rule.is_none_or(|(ruleset, rule)| matters(ruleset, rule))
+    }
+
     /// Target and conditions of a rule.
     fn spec(&self, ruleset: &Ruleset, rule: RuleIdx, lit: Style, pen: &mut Pen<'_>) {
         let cells = ruleset.cells(rule);
-        let target = words::clean_str(&cells.target).into_owned();
+        let calls = ruleset.jump(rule).is_some_and(|jump| jump.chain.is_some());
+        let arrow = if calls { "→ " } else { "" };
+        let target = format!("{arrow}{}", words::clean_str(&cells.target));
         let target = if target.is_empty() { "–" } else { &target };
         pen.column(target, words::width(target).max(9), lit);
         pen.put_untrusted(&conditions(&cells), self.theme.text.style());
@@ -303,6 +334,25 @@ impl Drawer<'_> {
             }
         }
     }
+}
+
+/// The rule decides, or sends the packet elsewhere, or changes it: LOG and its like do not.
+fn matters(ruleset: &Ruleset, rule: RuleIdx) -> bool {
+    let jump = ruleset.jump(rule);
+    let idle = [&b"LOG"[..], b"NFLOG", b"ULOG", b"AUDIT", b"TRACE"];
+    jump.is_some_and(|jump| jump.chain.is_some() || !idle.contains(&jump.name))
+}
+
+/// Why rules did not match, in few words: each reason once. More than so many fit on no line.
+fn reasons<'a>(steps: impl Iterator<Item = &'a Step>) -> String {
+    const MOST: usize = 60;
+    let mut reasons: Vec<&str> = Vec::new();
+    for step in steps.take(MOST) {
+        if !reasons.contains(&step.why.as_str()) {
+            reasons.push(&step.why);
+        }
+    }
+    reasons.join(" · ")
 }
 
 /// What a rule asks of a packet, in few words.
