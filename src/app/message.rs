@@ -13,6 +13,7 @@ use crate::app::change::{Checked, Evidence, Pending};
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
 use crate::edit::form::complete::Names;
+use crate::app::why::question::{Answered, Beside, Question};
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
 
@@ -63,6 +64,10 @@ pub enum Message {
     Notice(Notice),
     /// What was missing is there again.
     Withdraw(String),
+    /// The verdict on a packet that was asked about.
+    Answered(Box<Answered>),
+    /// What the rest of the box has to say about it.
+    Beside(Beside),
     /// A short word on the message line.
     Say(String),
     /// What is staged was checked.
@@ -175,4 +180,6 @@ pub enum Effect {
         /// The rule, without `-A CHAIN`.
         spec: Vec<u8>,
     },
+    /// Work out what becomes of a packet, and read the box around the firewall for it.
+    Explain(Box<Question>),
 }

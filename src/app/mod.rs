@@ -14,6 +14,7 @@
 //! - `staging`, `change`: what is staged on a ruleset, and the change on its way to the kernel.
 //! - `editor`: the rule editor.
 //! - `notice`: what is missing, and why.
+//! - `why`: the explain screen: a packet, its verdict, what else of the box matters.
 
 pub mod action;
 pub mod attribution;
@@ -34,3 +35,4 @@ mod staging;
 pub mod state;
 pub mod succession;
 pub mod update;
+pub mod why;

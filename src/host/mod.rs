@@ -25,28 +25,29 @@ pub use sockets::{Connection, connections};
 
 use crate::flow::{Machine, RouteQuestion};
 
-/// Interfaces and addresses alone: what a verdict needs, without the walk through all processes.
-pub fn links() -> Machine {
+/// Interfaces, addresses, and the kernel's answers to these questions: what a verdict needs, without the
+/// walk through all processes.
+pub fn links(questions: &[RouteQuestion]) -> Machine {
     let mut machine = Machine::default();
     match interfaces::interfaces() {
         Ok(interfaces) => machine.interfaces = Some(interfaces),
         Err(error) => machine.problems.push(error.to_string()),
     }
+    let interfaces = machine.interfaces.as_deref().unwrap_or_default();
+    machine.routes = routes::ask(questions, interfaces);
     machine
 }
 
 /// All that is known of the box, with the kernel's answers to these questions. Takes as long as a walk
 /// through the open files of all processes does: not for the loop of the screen.
 pub fn machine(questions: &[RouteQuestion]) -> Machine {
-    let mut machine = links();
+    let mut machine = links(questions);
     let processes = Processes::read();
     match sockets::listeners(&processes) {
         Ok(listeners) => machine.listeners = Some(listeners),
         Err(error) => machine.problems.push(error.to_string()),
     }
     machine.sysctls = sysctls::sysctls();
-    let interfaces = machine.interfaces.as_deref().unwrap_or_default();
-    machine.routes = routes::ask(questions, interfaces);
     machine.managers = managers::managers(&processes, Path::new("/"));
     machine
 }

@@ -134,6 +134,15 @@ fn list_width(screen: u16) -> u16 {
 }
 
 impl Areas {
+    /// All that lies between header and footer.
+    pub fn body(&self) -> Rect {
+        Rect {
+            y: self.header.bottom(),
+            height: self.footer.y.saturating_sub(self.header.bottom()),
+            ..self.footer
+        }
+    }
+
     /// Rows of content that each pane has, for paging and scrolling.
     pub fn viewport(&self, screen: Rect) -> Viewport {
         let rows = |area: Rect, taken: u16| usize::from(area.height.saturating_sub(taken));
