@@ -241,7 +241,9 @@ impl Loop {
                 let live = self.state.is_live();
                 changes::check(self.sender.clone(), Material::of(&self.state), live);
             }
-            Effect::Apply(_) | Effect::Confirm | Effect::Revert | Effect::Extend(_) => self.change(&effect),
+            Effect::Apply(_) | Effect::Confirm | Effect::Revert | Effect::Extend(_) => {
+                self.change(&effect)
+            }
             other => self.doors.carry_out(&other),
         }
     }

@@ -56,7 +56,10 @@ impl Material {
             before: Vec::new(),
             after: Vec::new(),
             natives: state.native.clone(),
-            tracked: state.gauge.reading().is_some_and(|reading| reading.count > 0),
+            tracked: state
+                .gauge
+                .reading()
+                .is_some_and(|reading| reading.count > 0),
         };
         for firewall in &state.firewalls {
             let before = Arc::clone(firewall.kernel());
@@ -100,7 +103,10 @@ pub fn check(events: UnboundedSender<Event>, material: Material, live: bool) {
         let checked = checked(&material, live);
         let _ = events.send(Event::Message(Message::Checked(checked)));
     };
-    if let Err(error) = std::thread::Builder::new().name("check".to_owned()).spawn(look) {
+    if let Err(error) = std::thread::Builder::new()
+        .name("check".to_owned())
+        .spawn(look)
+    {
         tracing::warn!(%error, "no thread to check a change with");
     }
 }
@@ -168,7 +174,11 @@ fn session(report: &Report) -> Session {
                 ""
             };
             Session {
-                words: format!("{name}: {} {what}{was}: {}", passage.moment.words(), passage.why),
+                words: format!(
+                    "{name}: {} {what}{was}: {}",
+                    passage.moment.words(),
+                    passage.why
+                ),
                 safe: false,
             }
         }
@@ -210,7 +220,9 @@ impl Changes {
         let events = self.events.clone();
         self.aside("apply", move || {
             let tell = |message| drop(events.send(Event::Message(message)));
-            let done = safety::begin(&request, &mut |step| tell(Message::Applying(step_words(&step))));
+            let done = safety::begin(&request, &mut |step| {
+                tell(Message::Applying(step_words(&step)))
+            });
             if let Err(error) = done {
                 tell(Message::Refused(error.to_string(), error.remedy()));
             }
@@ -243,7 +255,10 @@ impl Changes {
     }
 
     fn aside(&self, name: &str, work: impl FnOnce() + Send + 'static) {
-        if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(work) {
+        if let Err(error) = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(work)
+        {
             let refused = Message::Refused(
                 format!("no thread to {name} with: {error}"),
                 "nothing is applied; raise the limit of processes (ulimit -u)".to_owned(),
@@ -365,9 +380,9 @@ impl Watcher {
             phase: match view.phase {
                 safety::Phase::Applying => change::Phase::Applying,
                 safety::Phase::Pending => change::Phase::Waiting,
-                safety::Phase::Confirmed
-                | safety::Phase::Reverting
-                | safety::Phase::Reverted => change::Phase::Reverting,
+                safety::Phase::Confirmed | safety::Phase::Reverting | safety::Phase::Reverted => {
+                    change::Phase::Reverting
+                }
             },
         }
     }
@@ -387,7 +402,9 @@ struct Doorbell {
 impl Doorbell {
     fn new() -> Self {
         let sessions = host::sessions().unwrap_or_default();
-        let homes = sessions.iter().map(|session| (session.peer.ip(), session.local.port()));
+        let homes = sessions
+            .iter()
+            .map(|session| (session.peer.ip(), session.local.port()));
         Self {
             homes: homes.collect(),
             old: connections(),
@@ -409,7 +426,9 @@ impl Doorbell {
         }
         let words = match (self.homes.first(), accepted) {
             (None, _) => "your session does not come over the network".to_owned(),
-            (Some((peer, port)), 0) => format!("no new connection from {peer} to :{port} yet; open one"),
+            (Some((peer, port)), 0) => {
+                format!("no new connection from {peer} to :{port} yet; open one")
+            }
             (Some((peer, port)), 1) => format!("1 new connection from {peer} to :{port}"),
             (Some((peer, port)), n) => format!("{n} new connections from {peer} to :{port}"),
         };

@@ -13,7 +13,15 @@ use crate::ruleset::Ruleset;
 pub fn dry_run(transition: &Transition) -> Result<Arc<Ruleset>, ApplyError> {
     let tools = Tools::find();
     // Without the sets, only rules that name one fail, and say so.
-    let sets = beside::sets().map(beside::Found::into_text).unwrap_or_default();
+    let sets = beside::sets()
+        .map(beside::Found::into_text)
+        .unwrap_or_default();
     let before = &transition.before;
-    rehearse(&tools, transition.origin, (before, before), &transition.to, &sets)
+    rehearse(
+        &tools,
+        transition.origin,
+        (before, before),
+        &transition.to,
+        &sets,
+    )
 }

@@ -40,8 +40,8 @@ pub mod sets;
 mod shadow;
 mod space;
 mod state;
-mod tell;
 mod sweep;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -50,13 +50,13 @@ mod tri;
 mod walk;
 mod words;
 
-pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use alter::{Alteration, Reach, Side, Stopped, Way, change};
+pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
 pub use facts::Facts;
 pub use json::SCHEMA;
 pub use probe::{Connection, CtState, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
 pub use shadow::{Dead, Redundancies, Redundant, Shadow, Shadows};
-pub use words::{EXAMPLE, Words, WordsError, read as read_words};
 pub use traffic::{Belongs, Line, Traffic};
+pub use words::{EXAMPLE, Words, WordsError, read as read_words};

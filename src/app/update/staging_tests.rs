@@ -23,7 +23,9 @@ fn rows(state: &State) -> Vec<String> {
             Mark::Deleted => '-',
             Mark::Disabled => '#',
         };
-        let number = firewall.number(*rule, at).map_or("·".to_owned(), |n| n.to_string());
+        let number = firewall
+            .number(*rule, at)
+            .map_or("·".to_owned(), |n| n.to_string());
         let spec = String::from_utf8_lossy(firewall.ruleset.spec(*rule)).into_owned();
         format!("{mark}{number} {spec}")
     };
@@ -54,7 +56,11 @@ fn a_rule_is_moved_and_its_counter_goes_on() {
             " 4 -p tcp -m tcp --dport 80 -j web",
         ]
     );
-    assert_eq!(place(&state), ("INPUT".to_owned(), 2), "the cursor goes along");
+    assert_eq!(
+        place(&state),
+        ("INPUT".to_owned(), 2),
+        "the cursor goes along"
+    );
     assert_eq!(packets(&state), [10, 30, 20, 40]);
     // The kernel still counts in its own order.
     let kernel = Arc::clone(state.firewalls[0].kernel());
@@ -90,7 +96,11 @@ fn deleted_and_disabled_rules_stay_in_sight_without_a_number() {
 fn rules_go_to_numbers_and_to_other_chains() {
     let mut state = board();
     press(&mut state, &["g", "M", "3", "<Enter>"]);
-    assert!(rows(&state)[2].starts_with("m3 -i lo"), "{:?}", rows(&state));
+    assert!(
+        rows(&state)[2].starts_with("m3 -i lo"),
+        "{:?}",
+        rows(&state)
+    );
     press(&mut state, &["M", "w", "e", "b", "<Space>", "1", "<Enter>"]);
     assert_eq!(rows(&state).len(), 3);
     assert_eq!(place(&state).0, "INPUT", "the view stays");
@@ -98,7 +108,11 @@ fn rules_go_to_numbers_and_to_other_chains() {
     assert_eq!(place(&state).0, "web");
     assert_eq!(rows(&state)[0], "m1 -i lo -j ACCEPT");
     press(&mut state, &["M", "n", "o", "<Enter>"]);
-    assert!(said(&state).contains("expected a number"), "{}", said(&state));
+    assert!(
+        said(&state).contains("expected a number"),
+        "{}",
+        said(&state)
+    );
 }
 
 #[test]
@@ -109,8 +123,18 @@ fn chains_and_policies_are_staged_too() {
     let input = firewall.ruleset.find_chain("filter", "INPUT").unwrap();
     assert!(firewall.policy_is_staged(input));
     press(&mut state, &["1", "i", "n", "e", "w", "<Enter>"]);
-    assert!(state.firewalls[0].ruleset.find_chain("filter", "new").is_some());
-    press(&mut state, &["2", "]", "]", "]", "1", "e", "<C-u>", "h", "t", "t", "p", "<Enter>"]);
+    assert!(
+        state.firewalls[0]
+            .ruleset
+            .find_chain("filter", "new")
+            .is_some()
+    );
+    press(
+        &mut state,
+        &[
+            "2", "]", "]", "]", "1", "e", "<C-u>", "h", "t", "t", "p", "<Enter>",
+        ],
+    );
     assert_eq!(place(&state).0, "http", "the view follows the new name");
     press(&mut state, &["d"]);
     assert!(said(&state).contains("jumped to"), "{}", said(&state));
@@ -125,7 +149,11 @@ fn what_is_staged_is_put_on_a_ruleset_that_changed_meanwhile() {
         "[0:0] -A INPUT -i lo -j ACCEPT\n[0:0] -A INPUT -s 192.0.2.1/32 -j DROP\n",
     );
     let handles = [10, 20, 11, 12, 13, 14, 15];
-    send(&mut state, 3, Message::Loaded(Box::new(loaded(Family::V4, &text, &handles))));
+    send(
+        &mut state,
+        3,
+        Message::Loaded(Box::new(loaded(Family::V4, &text, &handles))),
+    );
     assert_eq!(
         rows(&state),
         [
@@ -140,7 +168,11 @@ fn what_is_staged_is_put_on_a_ruleset_that_changed_meanwhile() {
     // The rule is gone: it is said, and nothing is guessed.
     let text = text.replace("[0:0] -A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\n", "");
     let handles = [10, 20, 11, 13, 14, 15];
-    send(&mut state, 4, Message::Loaded(Box::new(loaded(Family::V4, &text, &handles))));
+    send(
+        &mut state,
+        4,
+        Message::Loaded(Box::new(loaded(Family::V4, &text, &handles))),
+    );
     assert!(said(&state).contains("gone meanwhile"), "{}", said(&state));
     assert_eq!(state.staged(), 0);
 }
@@ -150,7 +182,11 @@ fn a_stage_that_was_applied_is_none() {
     let mut state = board();
     press(&mut state, &["g", "j", "d"]);
     let text = WEB.replace("[0:0] -A INPUT -p tcp -m tcp --dport 443 -j DROP\n", "");
-    send(&mut state, 3, Message::Loaded(Box::new(loaded(Family::V4, &text, &[10, 12, 13, 14, 15]))));
+    send(
+        &mut state,
+        3,
+        Message::Loaded(Box::new(loaded(Family::V4, &text, &[10, 12, 13, 14, 15]))),
+    );
     assert_eq!(state.staged(), 0);
     assert_eq!(rows(&state).len(), 3);
 }
@@ -158,7 +194,10 @@ fn a_stage_that_was_applied_is_none() {
 fn checked(state: &State, safe: bool) -> Message {
     Message::Checked(Checked {
         of: state.staged_counts(),
-        sessions: vec![Session { words: "198.51.100.20 → :22".to_owned(), safe }],
+        sessions: vec![Session {
+            words: "198.51.100.20 → :22".to_owned(),
+            safe,
+        }],
         ..Checked::default()
     })
 }
@@ -170,24 +209,45 @@ fn nothing_is_applied_unchecked() {
     assert!(said(&state).contains("nothing is staged"));
     let effects = press(&mut state, &["g", "j", "d", "A"]);
     assert!(effects.contains(&Effect::Check));
-    assert!(press(&mut state, &["y"]).is_empty(), "the checks are not done");
+    assert!(
+        press(&mut state, &["y"]).is_empty(),
+        "the checks are not done"
+    );
     let message = checked(&state, true);
     send(&mut state, 1, message);
-    assert!(press(&mut state, &["<Enter>"]).is_empty(), "Enter never applies");
-    assert_eq!(press(&mut state, &["y"]), [Effect::Apply(Duration::from_secs(60))]);
+    assert!(
+        press(&mut state, &["<Enter>"]).is_empty(),
+        "Enter never applies"
+    );
+    assert_eq!(
+        press(&mut state, &["y"]),
+        [Effect::Apply(Duration::from_secs(60))]
+    );
     assert!(press(&mut state, &["y"]).is_empty(), "once is enough");
-    send(&mut state, 2, Message::Refused("no".to_owned(), "try".to_owned()));
+    send(
+        &mut state,
+        2,
+        Message::Refused("no".to_owned(), "try".to_owned()),
+    );
     assert_eq!(state.staged(), 1, "what is staged stays staged");
-    assert_eq!(press(&mut state, &["+", "y"]), [Effect::Apply(Duration::from_secs(120))]);
+    assert_eq!(
+        press(&mut state, &["+", "y"]),
+        [Effect::Apply(Duration::from_secs(120))]
+    );
 }
 
 #[test]
 fn checks_of_another_stage_count_for_nothing() {
     let mut state = board();
     press(&mut state, &["g", "j", "d", "A"]);
-    let old = Message::Checked(Checked { of: vec![(id(Family::V4), 7)], ..Checked::default() });
+    let old = Message::Checked(Checked {
+        of: vec![(id(Family::V4), 7)],
+        ..Checked::default()
+    });
     assert_eq!(send(&mut state, 1, old), [Effect::Check]);
-    assert!(matches!(&state.dialog, Some(Dialog::Review(r)) if matches!(r.checks, Checks::Waiting)));
+    assert!(
+        matches!(&state.dialog, Some(Dialog::Review(r)) if matches!(r.checks, Checks::Waiting))
+    );
 }
 
 #[test]
@@ -197,9 +257,15 @@ fn a_risky_change_asks_for_a_word() {
     let message = checked(&state, false);
     send(&mut state, 1, message);
     assert!(press(&mut state, &["y"]).is_empty());
-    assert!(press(&mut state, &["y", "e", "s", "<Enter>"]).is_empty(), "another word");
+    assert!(
+        press(&mut state, &["y", "e", "s", "<Enter>"]).is_empty(),
+        "another word"
+    );
     assert!(press(&mut state, &["y", "<Esc>"]).is_empty());
-    assert!(matches!(state.dialog, Some(Dialog::Review(_))), "Esc leaves the word, not the review");
+    assert!(
+        matches!(state.dialog, Some(Dialog::Review(_))),
+        "Esc leaves the word, not the review"
+    );
     let effects = press(&mut state, &["y", "r", "i", "s", "k", "<Enter>"]);
     assert_eq!(effects, [Effect::Apply(Duration::from_secs(60))]);
 }
@@ -223,12 +289,22 @@ fn a_pending_change_is_answered_by_y_or_r_and_by_nothing_else() {
     send(&mut state, 1, message);
     press(&mut state, &["y"]);
     send(&mut state, 2, pending(62));
-    assert!(matches!(state.dialog, Some(Dialog::Pending(_))), "the question comes by itself");
+    assert!(
+        matches!(state.dialog, Some(Dialog::Pending(_))),
+        "the question comes by itself"
+    );
     assert!(press(&mut state, &["<Enter>", "d", "a", "<Space>"]).is_empty());
-    assert_eq!(press(&mut state, &["+"]), [Effect::Extend(Duration::from_secs(60))]);
+    assert_eq!(
+        press(&mut state, &["+"]),
+        [Effect::Extend(Duration::from_secs(60))]
+    );
     assert_eq!(press(&mut state, &["y"]), [Effect::Confirm]);
     assert_eq!(press(&mut state, &["<Esc>", "A", "r"]), [Effect::Revert]);
-    assert_eq!(state.next_wake(), Some(Duration::from_secs(3)), "the countdown ticks");
+    assert_eq!(
+        state.next_wake(),
+        Some(Duration::from_secs(3)),
+        "the countdown ticks"
+    );
     send(&mut state, 3, Message::Pending(None));
     assert!(state.dialog.is_none());
 }

@@ -128,7 +128,11 @@ fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
         }
     }
     if !checked.has_kernel {
-        page.pair("dry run", "none: there is no kernel to ask", theme.quiet.style());
+        page.pair(
+            "dry run",
+            "none: there is no kernel to ask",
+            theme.quiet.style(),
+        );
         return;
     }
     if checked.sessions.is_empty() {
@@ -139,7 +143,11 @@ fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
         );
     }
     if checked.refused.is_empty() {
-        page.pair("dry run", "✔ the back end takes it, and the way back leads back", fine);
+        page.pair(
+            "dry run",
+            "✔ the back end takes it, and the way back leads back",
+            fine,
+        );
     }
     for (i, line) in checked.refused.iter().enumerate() {
         page.pair(
