@@ -6,24 +6,28 @@
 //! ```text
 //! main ─▶ cli ─▶ runtime ─▶ ui ─▶ app            what the user sees and presses
 //!                   │
+//!                   ├─▶ safety                   backup, guard, apply, confirm, revert
 //!                   ├─▶ sandbox                  a private namespace with a real firewall (demo, tests)
 //!                   ├─▶ netfilter                the doors to the kernel's firewall
 //!                   └─▶ host                     the doors to the rest of the box
 //!
 //! verdict                                        which rule decides a packet; pure
+//! edit                                           staged changes and the script that does them; pure
 //! ruleset, flow                                  the words that all of them speak; pure
 //! ```
 //!
-//! The pure rooms (`ruleset`, `flow`, `verdict`, `app`) name no file, process, socket or clock: time and facts
+//! The pure rooms (`ruleset`, `flow`, `edit`, `verdict`, `app`) name no file, process, socket or clock: time and facts
 //! are handed in. That is why every key and every tick can be tested as a table.
 
 pub mod app;
 pub mod cli;
+pub mod edit;
 pub mod flow;
 pub mod host;
 pub mod netfilter;
 pub mod ruleset;
 pub mod runtime;
+pub mod safety;
 pub mod sandbox;
 pub mod ui;
 pub mod verdict;

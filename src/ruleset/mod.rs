@@ -22,10 +22,11 @@
 //! does: names, comments and prefixes here are the bytes that somebody else chose).
 //!
 //! Rooms within: `document` is a text, `reader` splits it into rulesets, `line` and `command` read its
-//! lines, `build` carries out what they say, `model` is the result; `spec` gives a rule its types;
+//! lines, `build` carries out what they say, `model` is the result, `assemble` makes one of parts; `spec` gives a rule its types;
 //! `identity`, `references`, `print` and `json` are what is asked of it.
 //! Formats: iptables-save(8), iptables-restore(8), iptables-extensions(8).
 
+mod assemble;
 mod build;
 mod command;
 mod counters;
@@ -43,6 +44,7 @@ mod reader;
 mod references;
 pub mod spec;
 
+pub use assemble::{Assembly, ChainParts, RuleParts, builtin_chains, single_rules};
 pub use counters::{ChainCounters, CounterSet, Counters, Reading};
 pub use detect::{Evidence, Header};
 pub use diagnostic::{Diagnostic, ParseError, Severity, Warning};
@@ -51,11 +53,13 @@ pub use hooks::{BaseChain, Lossy, NftFamily, Owner};
 pub use identity::TextId;
 pub use model::{Chain, ChainIdx, Policy, RuleIdx, Ruleset, Table, TableIdx};
 pub use origin::{Author, Origin};
-pub use references::{Jump, References, Role};
+pub use references::{Jump, References, Role, jump_in};
 pub use spec::{Cells, Spec};
 
 /// Address family of a ruleset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4: iptables.
@@ -65,7 +69,9 @@ pub enum Family {
 }
 
 /// Which kernel subsystem holds the ruleset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// nf_tables, through iptables-nft.

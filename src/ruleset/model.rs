@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use super::build::index_u32;
 use super::detect::{Evidence, Header};
 use super::diagnostic::{Diagnostic, Diagnostics, Warning};
 use super::identity::TextId;
@@ -71,8 +72,14 @@ const HOOKED: &[(&str, &[&str])] = &[
 
 /// Whether the kernel calls that chain of that table from a hook; `None` for a table that is not known.
 pub(super) fn is_hooked(table: &[u8], chain: &[u8]) -> Option<bool> {
-    let (_, chains) = HOOKED.iter().find(|(name, _)| name.as_bytes() == table)?;
+    let chains = hooked_chains(table)?;
     Some(chains.iter().any(|name| name.as_bytes() == chain))
+}
+
+/// The chains that the kernel calls from the hooks of a table; `None` for a table that is not known.
+pub(super) fn hooked_chains(table: &[u8]) -> Option<&'static [&'static str]> {
+    let (_, chains) = HOOKED.iter().find(|(name, _)| name.as_bytes() == table)?;
+    Some(chains)
 }
 
 /// A name out of a dump. The kernel's names are bytes; most are ASCII.
@@ -113,6 +120,11 @@ impl Table {
     /// Its name: `filter`, `nat`, … Bytes that are not UTF-8 show as U+FFFD.
     pub fn name(&self) -> &str {
         &self.name.text
+    }
+
+    /// Its name as the kernel has it.
+    pub fn name_bytes(&self) -> &[u8] {
+        self.name.bytes()
     }
 
     /// Its chains, in the order of the text.
@@ -218,6 +230,9 @@ pub struct Ruleset {
     pub(super) plain: bool,
     pub(super) warnings: Vec<Warning>,
     pub(super) diagnostics: Diagnostics,
+    /// Rules, and chains, whose counters shall start anew; sorted. Empty but for an assembled ruleset.
+    pub(super) zeroed: Vec<RuleIdx>,
+    pub(super) zeroed_chains: Vec<ChainIdx>,
     pub(super) ids: OnceLock<Vec<TextId>>,
 }
 
@@ -287,6 +302,12 @@ impl Ruleset {
         u32::try_from(index).ok().map(TableIdx)
     }
 
+    /// Find a table by its name as the kernel has it.
+    pub fn table_named(&self, name: &[u8]) -> Option<TableIdx> {
+        let index = (self.tables.iter()).position(|table| table.name.bytes() == name)?;
+        u32::try_from(index).ok().map(TableIdx)
+    }
+
     /// Find a chain of a table by its name as the kernel has it.
     pub fn chain_named(&self, table: TableIdx, name: &[u8]) -> Option<ChainIdx> {
         let found = self.by_name.binary_search_by(|idx| {
@@ -324,6 +345,16 @@ impl Ruleset {
     pub fn rules(&self) -> impl ExactSizeIterator<Item = RuleIdx> + use<> {
         // Positions are 32 bits wide, so the count is too.
         (0..u32::try_from(self.rows.len()).unwrap_or(u32::MAX)).map(RuleIdx)
+    }
+
+    /// Sorts the chains for the lookup by name.
+    pub(super) fn sort_names(&mut self) {
+        let mut by_name: Vec<ChainIdx> = (0..index_u32(self.chains.len())).map(ChainIdx).collect();
+        by_name.sort_unstable_by_key(|idx| {
+            let chain = self.chains.get(idx.0 as usize);
+            chain.map(|chain| (chain.table, chain.name.bytes()))
+        });
+        self.by_name = by_name;
     }
 
     pub(super) fn row(&self, rule: RuleIdx) -> Option<Row> {

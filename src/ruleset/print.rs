@@ -9,8 +9,8 @@ use std::iter::Peekable;
 
 use super::counters::{CounterSet, Counters};
 use super::line::{Kind, Line, Lines, classify};
-use super::model::{Chain, ChainIdx, Row, RuleIdx, Ruleset, TableIdx};
-use super::spec::general::{jump, with_choice};
+use super::model::{Chain, ChainIdx, RuleIdx, Ruleset, TableIdx};
+use super::spec::general::jump;
 
 impl Ruleset {
     /// The ruleset as `*-save -c` would print it with these counters. Counters for rules and chains that
@@ -141,22 +141,20 @@ impl Ruleset {
 
     fn print_rules(&self, chain: &Chain, counters: &CounterSet, out: &mut Vec<u8>) {
         for rule in chain.rules() {
-            let choice = self.row(*rule).map_or(0, |row: Row| row.choice);
             counters.rule(*rule).write_brackets(out);
             out.extend_from_slice(b" -A ");
             out.extend_from_slice(chain.name_bytes());
-            let spec = self.normal_spec(*rule);
-            let spec = with_choice(&spec, choice);
+            let spec = self.rule_text(*rule);
             if !spec.is_empty() {
                 out.push(b' ');
-                self.print_spec(*rule, &spec, out);
+                out.extend_from_slice(&spec);
             }
             out.push(b'\n');
         }
     }
 
     /// A specification, in which a jump to a chain that was renamed further down names it anew.
-    fn print_spec(&self, rule: RuleIdx, spec: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn print_spec(&self, rule: RuleIdx, spec: &[u8], out: &mut Vec<u8>) {
         let jump = jump(spec).and_then(|(at, _)| {
             let name = spec.get(at.clone())?;
             let chain = self.chain(self.chain_meant(rule, name)?);

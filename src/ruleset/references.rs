@@ -3,6 +3,8 @@
 //! One chain asks [`Ruleset::jump`] of the rule under the cursor; a whole map of callers is
 //! [`Ruleset::references`], which reads every rule once.
 
+use std::ops::Range;
+
 use super::model::{ChainIdx, RuleIdx, Ruleset};
 use super::spec::general;
 
@@ -48,6 +50,12 @@ impl References {
             _ => &[],
         }
     }
+}
+
+/// Where a specification jumps, without reading the rest of it: where the name after `-j` or `-g` stands
+/// in it, and whether it is `-g`. `None` where it only counts.
+pub fn jump_in(spec: &[u8]) -> Option<(Range<usize>, bool)> {
+    general::jump(spec)
 }
 
 impl Ruleset {

@@ -13,6 +13,7 @@ mod harness_holds;
 mod layouts;
 mod life;
 mod misfortune;
+mod why;
 
 use harness::screen::Screen;
 use harness::{Launch, Terminal};

@@ -43,14 +43,9 @@ impl Builder<'_> {
             name: Name::new(open.name),
             chains: open.chains.into_iter().map(ChainIdx).collect(),
         });
-        let mut by_name: Vec<ChainIdx> = (0..index_u32(chains.len())).map(ChainIdx).collect();
-        by_name.sort_unstable_by_key(|idx| {
-            let chain = chains.get(idx.0 as usize);
-            chain.map(|chain: &Chain| (chain.table, chain.name.bytes()))
-        });
         self.rows.shrink_to_fit();
         self.counters.shrink_to_fit();
-        Ruleset {
+        let mut made = Ruleset {
             text: Arc::clone(text),
             from: index_u32(self.from),
             to: index_u32(to),
@@ -59,7 +54,7 @@ impl Builder<'_> {
             backend: about.backend,
             header: self.header,
             tables: tables.collect(),
-            by_name,
+            by_name: Vec::new(),
             chains,
             rows: self.rows,
             saved: CounterSet {
@@ -71,8 +66,12 @@ impl Builder<'_> {
             plain: self.plain,
             warnings: self.warnings,
             diagnostics: self.diagnostics,
+            zeroed: Vec::new(),
+            zeroed_chains: Vec::new(),
             ids: OnceLock::new(),
-        }
+        };
+        made.sort_names();
+        made
     }
 
     /// Renumber after deletions: rules in no chain and chains that are gone leave their places.

@@ -86,6 +86,18 @@ pub struct Misread {
     pub expected: &'static str,
 }
 
+impl Misread {
+    pub(super) const ONCE: &'static str = "only once";
+    pub(super) const VALUE: &'static str = "a value after it";
+
+    /// The words are at fault, not what a value means: an option is unknown, lacks its value, stands twice,
+    /// or the one that makes the extension what it is is missing. A value that is not understood may be
+    /// a name that only the tool can look up.
+    pub fn is_of_form(&self) -> bool {
+        self.option.is_empty() || self.expected == Self::ONCE || self.expected == Self::VALUE
+    }
+}
+
 /// One option as a rule gave it.
 #[derive(Clone, Debug)]
 pub(super) struct GivenOption<'a> {
@@ -175,7 +187,7 @@ impl<'a> Given<'a> {
     /// Add an option; the same one twice is refused by the tool, and what it would mean is not clear.
     pub(super) fn add(&mut self, option: GivenOption<'a>) {
         if self.options.iter().any(|other| other.name == option.name) {
-            self.misread.get_or_insert(option.misread("only once"));
+            self.misread.get_or_insert(option.misread(Misread::ONCE));
         }
         self.options.push(option);
     }
