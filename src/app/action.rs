@@ -467,8 +467,7 @@ impl Keymap {
         };
         let counts = move |binding: &Binding| {
             let mut keys = binding.keys.iter();
-            place != Place::Why
-                || keys.any(|key| self.action(place, *key) == Some(binding.action))
+            place != Place::Why || keys.any(|key| self.action(place, *key) == Some(binding.action))
         };
         let rest = rest.into_iter().flat_map(of);
         of(place).chain(rest.filter(move |(binding, _)| counts(binding)))

@@ -12,8 +12,8 @@ use crate::app::attribution::LogRules;
 use crate::app::change::{Checked, Evidence, Pending};
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
-use crate::edit::form::complete::Names;
 use crate::app::why::question::{Answered, Beside, Question};
+use crate::edit::form::complete::Names;
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
 

@@ -15,8 +15,8 @@ use crate::app::gauge::Gauge;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
 use crate::app::silence::SilenceWatch;
-use crate::edit::form::complete::Names;
 use crate::app::why::Why;
+use crate::edit::form::complete::Names;
 use crate::flow::KernelLine;
 use crate::ruleset::{BaseChain, ChainIdx};
 
