@@ -35,6 +35,9 @@ pub fn keys() -> Result<ExitCode, Failure> {
             Place::Rules => "rules: ",
             Place::Drops => "drop feed: ",
             Place::Why => "explain: ",
+            Place::Review => "before an apply: ",
+            Place::Pending => "after it: ",
+            Place::Editor => "rule editor: ",
             Place::Dialog | Place::Input => continue,
         };
         let keys: Vec<String> = binding.keys.iter().map(|key| format!("`{key}`")).collect();

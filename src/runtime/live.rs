@@ -216,7 +216,15 @@ impl Doors {
             | Effect::Suspend
             | Effect::Redraw
             | Effect::Copy(_)
-            | Effect::Explain(_) => {}
+            | Effect::Explain(_)
+            | Effect::Check
+            | Effect::Apply(_)
+            | Effect::Confirm
+            | Effect::Revert
+            | Effect::Extend(_)
+            | Effect::ReadNames
+            | Effect::Resolve(_)
+            | Effect::CheckRule { .. } => {}
         }
     }
 

@@ -28,6 +28,7 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame<'_>) -> Viewport {
         };
     };
     panes::header::draw(state, theme, &areas, buffer);
+    panes::pending::draw(state, theme, &areas, buffer);
     if let Some(Dialog::Why(why)) = &state.dialog {
         let rows = panes::why::draw(state, why, theme, &areas, buffer);
         panes::footer::draw(state, theme, &areas, buffer);

@@ -2,10 +2,16 @@
 
 mod act;
 mod data;
+mod editing;
+mod review;
+mod stage;
+mod structure;
 mod travel;
 mod typing;
 mod why;
 
+#[cfg(test)]
+mod staging_tests;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +51,9 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
             effects.extend(why::again(state));
             effects
         }
+        Message::Names(names) => editing::know(state, names),
+        Message::Resolved { name, result } => editing::resolved(state, &name, result),
+        Message::RuleChecked { spec, result } => editing::checked(state, &spec, result),
         other => data::take(state, other),
     }
 }

@@ -47,7 +47,7 @@ fn open_line(state: &mut State) -> Vec<Effect> {
         };
         Some(Spot {
             id: firewall.id,
-            chain: firewall.ruleset.chain_of(rule)?,
+            chain: firewall.kernel().chain_of(rule)?,
             rule: Some(rule),
         })
     });
@@ -62,14 +62,24 @@ fn open_rule(state: &mut State) -> Vec<Effect> {
     let Some(firewall) = state.firewalls.get(selected.firewall) else {
         return Vec::new();
     };
-    let rule = match selected.row {
+    let shown = match selected.row {
         Some(Row::Rule(rule, _)) => Some(rule),
         Some(Row::Policy) | None => None,
     };
-    let packets = typical(&firewall.ruleset, selected.chain, rule);
+    // Packets meet what the kernel holds, not what is staged.
+    let rule = shown.map(|rule| firewall.kernel_rule(rule));
+    let (Some(chain), false) = (firewall.kernel_chain(selected.chain), rule == Some(None)) else {
+        act::say(
+            state,
+            "this is staged only: the kernel does not hold it yet",
+        );
+        return Vec::new();
+    };
+    let rule = rule.flatten();
+    let packets = typical(firewall.kernel(), chain, rule);
     let about = Spot {
         id: firewall.id,
-        chain: selected.chain,
+        chain,
         rule,
     };
     if packets.is_empty() {
@@ -150,7 +160,7 @@ fn put(state: &mut State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effec
 fn question(state: &State, packets: Vec<Probe>, meets: Option<Spot>) -> Question {
     let held = state.firewalls.iter().map(|firewall| Held {
         id: firewall.id,
-        ruleset: std::sync::Arc::clone(&firewall.ruleset),
+        ruleset: std::sync::Arc::clone(firewall.kernel()),
     });
     Question {
         number: state.questions,
@@ -215,19 +225,20 @@ pub(super) fn follow(state: &mut State) -> Vec<Effect> {
         sets.find(|held| held.id == spot.id)
     });
     let at = state.firewalls.iter().position(|firewall| {
-        let same = |held: &Held| std::sync::Arc::ptr_eq(&held.ruleset, &firewall.ruleset);
+        let same = |held: &Held| std::sync::Arc::ptr_eq(&held.ruleset, firewall.kernel());
         firewall.id == spot.id && asked.is_some_and(same)
     });
-    let Some(firewall) = at else {
+    let Some((firewall, found)) = at.and_then(|at| Some((at, state.firewalls.get(at)?))) else {
         act::say(state, "the rules have just changed");
         return Vec::new();
     };
-    state.dialog = None;
     let place = Place {
         firewall,
-        chain: spot.chain,
+        chain: found.shown_chain(spot.chain),
     };
-    travel::go_to_rule(state, place, spot.rule)
+    let rule = spot.rule.map(|rule| found.shown_rule(rule));
+    state.dialog = None;
+    travel::go_to_rule(state, place, rule)
 }
 
 /// Every rule that was tried, or those that matter.

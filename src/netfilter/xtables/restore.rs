@@ -14,7 +14,7 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -36,6 +36,8 @@ const LOCK_CODE: i32 = 4;
 pub enum Mode {
     /// `-n -c`: change what the script says and leave the rest.
     Amend,
+    /// `-n`: the same for a text by hand, whose policies may lack the counters that `-c` insists on.
+    Plain,
     /// `-c`: each table of the script becomes what the script says; other tables stay.
     Replace,
     /// `-n -c --test`: read and build everything, commit nothing. nft asks the kernel nothing then.
@@ -115,8 +117,8 @@ fn holder_words(holder: Option<&Holder>) -> String {
 pub struct Wait<'a> {
     /// Given up after this.
     pub limit: Duration,
-    /// Given up when this is set.
-    pub stop: &'a AtomicBool,
+    /// Given up when this says so; asked at each try.
+    pub stop: &'a mut dyn FnMut() -> bool,
     /// Called once for each holder that is waited for.
     pub told: &'a mut dyn FnMut(Option<&Holder>),
 }
@@ -127,11 +129,24 @@ pub struct Wait<'a> {
 /// For single-threaded use: whatever else the process starts while this lives inherits the lock.
 #[derive(Debug)]
 pub struct Held {
-    _lock: Flock<File>,
+    _lock: Option<Flock<File>>,
     private: PrivateLock,
 }
 
 impl Held {
+    /// Does without the lock: for undoing a change while a program that hangs holds it. A kernel table is
+    /// still replaced as a whole; what a holder that wakes up writes then can be lost or win.
+    pub fn without() -> Result<Self, RestoreError> {
+        let private = PrivateLock::new().map_err(|source| RestoreError::Lock {
+            path: "memfd".to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            _lock: None,
+            private,
+        })
+    }
+
     /// Takes the lock that processes with our environment use.
     pub fn take(wait: &mut Wait<'_>) -> Result<Self, RestoreError> {
         let path = lock::path();
@@ -149,7 +164,7 @@ impl Held {
                     fcntl(&*lock, FcntlArg::F_SETFD(FdFlag::empty()))
                         .map_err(|errno| failed(errno.into()))?;
                     return Ok(Self {
-                        _lock: lock,
+                        _lock: Some(lock),
                         private: PrivateLock::new().map_err(failed)?,
                     });
                 }
@@ -161,7 +176,7 @@ impl Held {
                 (wait.told)(holder.as_ref());
                 told = Some(holder.clone());
             }
-            if wait.stop.load(Ordering::Relaxed) {
+            if (wait.stop)() {
                 return Err(RestoreError::Stopped);
             }
             if begun.elapsed() >= wait.limit {
@@ -202,7 +217,9 @@ pub fn restore(
     wait: &mut Wait<'_>,
 ) -> Result<(), RestoreError> {
     let taken = match (held, origin.backend, mode) {
-        (None, Backend::Legacy, Mode::Amend | Mode::Replace) => Some(Held::take(wait)?),
+        (None, Backend::Legacy, Mode::Amend | Mode::Plain | Mode::Replace) => {
+            Some(Held::take(wait)?)
+        }
         _ => None,
     };
     let private = held.or(taken.as_ref()).map(|held| &held.private);
@@ -233,12 +250,12 @@ pub(super) fn run(
     let tool = restorer(tools, origin)?;
     let name = tool.to_string();
     let mut command = tool.command();
-    command.arg("-c");
-    match mode {
-        Mode::Amend => command.arg("-n"),
-        Mode::Replace => &mut command,
-        Mode::Test => command.args(["-n", "--test"]),
-    };
+    command.args(match mode {
+        Mode::Amend => &["-n", "-c"][..],
+        Mode::Plain => &["-n"],
+        Mode::Replace => &["-c"],
+        Mode::Test => &["-n", "-c", "--test"],
+    });
     // nft's variant takes the option and has no lock.
     command.args(["-w", "5"]);
     if let (Some(private), Backend::Legacy) = (private, origin.backend) {
@@ -261,7 +278,7 @@ pub(super) fn run(
         child::Status::Code(1 | 2 | LOCK_CODE) => match failure(&name, &ended, words) {
             Some(error @ XtablesError::Permission { .. }) => Err(error.into()),
             _ => Err(RestoreError::Refused {
-                line: line_in(words),
+                line: line_in(words).filter(|line| !is_commit(script, *line)),
                 words: said(words),
                 tool: name,
             }),
@@ -287,20 +304,25 @@ fn restorer(tools: &Tools, origin: Origin) -> Result<Tool, XtablesError> {
         })
 }
 
-/// The line that `line 2 failed` or `Error occurred at line: 2` names. The latter counts one too many in
-/// nft's variant (seen with 1.8.9), which says the former only for what the kernel refused.
+/// The line that `line 2 failed` or `Error occurred at line: 2` names.
 fn line_in(words: &str) -> Option<usize> {
     let number = |text: &str| {
         let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
         digits.parse::<usize>().ok()
     };
     if let Some((_, rest)) = words.split_once("Error occurred at line: ") {
-        let line = number(rest)?;
-        let one_too_many = words.contains("(nf_tables)");
-        return Some(line.saturating_sub(usize::from(one_too_many)).max(1));
+        return number(rest);
     }
     let (before, _) = words.split_once(" failed")?;
     number(before.rsplit_once("line ")?.1)
+}
+
+/// nft's variant works its commands off at COMMIT and names that line for what stands in any other.
+fn is_commit(script: &[u8], line: usize) -> bool {
+    let mut lines = script.split(|byte| *byte == b'\n');
+    lines
+        .nth(line.saturating_sub(1))
+        .is_some_and(|line| line.trim_ascii() == b"COMMIT")
 }
 
 /// The tool's words in one line, without its advice.
@@ -329,7 +351,9 @@ mod tests {
     #[test]
     fn the_line_that_the_tool_means() {
         let nft = "iptables-nft-restore v1.8.9 (nf_tables): Chain 'FOO' does not exist\nError occurred at line: 3\nTry `iptables-nft-restore -h' or 'iptables-nft-restore --help' for more information.";
-        assert_eq!(line_in(nft), Some(2));
+        assert_eq!(line_in(nft), Some(3));
+        assert!(is_commit(b"*filter\n-A INPUT -j FOO\nCOMMIT\n", 3));
+        assert!(!is_commit(b"*filter\n-A INPUT -j FOO\nCOMMIT\n", 9));
         assert_eq!(
             said(nft),
             "iptables-nft-restore v1.8.9 (nf_tables): Chain 'FOO' does not exist"
@@ -343,8 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_the_lock_names_the_holder_and_can_be_stopped() {
-        // Another test of this process may read the variable, so the file stands elsewhere only here.
+    fn the_holder_is_named_as_well_as_it_is_known() {
         let holder = Holder {
             pid: 7,
             name: Some("ufw".to_owned()),

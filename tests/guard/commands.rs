@@ -1,0 +1,1 @@
+//! The commands as a script sees them, and what bad luck gets.
