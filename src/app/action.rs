@@ -465,19 +465,12 @@ impl Keymap {
             Place::Input | Place::Review | Place::Pending => None,
             _ => Some(Place::Any),
         };
-        // Of the other place what it takes over with this very key.
         let counts = move |binding: &Binding| {
-            place != Place::Why
-                || binding
-                    .keys
-                    .iter()
-                    .any(|key| self.action(place, *key) == Some(binding.action))
+            let mut keys = binding.keys.iter();
+            place != Place::Why || keys.any(|key| self.action(place, *key) == Some(binding.action))
         };
-        of(place).chain(
-            rest.into_iter()
-                .flat_map(of)
-                .filter(move |(binding, _)| counts(binding)),
-        )
+        let rest = rest.into_iter().flat_map(of);
+        of(place).chain(rest.filter(move |(binding, _)| counts(binding)))
     }
 
     /// The first key of an action, for texts that name one.

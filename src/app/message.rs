@@ -155,8 +155,6 @@ pub enum Effect {
     Copy(String),
     /// Rules that log by this way count packets, and no line comes: find out why.
     ExplainSilence(LogChannel),
-    /// Work out what becomes of a packet, and read the box around the firewall for it.
-    Explain(Box<Question>),
     /// Check what is staged: dry run, the administrator's session, what it would do to traffic.
     Check,
     /// Apply what is staged; it reverts by itself after so long.
@@ -182,4 +180,6 @@ pub enum Effect {
         /// The rule, without `-A CHAIN`.
         spec: Vec<u8>,
     },
+    /// Work out what becomes of a packet, and read the box around the firewall for it.
+    Explain(Box<Question>),
 }

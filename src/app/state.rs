@@ -92,14 +92,14 @@ pub enum Dialog {
     Conntrack(usize),
     /// The selected rule in full; scrolled by so many lines.
     Detail(usize),
-    /// The explain screen.
-    Why(Box<Why>),
     /// What is staged, before it is applied.
     Review(Box<Review>),
     /// The applied change that waits for its answer; scrolled by so many lines.
     Pending(usize),
     /// A rule being written.
     Editor(Box<Editor>),
+    /// The explain screen.
+    Why(Box<Why>),
 }
 
 /// A list that narrows as one types.
@@ -166,10 +166,10 @@ pub struct State {
     pub dirty: bool,
     /// The cursor was put once on what drops the most.
     pub aimed: bool,
-    /// Number of the last question about a packet.
-    pub questions: u64,
     /// Names that a rule can hold, as they were read last.
     pub names: Arc<Names>,
+    /// Number of the last question about a packet.
+    pub questions: u64,
 }
 
 /// How long a word stands on the message line.
@@ -216,8 +216,8 @@ impl State {
             loading: Vec::new(),
             dirty: true,
             aimed: false,
-            questions: 0,
             names: Arc::default(),
+            questions: 0,
         }
     }
 
@@ -246,12 +246,14 @@ impl State {
     /// Where the next key counts.
     pub fn key_place(&self) -> KeyPlace {
         match (&self.dialog, &self.input, self.board.pane) {
-            (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) | (_, Some(_), _) => KeyPlace::Input,
+            // A line over a dialog comes first; the lists and the question have lines of their own.
+            (_, Some(_), _) => KeyPlace::Input,
+            (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) => KeyPlace::Input,
             (Some(Dialog::Why(why)), ..) if why.line.is_some() => KeyPlace::Input,
-            (Some(Dialog::Why(_)), ..) => KeyPlace::Why,
             (Some(Dialog::Review(_)), ..) => KeyPlace::Review,
             (Some(Dialog::Pending(_)), ..) => KeyPlace::Pending,
             (Some(Dialog::Editor(_)), ..) => KeyPlace::Editor,
+            (Some(Dialog::Why(_)), ..) => KeyPlace::Why,
             (Some(_), ..) => KeyPlace::Dialog,
             (None, None, Pane::Chains) => KeyPlace::Chains,
             (None, None, Pane::Rules) => KeyPlace::Rules,

@@ -14,6 +14,8 @@ mod sessions;
 mod sockets;
 mod sysctls;
 
+pub mod services;
+
 use std::path::Path;
 
 pub use netlink::NetlinkError;

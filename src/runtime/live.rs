@@ -16,6 +16,7 @@ use crate::host;
 use crate::netfilter::drops::{self, Following, silence};
 use crate::ruleset::{ChainIdx, Origin};
 use crate::runtime::board::Event;
+use crate::runtime::editing;
 use crate::runtime::poller::{self, Command, PollEvent, Poller};
 use crate::runtime::pulse::{self, Pulse};
 use crate::runtime::why::Explainer;
@@ -185,6 +186,9 @@ impl Doors {
 
     /// Carries out what the state asks of the doors.
     pub fn carry_out(&mut self, effect: &Effect) {
+        if editing::carry_out(effect, &self.events) {
+            return;
+        }
         // A saved dump has no poller, and can be asked all the same.
         if let Effect::Explain(question) = effect {
             self.explain(question);
@@ -212,16 +216,15 @@ impl Doors {
             }
             Effect::ReadNow => poller.send(Command::ReadNow),
             Effect::ExplainSilence(channel) => self.explain_silence(channel),
-            Effect::Quit
-            | Effect::Suspend
-            | Effect::Redraw
-            | Effect::Copy(_)
-            | Effect::Explain(_)
-            | Effect::Check
+            Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Copy(_) => {}
+            // Of changes: the loop's own.
+            Effect::Check
             | Effect::Apply(_)
             | Effect::Confirm
             | Effect::Revert
-            | Effect::Extend(_)
+            | Effect::Extend(_) => {}
+            // Carried out above.
+            Effect::Explain(_)
             | Effect::ReadNames
             | Effect::Resolve(_)
             | Effect::CheckRule { .. } => {}

@@ -129,9 +129,8 @@ fn every_block_is_explained_by_typing_its_packet() {
                     "{}\n{screen}",
                     case.scenario
                 );
-                terminal.wait_for("the table", |screen| {
+                terminal.wait_for("the table, which is being filled", |screen| {
                     screen.contains("✘ the connection table is full")
-                        || screen.contains("! conntrack 9")
                 });
             }
         }
@@ -142,10 +141,12 @@ fn every_block_is_explained_by_typing_its_packet() {
 
 #[test]
 fn every_block_is_explained_from_its_log_line() {
-    for case in SCENARIOS.map(case) {
-        let Some(decides) = &case.decides else {
-            continue;
-        };
+    // In the other two no rule logs what is blocked.
+    let logged = SCENARIOS
+        .iter()
+        .filter(|name| !["busy-box", "conntrack-full"].contains(name));
+    for case in logged.copied().map(case) {
+        let decides = case.decides.as_ref().unwrap();
         let mut terminal = demo(case.scenario, 120, 36);
         terminal.press("3 /");
         terminal.send(&case.lines);

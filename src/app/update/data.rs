@@ -61,11 +61,11 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
         | Message::Paste(_)
         | Message::Viewport(_)
         | Message::Wake
-        | Message::Answered(_)
-        | Message::Beside(_)
         | Message::Names(_)
         | Message::Resolved { .. }
-        | Message::RuleChecked { .. } => {}
+        | Message::RuleChecked { .. }
+        | Message::Answered(_)
+        | Message::Beside(_) => {}
     }
     Vec::new()
 }

@@ -43,6 +43,9 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
             state.dirty = true;
             data::listen(state)
         }
+        Message::Names(names) => editing::know(state, names),
+        Message::Resolved { name, result } => editing::resolved(state, &name, result),
+        Message::RuleChecked { spec, result } => editing::checked(state, &spec, result),
         Message::Answered(answered) => why::answered(state, *answered),
         Message::Beside(beside) => why::beside(state, beside),
         // What the rules are decides about packets: the open question is asked again.
@@ -51,9 +54,12 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
             effects.extend(why::again(state));
             effects
         }
-        Message::Names(names) => editing::know(state, names),
-        Message::Resolved { name, result } => editing::resolved(state, &name, result),
-        Message::RuleChecked { spec, result } => editing::checked(state, &spec, result),
+        // It comes with every reading.
+        other @ Message::Conntrack(_) => {
+            let mut effects = data::take(state, other);
+            effects.extend(why::refresh(state));
+            effects
+        }
         other => data::take(state, other),
     }
 }

@@ -74,7 +74,7 @@ fn edit(state: &mut State, change: impl FnOnce(&mut String)) -> Vec<Effect> {
             picker.at = 0;
             return Vec::new();
         }
-        Some(Dialog::Why(open)) if state.input.is_none() => {
+        Some(Dialog::Why(open)) => {
             why::edit(open, change);
             return Vec::new();
         }
@@ -161,7 +161,7 @@ fn accept(state: &mut State) -> Vec<Effect> {
 }
 
 fn leave(state: &mut State) -> Vec<Effect> {
-    if state.input.is_none() && why::stop_typing(state) {
+    if why::stop_typing(state) {
         return Vec::new();
     }
     match state.input.take() {

@@ -1,6 +1,8 @@
 //! The explain screen's keys: from a rule, a log line or typed words to a question, and from the answer back
 //! to the board.
 
+use std::time::Duration;
+
 use super::{act, travel};
 use crate::app::attribution::{Attribution, Then};
 use crate::app::board::{Pane, Place, Row};
@@ -9,6 +11,9 @@ use crate::app::state::{Dialog, State};
 use crate::app::why::question::{Answered, Beside, Held, Question, Spot, packets_of};
 use crate::app::why::{Why, read_line};
 use crate::verdict::{Probe, Words, typical};
+
+/// How often an open question is asked again. Reading the box is a walk through all processes.
+const EVERY: Duration = Duration::from_secs(5);
 
 /// Asks about the log line under the cursor, or the rule.
 pub(super) fn open(state: &mut State) -> Vec<Effect> {
@@ -151,7 +156,7 @@ fn put(state: &mut State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effec
         Some(Dialog::Why(why)) => why,
         _ => Box::default(),
     };
-    *why = Why::asked(state.questions, packets.clone(), about);
+    *why = Why::asked(state.questions, packets.clone(), about, state.now);
     let question = question(state, packets, about);
     state.dialog = Some(Dialog::Why(why));
     vec![Effect::Explain(Box::new(question))]
@@ -183,6 +188,7 @@ pub(super) fn again(state: &mut State) -> Vec<Effect> {
     }
     state.questions += 1;
     why.number = state.questions;
+    why.asked = state.now;
     if let Some(answer) = &why.answer {
         why.packets = vec![answer.probe.clone()];
         // What the rule was is told by the ruleset that it stood in.
@@ -190,6 +196,14 @@ pub(super) fn again(state: &mut State) -> Vec<Effect> {
     }
     let (packets, about) = (why.packets.clone(), why.about);
     vec![Effect::Explain(Box::new(question(state, packets, about)))]
+}
+
+/// Reads the box anew where the last time is a while ago: a table fills, a service comes up.
+pub(super) fn refresh(state: &mut State) -> Vec<Effect> {
+    match &state.dialog {
+        Some(Dialog::Why(why)) if state.now >= why.asked + EVERY && !state.frozen => again(state),
+        _ => Vec::new(),
+    }
 }
 
 /// The verdict came.

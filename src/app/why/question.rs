@@ -73,6 +73,18 @@ pub struct Answered {
 }
 
 impl Answered {
+    /// It says what the other one says, of the same rules.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let same = |(one, two): (&Held, &Held)| {
+            one.id == two.id && Arc::ptr_eq(&one.ruleset, &two.ruleset)
+        };
+        self.probe == other.probe
+            && self.met == other.met
+            && self.sets.len() == other.sets.len()
+            && self.sets.iter().zip(&other.sets).all(same)
+            && self.explanation == other.explanation
+    }
+
     /// The rulesets, for who asks the explanation about them.
     pub fn rulesets(&self) -> Vec<&Ruleset> {
         self.sets.iter().map(|held| held.ruleset.as_ref()).collect()
