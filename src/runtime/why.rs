@@ -10,8 +10,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::app::message::Message;
-use crate::app::why::question::{Answered, Beside, Programs, Question, answer, routes_to_ask};
-use crate::flow::Machine;
+use crate::app::why::question::{Answered, Beside, Programs, Question, answer};
+use crate::flow::{Machine, RouteQuestion};
 use crate::host;
 use crate::runtime::board::Event;
 use crate::verdict::{Facts, elsewhere, questions};
@@ -42,13 +42,15 @@ fn run(asked: &Receiver<Question>, events: &UnboundedSender<Event>) {
     let mut programs = Programs::default();
     while let Ok(question) = asked.recv() {
         let question = asked.try_iter().last().unwrap_or(question);
-        let machine = if question.live {
-            host::links(&routes_to_ask(&question))
+        let mut machine = if question.live {
+            host::links()
         } else {
             Machine::default()
         };
         let facts = facts(&question, &machine);
-        let Some(answered) = answer(&question, &mut programs, &facts, &machine) else {
+        let mut ask = |asked: &[RouteQuestion], machine: &Machine| host::routes(asked, machine);
+        let Some(answered) = answer(&question, &mut programs, &facts, &mut machine, &mut ask)
+        else {
             continue;
         };
         let verdict = Message::Answered(Box::new(answered.clone()));

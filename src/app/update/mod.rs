@@ -54,6 +54,12 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
             effects.extend(why::again(state));
             effects
         }
+        // It comes with every reading.
+        other @ Message::Conntrack(_) => {
+            let mut effects = data::take(state, other);
+            effects.extend(why::refresh(state));
+            effects
+        }
         other => data::take(state, other),
     }
 }

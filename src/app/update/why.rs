@@ -1,6 +1,8 @@
 //! The explain screen's keys: from a rule, a log line or typed words to a question, and from the answer back
 //! to the board.
 
+use std::time::Duration;
+
 use super::{act, travel};
 use crate::app::attribution::{Attribution, Then};
 use crate::app::board::{Pane, Place, Row};
@@ -9,6 +11,9 @@ use crate::app::state::{Dialog, State};
 use crate::app::why::question::{Answered, Beside, Held, Question, Spot, packets_of};
 use crate::app::why::{Why, read_line};
 use crate::verdict::{Probe, Words, typical};
+
+/// How often an open question is asked again. Reading the box is a walk through all processes.
+const EVERY: Duration = Duration::from_secs(5);
 
 /// Asks about the log line under the cursor, or the rule.
 pub(super) fn open(state: &mut State) -> Vec<Effect> {
@@ -47,7 +52,7 @@ fn open_line(state: &mut State) -> Vec<Effect> {
         };
         Some(Spot {
             id: firewall.id,
-            chain: firewall.ruleset.chain_of(rule)?,
+            chain: firewall.kernel().chain_of(rule)?,
             rule: Some(rule),
         })
     });
@@ -62,14 +67,24 @@ fn open_rule(state: &mut State) -> Vec<Effect> {
     let Some(firewall) = state.firewalls.get(selected.firewall) else {
         return Vec::new();
     };
-    let rule = match selected.row {
+    let shown = match selected.row {
         Some(Row::Rule(rule, _)) => Some(rule),
         Some(Row::Policy) | None => None,
     };
-    let packets = typical(&firewall.ruleset, selected.chain, rule);
+    // Packets meet what the kernel holds, not what is staged.
+    let rule = shown.map(|rule| firewall.kernel_rule(rule));
+    let (Some(chain), false) = (firewall.kernel_chain(selected.chain), rule == Some(None)) else {
+        act::say(
+            state,
+            "this is staged only: the kernel does not hold it yet",
+        );
+        return Vec::new();
+    };
+    let rule = rule.flatten();
+    let packets = typical(firewall.kernel(), chain, rule);
     let about = Spot {
         id: firewall.id,
-        chain: selected.chain,
+        chain,
         rule,
     };
     if packets.is_empty() {
@@ -141,7 +156,7 @@ fn put(state: &mut State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effec
         Some(Dialog::Why(why)) => why,
         _ => Box::default(),
     };
-    *why = Why::asked(state.questions, packets.clone(), about);
+    *why = Why::asked(state.questions, packets.clone(), about, state.now);
     let question = question(state, packets, about);
     state.dialog = Some(Dialog::Why(why));
     vec![Effect::Explain(Box::new(question))]
@@ -150,7 +165,7 @@ fn put(state: &mut State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effec
 fn question(state: &State, packets: Vec<Probe>, meets: Option<Spot>) -> Question {
     let held = state.firewalls.iter().map(|firewall| Held {
         id: firewall.id,
-        ruleset: std::sync::Arc::clone(&firewall.ruleset),
+        ruleset: std::sync::Arc::clone(firewall.kernel()),
     });
     Question {
         number: state.questions,
@@ -173,6 +188,7 @@ pub(super) fn again(state: &mut State) -> Vec<Effect> {
     }
     state.questions += 1;
     why.number = state.questions;
+    why.asked = state.now;
     if let Some(answer) = &why.answer {
         why.packets = vec![answer.probe.clone()];
         // What the rule was is told by the ruleset that it stood in.
@@ -180,6 +196,14 @@ pub(super) fn again(state: &mut State) -> Vec<Effect> {
     }
     let (packets, about) = (why.packets.clone(), why.about);
     vec![Effect::Explain(Box::new(question(state, packets, about)))]
+}
+
+/// Reads the box anew where the last time is a while ago: a table fills, a service comes up.
+pub(super) fn refresh(state: &mut State) -> Vec<Effect> {
+    match &state.dialog {
+        Some(Dialog::Why(why)) if state.now >= why.asked + EVERY && !state.frozen => again(state),
+        _ => Vec::new(),
+    }
 }
 
 /// The verdict came.
@@ -215,19 +239,20 @@ pub(super) fn follow(state: &mut State) -> Vec<Effect> {
         sets.find(|held| held.id == spot.id)
     });
     let at = state.firewalls.iter().position(|firewall| {
-        let same = |held: &Held| std::sync::Arc::ptr_eq(&held.ruleset, &firewall.ruleset);
+        let same = |held: &Held| std::sync::Arc::ptr_eq(&held.ruleset, firewall.kernel());
         firewall.id == spot.id && asked.is_some_and(same)
     });
-    let Some(firewall) = at else {
+    let Some((firewall, found)) = at.and_then(|at| Some((at, state.firewalls.get(at)?))) else {
         act::say(state, "the rules have just changed");
         return Vec::new();
     };
-    state.dialog = None;
     let place = Place {
         firewall,
-        chain: spot.chain,
+        chain: found.shown_chain(spot.chain),
     };
-    travel::go_to_rule(state, place, spot.rule)
+    let rule = spot.rule.map(|rule| found.shown_rule(rule));
+    state.dialog = None;
+    travel::go_to_rule(state, place, rule)
 }
 
 /// Every rule that was tried, or those that matter.

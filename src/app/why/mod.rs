@@ -10,6 +10,8 @@ pub mod question;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use question::{Answered, Beside, Held, Spot};
 
 use crate::app::board::Cursor;
@@ -63,6 +65,9 @@ pub struct Why {
     pub rows: Vec<Row>,
     /// Place in the rows.
     pub cursor: Cursor,
+    /// When the last question was put.
+    pub asked: Duration,
+    /// Folds that were opened.
     open: Vec<Row>,
     /// Every fold is open.
     all: bool,
@@ -72,11 +77,12 @@ pub struct Why {
 
 impl Why {
     /// A screen that waits for its answer.
-    pub fn asked(number: u64, packets: Vec<Probe>, about: Option<Spot>) -> Self {
+    pub fn asked(number: u64, packets: Vec<Probe>, about: Option<Spot>, now: Duration) -> Self {
         Self {
             number,
             packets,
             about,
+            asked: now,
             ..Self::default()
         }
     }
@@ -89,9 +95,15 @@ impl Why {
         });
     }
 
-    /// Takes a verdict in; one of an older question is passed by. True when it was taken.
+    /// Takes a verdict in; one of an older question is passed by. True when something is different now.
     pub fn take(&mut self, answered: Answered, height: usize) -> bool {
         if answered.number != self.number {
+            return false;
+        }
+        if let Some(before) = &mut self.answer
+            && before.says_the_same(&answered)
+        {
+            *before = answered; // its rulesets are the ones of now
             return false;
         }
         let held = self.spot_at(self.cursor.at);
@@ -105,13 +117,14 @@ impl Why {
         true
     }
 
-    /// Takes in what the rest of the box says. True when it was of the question that stands.
+    /// Takes in what the rest of the box says. True when something is different now.
     pub fn take_beside(&mut self, beside: Beside) -> bool {
-        let is_ours = beside.number == self.number;
-        if is_ours {
+        let known = self.beside.as_ref().map(|before| &before.causes);
+        let is_news = beside.number == self.number && known != Some(&beside.causes);
+        if is_news {
             self.beside = Some(beside);
         }
-        is_ours
+        is_news
     }
 
     /// The path has so many rows on the screen now.

@@ -124,7 +124,7 @@ fn facts(live: bool) -> Facts {
     if !live {
         return Facts::default();
     }
-    let links = host::links(&[]);
+    let links = host::links();
     Facts {
         local: links.addresses(),
         broadcast: links.broadcasts(),
