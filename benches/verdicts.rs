@@ -2,7 +2,8 @@
 //!
 //! The figure of the design is one packet through a 100-rule set, 1,000,000 a second. There is no peer that
 //! answers the same question; the kernel does it in its own address space. Set sizes beyond it are printed
-//! to show that time grows with the rules tried and with nothing else.
+//! to show that time grows with the rules tried and with nothing else. Below them: how long it takes to find
+//! the rules that nothing can match (0.2 s for 10,000 rules, 3 s for 100,000).
 
 // A bench prints; and what cannot be set up is the bench's end.
 #![allow(clippy::print_stdout, clippy::expect_used, missing_docs)]
@@ -75,6 +76,112 @@ fn rate(mut call: impl FnMut()) -> f64 {
     f64::from(calls) / start.elapsed().as_secs_f64()
 }
 
+/// Addresses and ports one after the other, as a block list or a hosting box has them.
+fn flat(rules: usize) -> String {
+    let mut text = String::from("*filter\n:INPUT DROP [0:0]\n");
+    for rule in 0..rules {
+        let (a, b, c) = (rule / 65_536 % 250, rule / 256 % 256, rule % 256);
+        let _ = match rule % 5 {
+            0 => writeln!(text, "-A INPUT -s 10.{a}.{b}.{c}/32 -j DROP"),
+            1 => writeln!(
+                text,
+                "-A INPUT -s 172.{a}.{b}.0/24 -i eth0 -p tcp -m tcp --dport {} -j ACCEPT",
+                1 + rule % 60_000
+            ),
+            2 => writeln!(
+                text,
+                "-A INPUT -d 192.{a}.{b}.{c}/32 -p udp -m udp --dport {} -j ACCEPT",
+                1 + rule % 60_000
+            ),
+            3 => writeln!(
+                text,
+                "-A INPUT -s 10.{a}.{b}.{c}/32 -p tcp -m multiport --dports 80,443,{} -j ACCEPT",
+                1024 + rule % 60_000
+            ),
+            _ => writeln!(
+                text,
+                "-A INPUT ! -i lo -s 11.{b}.{a}.{c}/32 -p tcp -m tcp --sport 1024:65535 --dport {}:{} -m conntrack --ctstate NEW -j ACCEPT",
+                rule % 30_000,
+                rule % 30_000 + 20
+            ),
+        };
+    }
+    text.push_str("COMMIT\n");
+    text
+}
+
+/// A cluster's services: a chain for each, and one for each of its three endpoints.
+fn kube(rules: usize) -> String {
+    let services = rules / 16;
+    let mut text = String::from(
+        "*nat\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n",
+    );
+    for service in 0..services {
+        let _ = writeln!(text, ":KUBE-SVC-{service} - [0:0]");
+        for end in 0..3 {
+            let _ = writeln!(text, ":KUBE-SEP-{service}-{end} - [0:0]");
+        }
+    }
+    text.push_str("-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\n");
+    for service in 0..services {
+        let (b, c) = (service / 250, service % 250);
+        let _ = writeln!(
+            text,
+            "-A KUBE-SERVICES -d 10.96.{b}.{c}/32 -p tcp -m tcp --dport 80 -j KUBE-SVC-{service}"
+        );
+        let _ = writeln!(
+            text,
+            "-A KUBE-SVC-{service} ! -s 10.244.0.0/16 -d 10.96.{b}.{c}/32 -p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ"
+        );
+        for end in 0..3 {
+            let chance = [
+                "-m statistic --mode random --probability 0.333 ",
+                "-m statistic --mode random --probability 0.5 ",
+                "",
+            ][end];
+            let address = format!("10.{}.{b}.{c}", 100 + end);
+            let _ = writeln!(
+                text,
+                "-A KUBE-SVC-{service} {chance}-j KUBE-SEP-{service}-{end}"
+            );
+            let _ = writeln!(
+                text,
+                "-A KUBE-SEP-{service}-{end} -s {address}/32 -j KUBE-MARK-MASQ"
+            );
+            let _ = writeln!(
+                text,
+                "-A KUBE-SEP-{service}-{end} -p tcp -m tcp -j DNAT --to-destination {address}:8080"
+            );
+            let _ = writeln!(
+                text,
+                "-A KUBE-SEP-{service}-{end} -p udp -m udp -j DNAT --to-destination {address}:8080"
+            );
+        }
+    }
+    text.push_str("COMMIT\n");
+    text
+}
+
+/// The time in which all shadows are found, and how many.
+fn shadows(name: &str, dump: String) {
+    let document = Document::parse(dump.into_bytes(), Hints::default()).expect("a dump");
+    let rulesets: Vec<&Ruleset> = document.rulesets().iter().collect();
+    let program = Program::compile(Family::V4, &rulesets);
+    let start = Instant::now();
+    let found = program.shadows(&rulesets);
+    let shadows = start.elapsed();
+    let redundant = program.redundancies(&found, &rulesets);
+    println!(
+        "{:>7} rules, {name}: shadows in {shadows:>9.3?} ({} dead, complete: {}), redundant in {:>9.3?} ({}, complete: {})",
+        program.rule_count(),
+        found.found.len(),
+        found.complete,
+        start.elapsed() - shadows,
+        redundant.found.len(),
+        redundant.complete
+    );
+}
+
 fn main() {
     // `cargo test` runs benches with --test; there is nothing to test here.
     if std::env::args().any(|arg| arg == "--test") {
@@ -99,5 +206,10 @@ fn main() {
         println!(
             "{rules:>7} rules: compiled in {compiled:>10.3?}, {decisions:>10.0} verdicts/s, {explained:>8.0} explained/s"
         );
+    }
+    for rules in [10_000, 100_000] {
+        shadows("flat", flat(rules));
+        shadows("server", dump(rules));
+        shadows("kube", kube(rules));
     }
 }

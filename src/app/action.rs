@@ -94,6 +94,44 @@ pub enum Action {
     Slower,
     /// Read everything now.
     ReadNow,
+    /// Stage: the rule one row up.
+    MoveUp,
+    /// Stage: the rule one row down.
+    MoveDown,
+    /// Stage: the rule to a number or to another chain, which are typed.
+    MoveTo,
+    /// Stage: the rule, or the chain, away.
+    Delete,
+    /// Stage: the rule out of the kernel and kept here, or put back.
+    Disable,
+    /// Stage: the rule once more.
+    Duplicate,
+    /// Stage: the other policy.
+    Policy,
+    /// Stage: the kernel's counters of a rule or a chain to zero.
+    ZeroKernel,
+    /// Stage: a new chain, whose name is typed.
+    AddChain,
+    /// Stage: another name for a chain.
+    RenameChain,
+    /// The last staged change away.
+    Undo,
+    /// What was undone once more.
+    Redo,
+    /// What is staged, to be checked and applied; or the pending change, to be answered.
+    Apply,
+    /// Review: apply. Pending: keep.
+    Yes,
+    /// Pending: put back what was.
+    Revert,
+    /// Review and pending: more time to answer.
+    MoreTime,
+    /// Review: less time to answer.
+    LessTime,
+    /// Review: every line that changes.
+    ReviewDiff,
+    /// Review: the commands that will run.
+    ReviewCommands,
     /// A new rule before the selected one.
     InsertBefore,
     /// A new rule after the selected one.
@@ -136,6 +174,10 @@ pub enum Place {
     Dialog,
     /// A line is being typed.
     Input,
+    /// What is staged is being looked at before it is applied.
+    Review,
+    /// A change is applied and waits for its answer.
+    Pending,
     /// A line with a cursor is being typed, in the rule editor; what is not bound here counts as in `input`.
     Editor,
 }
@@ -355,7 +397,8 @@ impl Keymap {
                 .map(|b| b.action)
         };
         match place {
-            Place::Input => find(place), // a typed line takes every other key as text
+            // A typed line takes every other key as text; where a change is decided on, no other key counts.
+            Place::Input | Place::Review | Place::Pending => find(place),
             Place::Editor => find(place).or_else(|| find(Place::Input)),
             _ => find(place).or_else(|| find(Place::Any)),
         }
@@ -374,11 +417,12 @@ impl Keymap {
                 .filter(move |b| b.place == wanted)
                 .filter_map(|b| b.hint.as_deref().map(|hint| (b, hint)))
         };
-        let (place, rest) = match place {
-            Place::Editor => (place, Place::Input),
-            place => (place, Place::Any),
+        let rest = match place {
+            Place::Editor => Some(Place::Input),
+            Place::Input | Place::Review | Place::Pending => None,
+            _ => Some(Place::Any),
         };
-        of(place).chain(of(rest))
+        of(place).chain(rest.into_iter().flat_map(of))
     }
 
     /// The first key of an action, for texts that name one.

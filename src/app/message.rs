@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::app::action::Key;
 use crate::app::attribution::LogRules;
+use crate::app::change::{Checked, Evidence, Pending};
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
 use crate::edit::form::complete::Names;
@@ -64,6 +65,16 @@ pub enum Message {
     Withdraw(String),
     /// A short word on the message line.
     Say(String),
+    /// What is staged was checked.
+    Checked(Checked),
+    /// How far the apply is.
+    Applying(String),
+    /// The apply was refused, and nothing has changed: why, and what to do.
+    Refused(String, String),
+    /// The change that waits for its answer now, if there is one.
+    Pending(Option<Pending>),
+    /// Who got in since the change was made.
+    Evidence(Evidence),
     /// Names of this machine, for the rule editor.
     Names(Names),
     /// A host name was looked up: its addresses, or why it has none.
@@ -139,6 +150,16 @@ pub enum Effect {
     Copy(String),
     /// Rules that log by this way count packets, and no line comes: find out why.
     ExplainSilence(LogChannel),
+    /// Check what is staged: dry run, the administrator's session, what it would do to traffic.
+    Check,
+    /// Apply what is staged; it reverts by itself after so long.
+    Apply(Duration),
+    /// Keep the pending change.
+    Confirm,
+    /// Put back what was before the pending change.
+    Revert,
+    /// Let the pending change wait so much longer.
+    Extend(Duration),
     /// Read the names that a rule can hold: interfaces, services, ipsets.
     ReadNames,
     /// Look up a host name.

@@ -11,6 +11,7 @@
 //! - `board`, `cells`, `drops`: what the panes show of it, and where the cursors are.
 //! - `feed`, `gauge`: the drop feed and the conntrack table over time.
 //! - `attribution`, `silence`: which rule wrote a line, and rules whose lines never come.
+//! - `staging`, `change`: what is staged on a ruleset, and the change on its way to the kernel.
 //! - `editor`: the rule editor.
 //! - `notice`: what is missing, and why.
 
@@ -18,6 +19,7 @@ pub mod action;
 pub mod attribution;
 pub mod board;
 pub mod cells;
+pub mod change;
 pub mod drops;
 pub mod editor;
 pub mod feed;
@@ -28,6 +30,7 @@ pub mod message;
 pub mod motion;
 pub mod notice;
 pub mod silence;
+mod staging;
 pub mod state;
 pub mod succession;
 pub mod update;

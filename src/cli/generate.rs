@@ -34,6 +34,8 @@ pub fn keys() -> Result<ExitCode, Failure> {
             Place::Chains => "chains: ",
             Place::Rules => "rules: ",
             Place::Drops => "drop feed: ",
+            Place::Review => "before an apply: ",
+            Place::Pending => "after it: ",
             Place::Editor => "rule editor: ",
             Place::Dialog | Place::Input => continue,
         };

@@ -14,8 +14,8 @@
 //!
 //! Everything here works in the network namespace of the *calling thread*: sockets are opened by the
 //! thread that uses them, /proc is read through `thread-self`, and child processes inherit it. Nothing
-//! here changes a firewall, and nothing here makes the kernel load a module or create a table that was
-//! not there: looking must not touch.
+//! here changes a firewall but `xtables::restore` (and `beside`, which makes ipsets), and nothing that
+//! reads makes the kernel load a module or create a table that was not there: looking must not touch.
 //!
 //! Why processes for the structure and sockets for the numbers: only the iptables tools can print
 //! every match and target, and nobody should link their library; but a process and a parse of all the

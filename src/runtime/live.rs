@@ -207,7 +207,15 @@ impl Doors {
             }
             Effect::ReadNow => poller.send(Command::ReadNow),
             Effect::ExplainSilence(channel) => self.explain_silence(channel),
-            Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Copy(_) => {}
+            Effect::Quit
+            | Effect::Suspend
+            | Effect::Redraw
+            | Effect::Copy(_)
+            | Effect::Check
+            | Effect::Apply(_)
+            | Effect::Confirm
+            | Effect::Revert
+            | Effect::Extend(_) => {}
             // Carried out above.
             Effect::ReadNames | Effect::Resolve(_) | Effect::CheckRule { .. } => {}
         }

@@ -4,9 +4,11 @@
 //! - `live`: the open doors; `words`: what comes through them as messages; `pulse`: conntrack's thread.
 //! - `editing`: what the rule editor asks of the box.
 //! - `poller`: the thread that reads rulesets and counters within its budget.
+//! - `changes`: a staged change on its way to the kernel, and the one that is pending.
 //! - `screen`, `terminal`: the bytes that go out, and who writes them.
 
 pub mod board;
+mod changes;
 mod editing;
 mod live;
 pub mod poller;

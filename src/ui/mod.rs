@@ -28,6 +28,7 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame<'_>) -> Viewport {
         };
     };
     panes::header::draw(state, theme, &areas, buffer);
+    panes::pending::draw(state, theme, &areas, buffer);
     panes::chains::draw(state, theme, &areas, buffer);
     panes::rules::draw(state, theme, &areas, buffer);
     panes::drops::draw(state, theme, &areas, buffer);

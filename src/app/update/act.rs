@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{editing, travel, typing};
-use crate::app::action::Action;
+use super::{editing, review, stage, travel, typing};
+use crate::app::action::{Action, Place as KeyPlace};
 use crate::app::board::{Entry, Pane, Place, Row, Show, Sort};
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, Picker, SAID_FOR, State};
@@ -30,6 +30,12 @@ pub(super) fn say(state: &mut State, text: impl Into<String>) {
 pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
     if moves(action) {
         state.board.touched = true;
+    }
+    let everywhere = matches!(action, Action::Quit | Action::Suspend | Action::Redraw);
+    match state.key_place() {
+        KeyPlace::Review if !everywhere => return review::review(state, action),
+        KeyPlace::Pending if !everywhere => return review::pending(state, action),
+        _ => {}
     }
     match action {
         Action::Quit => return vec![Effect::Quit],
@@ -97,6 +103,19 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Faster => return pace(state, false),
         Action::Slower => return pace(state, true),
         Action::ReadNow => return vec![Effect::ReadNow],
+        Action::Apply => return review::open(state),
+        Action::MoveUp
+        | Action::MoveDown
+        | Action::MoveTo
+        | Action::Delete
+        | Action::Disable
+        | Action::Duplicate
+        | Action::Policy
+        | Action::ZeroKernel
+        | Action::AddChain
+        | Action::RenameChain
+        | Action::Undo
+        | Action::Redo => return stage::run(state, action),
         Action::InsertBefore => return editing::insert(state, false),
         Action::InsertAfter => return editing::insert(state, true),
         Action::EditRule => return editing::edit(state),
@@ -106,6 +125,12 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         | Action::Erase
         | Action::EraseWord
         | Action::EraseLine
+        | Action::Yes
+        | Action::Revert
+        | Action::MoreTime
+        | Action::LessTime
+        | Action::ReviewDiff
+        | Action::ReviewCommands
         | Action::EraseNext
         | Action::Complete
         | Action::CompleteBack

@@ -12,7 +12,7 @@ use crate::app::message::Effect;
 use crate::app::state::{Dialog, Selected, State};
 use crate::edit::form::Site;
 use crate::edit::form::complete::Names;
-use crate::edit::{RowId, Spot, Stage};
+use crate::edit::{Operation, RowId, Spot};
 use crate::ruleset::RuleIdx;
 
 /// Opens the editor on a new rule before or after the selected one.
@@ -74,7 +74,7 @@ fn nothing(state: &mut State) -> Vec<Effect> {
 /// The row of a rule that the board shows.
 fn row_id(state: &State, firewall: usize, rule: RuleIdx) -> Option<RowId> {
     let firewall = state.firewalls.get(firewall)?;
-    let stage = Stage::new(Arc::clone(&firewall.ruleset));
+    let stage = super::stage::stage_of(firewall);
     stage.shown().row(rule).map(|row| row.id)
 }
 
@@ -85,6 +85,11 @@ fn open(
     doing: String,
     spec: Vec<u8>,
 ) -> Vec<Effect> {
+    if let Some(why) = &state.change.locked {
+        let why = why.clone();
+        say(state, why);
+        return Vec::new();
+    }
     let Some(firewall) = state.firewalls.get(selected.firewall) else {
         return Vec::new();
     };
@@ -190,7 +195,11 @@ pub(super) fn checked(
 /// A rule is ready to be staged: the editor closes.
 fn done(state: &mut State, finished: Finished) -> Vec<Effect> {
     state.dialog = None;
-    let words = crate::edit::form::text::from_bytes(&finished.spec);
-    say(state, format!("ready: {words}"));
+    let spec = finished.spec;
+    let (operation, follow) = match finished.purpose {
+        Purpose::Insert(at) => (Operation::Insert { at, spec }, None),
+        Purpose::Replace(row) => (Operation::Replace { row, spec }, Some(row)),
+    };
+    super::stage::carry_out(state, operation, follow);
     Vec::new()
 }

@@ -3,9 +3,14 @@
 mod act;
 mod data;
 mod editing;
+mod review;
+mod stage;
+mod structure;
 mod travel;
 mod typing;
 
+#[cfg(test)]
+mod staging_tests;
 #[cfg(test)]
 mod tests;
 

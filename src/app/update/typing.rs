@@ -1,11 +1,11 @@
 //! Keys and typed lines: from a key to an action, or to a character of the filter.
 
-use super::{act, editing, travel};
+use super::{act, editing, review, stage, travel};
 use crate::app::action::{Action, Key, Place as KeyPlace};
 use crate::app::board::Pane;
 use crate::app::filter::Filter;
 use crate::app::message::Effect;
-use crate::app::state::{Dialog, Input, State};
+use crate::app::state::{Dialog, Input, Purpose, State};
 
 /// A key was pressed.
 pub(super) fn key(state: &mut State, key: Key) -> Vec<Effect> {
@@ -74,15 +74,16 @@ fn edit(state: &mut State, change: impl FnOnce(&mut String)) -> Vec<Effect> {
             picker.at = 0;
             return Vec::new();
         }
-        Some(_) => return Vec::new(),
-        None => {}
+        Some(_) | None => {}
     }
     let Some(input) = &mut state.input else {
         return Vec::new();
     };
     change(&mut input.text);
-    let text = input.text.clone();
-    apply(state, &text);
+    if input.purpose == Purpose::Filter {
+        let text = input.text.clone();
+        apply(state, &text);
+    }
     Vec::new()
 }
 
@@ -115,6 +116,7 @@ pub(super) fn open(state: &mut State) {
         Pane::Drops => state.feed.filter().text(),
     };
     state.input = Some(Input {
+        purpose: Purpose::Filter,
         text: text.to_owned(),
         before: text.to_owned(),
     });
@@ -139,17 +141,23 @@ fn accept(state: &mut State) -> Vec<Effect> {
         }
         other => {
             state.dialog = other;
-            state.input = None;
-            Vec::new()
+            match state.input.take() {
+                Some(input) if input.purpose == Purpose::GoOn => review::go_on(state, &input.text),
+                Some(input) => {
+                    stage::typed(state, input.purpose, &input.text);
+                    Vec::new()
+                }
+                None => Vec::new(),
+            }
         }
     }
 }
 
 fn leave(state: &mut State) -> Vec<Effect> {
-    if state.dialog.take().is_none()
-        && let Some(input) = state.input.take()
-    {
-        apply(state, &input.before);
+    match state.input.take() {
+        Some(input) if input.purpose == Purpose::Filter => apply(state, &input.before),
+        Some(_) => {} // what lies under it stays open
+        None => state.dialog = None,
     }
     Vec::new()
 }

@@ -6,6 +6,8 @@ mod detail;
 mod editor;
 mod list;
 mod notices;
+mod pending;
+mod review;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Margin, Rect};
@@ -36,6 +38,15 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
         Some(Dialog::Conntrack(top)) => {
             let lines = conntrack::lines(state, theme, inner(screen));
             text("conntrack", &lines, *top, theme, screen, buffer);
+        }
+        Some(Dialog::Review(it)) => {
+            let lines = review::lines(state, it, theme, inner(screen));
+            let title = review::title(state, it);
+            text(&title, &lines, it.top, theme, screen, buffer);
+        }
+        Some(Dialog::Pending(top)) => {
+            let lines = pending::lines(state, theme, inner(screen));
+            text("keep it?", &lines, *top, theme, screen, buffer);
         }
         Some(Dialog::Detail(top)) => {
             text(

@@ -4,6 +4,7 @@ pub mod chains;
 pub mod drops;
 pub mod footer;
 pub mod header;
+pub mod pending;
 pub mod rules;
 
 use ratatui::buffer::Buffer;

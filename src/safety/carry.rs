@@ -1,0 +1,322 @@
+//! Carries a change out, forwards or backwards: read, merge, script, restore, until there is nothing left
+//! to do.
+//!
+//! Both ways are the same work: what turned `base` into `goal` is done to whatever the kernel holds now. So
+//! what others added meanwhile stays, a change that was cut in half is completed or undone, and the proof
+//! that it is done is that the merge with a fresh reading changes nothing more: verification is the last
+//! turn of the loop, not another piece of code.
+//!
+//! Legacy is read and written under its lock. nf_tables has none: another program can write between our
+//! reading and the tool's own. The tool's transaction is safe from then on (the kernel refuses a stale
+//! generation and the tool starts over), but rule *numbers* may have moved before. So what is deleted is
+//! named by its text, not its number, and what was inserted a place off is moved by the next turn.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::interim as edit;
+use super::request::ApplyError;
+use crate::netfilter::netlink::{Netlink, NetlinkError, Request};
+use crate::netfilter::nftables;
+use crate::netfilter::xtables::restore::{Held, Mode, RestoreError, Wait, restore};
+use crate::netfilter::xtables::{self, Limits, Presence, Tools, XtablesError};
+use crate::ruleset::{Backend, Origin, ParseError, Policy, Ruleset};
+
+/// A writer that is faster than this many turns is not a box in trouble but a loop gone wild.
+const TURNS: u32 = 25;
+/// Readings that are tried to have one of a single generation.
+const READINGS: u32 = 10;
+
+/// Why a change could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CarryError {
+    #[error("{origin} changed: {what}")]
+    Conflict { origin: Origin, what: String },
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error(transparent)]
+    Read(#[from] XtablesError),
+    #[error("what {origin}-save printed cannot be read: {source}")]
+    Parse { origin: Origin, source: ParseError },
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    #[error("{origin} does not settle: another program keeps writing the same rules")]
+    Unsettled { origin: Origin },
+}
+
+impl From<CarryError> for ApplyError {
+    fn from(error: CarryError) -> Self {
+        let (remedy, privilege) = match &error {
+            CarryError::Conflict { origin, what } => {
+                return Self::Changed {
+                    origin: origin.to_string(),
+                    what: what.clone(),
+                };
+            }
+            CarryError::Unsettled { origin } => {
+                return Self::Changed {
+                    origin: origin.to_string(),
+                    what: error.to_string(),
+                };
+            }
+            CarryError::Restore(RestoreError::Refused { .. }) => {
+                return Self::Refused {
+                    what: error.to_string(),
+                };
+            }
+            CarryError::Restore(error) => return error.into(),
+            CarryError::Read(error) => (
+                error.remedy(),
+                matches!(error, XtablesError::Permission { .. }),
+            ),
+            CarryError::Netlink(error) => ("run as root (sudo)", error.is_permission()),
+            CarryError::Parse { .. } => ("run the save tool by hand to see more", false),
+        };
+        Self::Tool {
+            what: error.to_string(),
+            remedy: remedy.to_owned(),
+            privilege,
+        }
+    }
+}
+
+impl From<&RestoreError> for ApplyError {
+    /// A failure that says nothing about the script.
+    fn from(error: &RestoreError) -> Self {
+        let privilege = matches!(
+            error,
+            RestoreError::Tool(XtablesError::Permission { .. }) | RestoreError::Scratch(_)
+        );
+        Self::Tool {
+            what: error.to_string(),
+            remedy: error.remedy().to_owned(),
+            privilege,
+        }
+    }
+}
+
+/// What is now, and what was odd on the way.
+#[derive(Debug)]
+pub(super) struct Carried {
+    pub now: Arc<Ruleset>,
+    pub remarks: Vec<String>,
+}
+
+/// What to do where others changed the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strictness {
+    /// Nothing more is done (a change is made).
+    Refuse,
+    /// What can be done is done, the rest is a remark (a change is undone).
+    Remark,
+}
+
+/// One reading of `origin`; for nf_tables, of a single generation where one can be had.
+pub(super) fn read(tools: &Tools, origin: Origin) -> Result<Arc<Ruleset>, CarryError> {
+    let text = match origin.backend {
+        Backend::Legacy => text(tools, origin)?,
+        Backend::Nft => {
+            let mut netlink = Netlink::open()?;
+            let mut request = Request::default();
+            let mut generation = || nftables::generation(&mut netlink, &mut request).ok();
+            let mut before = generation();
+            let mut found = text(tools, origin)?;
+            for _ in 1..READINGS {
+                let after = generation();
+                if after == before {
+                    break;
+                }
+                before = after;
+                found = text(tools, origin)?;
+            }
+            found
+        }
+    };
+    Ruleset::parse(text, origin)
+        .map(Arc::new)
+        .map_err(|source| CarryError::Parse { origin, source })
+}
+
+fn text(tools: &Tools, origin: Origin) -> Result<Vec<u8>, XtablesError> {
+    if matches!(Presence::of(origin), Presence::Nothing) {
+        return Ok(Vec::new());
+    }
+    Ok(xtables::save(tools, origin, Limits::default())?.bytes)
+}
+
+/// Does to `origin` what turns `base` into `goal`.
+pub(super) fn carry(
+    tools: &Tools,
+    origin: Origin,
+    (base, goal): (&Ruleset, &Ruleset),
+    strictness: Strictness,
+    held: Option<&Held>,
+    again: &mut dyn FnMut(),
+) -> Result<Carried, CarryError> {
+    let mut now = read(tools, origin)?;
+    let mut by_number = false;
+    for turn in 0..TURNS {
+        if turn > 0 {
+            again();
+        }
+        let merged = edit::merge(base, goal, &now, origin);
+        if let (Strictness::Refuse, Some(what)) = (strictness, merged.remarks.first()) {
+            let what = what.clone();
+            return Err(CarryError::Conflict { origin, what });
+        }
+        if same(&merged.ruleset, &now) {
+            return Ok(Carried {
+                now,
+                remarks: merged.remarks,
+            });
+        }
+        let mut script = edit::script(&now, &merged.ruleset, &now.saved_counters());
+        if origin.backend == Backend::Nft && !by_number {
+            script = by_text(&now, &script).unwrap_or(script);
+        }
+        let done = restore(
+            tools,
+            origin,
+            &script,
+            Mode::Amend,
+            held,
+            &mut Wait {
+                limit: std::time::Duration::from_secs(20),
+                stop: &mut || false,
+                told: &mut |_| {},
+            },
+        );
+        let fresh = read(tools, origin)?;
+        match done {
+            // Refused, and nobody else is to blame: by its numbers then, since nft does not find every
+            // rule by its text; after that it is our own fault.
+            Err(RestoreError::Refused { .. })
+                if same(&fresh, &now) && origin.backend == Backend::Nft && !by_number =>
+            {
+                by_number = true;
+            }
+            Err(error) if same(&fresh, &now) => return Err(error.into()),
+            Err(RestoreError::Refused { .. }) | Ok(()) => {}
+            Err(error) => return Err(error.into()),
+        }
+        now = fresh;
+    }
+    Err(CarryError::Unsettled { origin })
+}
+
+/// Whether two rulesets decide the same in the same words: chains, policies and rules, not counters. A table
+/// that is not there is as good as an empty one, a built-in chain likewise.
+pub(super) fn same(one: &Ruleset, other: &Ruleset) -> bool {
+    first_difference(one, other).is_none()
+}
+
+/// Where they differ first, in words.
+pub(super) fn first_difference(one: &Ruleset, other: &Ruleset) -> Option<String> {
+    missing(one, other).or_else(|| missing(other, one))
+}
+
+/// What stands in `one` and not so in `other`.
+fn missing(one: &Ruleset, other: &Ruleset) -> Option<String> {
+    for table in one.tables() {
+        let there = other.find_table(table.name());
+        for index in table.chains() {
+            let chain = one.chain(*index);
+            let twin = there
+                .and_then(|table| other.chain_named(table, chain.name_bytes()))
+                .map(|twin| other.chain(twin));
+            let place = || format!("{} {}", table.name(), chain.name());
+            let policy = |chain: Option<&crate::ruleset::Chain>| {
+                chain
+                    .and_then(crate::ruleset::Chain::policy)
+                    .unwrap_or(Policy::Accept)
+            };
+            if twin.is_none() && !chain.is_builtin() {
+                return Some(format!("the chain {}", place()));
+            }
+            if chain.is_builtin() && policy(Some(chain)) != policy(twin) {
+                return Some(format!("the policy of {}", place()));
+            }
+            let theirs = twin.map_or(&[][..], crate::ruleset::Chain::rules);
+            let differ = chain
+                .rules()
+                .iter()
+                .zip(theirs)
+                .position(|(a, b)| one.normal_spec(*a) != other.normal_spec(*b));
+            let differ = differ.or((chain.rules().len() != theirs.len())
+                .then_some(chain.rules().len().min(theirs.len())));
+            if let Some(at) = differ {
+                return Some(format!("rule {} of {}", at + 1, place()));
+            }
+        }
+    }
+    None
+}
+
+/// The script with each `-D CHAIN NUMBER` said as `-D CHAIN RULE`, where that means the same rule: the first
+/// with that text. `None` where the script has words that are not followed here.
+fn by_text(from: &Ruleset, script: &[u8]) -> Option<Vec<u8>> {
+    let mut chains: HashMap<(Vec<u8>, Vec<u8>), Vec<Vec<u8>>> = HashMap::new();
+    for table in from.tables() {
+        for index in table.chains() {
+            let chain = from.chain(*index);
+            let specs = chain.rules().iter();
+            let specs = specs
+                .map(|rule| from.normal_spec(*rule).into_owned())
+                .collect();
+            let key = (
+                table.name().as_bytes().to_vec(),
+                chain.name_bytes().to_vec(),
+            );
+            chains.insert(key, specs);
+        }
+    }
+    let mut table: Vec<u8> = Vec::new();
+    let mut out = Vec::with_capacity(script.len());
+    for line in script.split_inclusive(|byte| *byte == b'\n') {
+        let body = line.strip_suffix(b"\n").unwrap_or(line);
+        let command = match body {
+            [b'[', ..] => body
+                .splitn(2, |byte| *byte == b' ')
+                .nth(1)
+                .unwrap_or_default(),
+            _ => body,
+        };
+        let mut words = command.splitn(4, |byte| *byte == b' ');
+        let verb = words.next().unwrap_or_default();
+        match (verb.first(), verb) {
+            (Some(b'*'), _) => table = verb.get(1..)?.to_vec(),
+            (Some(b'#' | b':') | None, _) | (_, b"COMMIT" | b"-N" | b"-X" | b"-P") => {}
+            (_, b"-D") => {
+                let name = words.next()?.to_vec();
+                let number = number(words.next()?)?;
+                let rules = chains.get_mut(&(table.clone(), name.clone()))?;
+                let spec = rules.get(number.checked_sub(1)?)?.clone();
+                let first = rules.iter().position(|rule| *rule == spec)? + 1;
+                rules.remove(number - 1);
+                if first == number && !spec.is_empty() {
+                    out.extend_from_slice(b"-D ");
+                    out.extend_from_slice(&name);
+                    out.push(b' ');
+                    out.extend_from_slice(&spec);
+                    out.push(b'\n');
+                    continue;
+                }
+            }
+            (_, b"-I") => {
+                let name = words.next()?.to_vec();
+                let number = number(words.next()?)?;
+                let spec = words.next().unwrap_or_default().to_vec();
+                let rules = chains.entry((table.clone(), name)).or_default();
+                let at = number.checked_sub(1).filter(|at| *at <= rules.len())?;
+                rules.insert(at, spec);
+            }
+            _ => return None,
+        }
+        out.extend_from_slice(line);
+    }
+    Some(out)
+}
+
+fn number(word: &[u8]) -> Option<usize> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
