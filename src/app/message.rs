@@ -88,8 +88,9 @@ pub enum Message {
     RuleChecked {
         /// The rule that it was asked about.
         spec: Vec<u8>,
-        /// The rule as it would be saved, or why it is refused, in the tool's words.
-        result: Result<Vec<u8>, String>,
+        /// The rule as it would be saved, or the rules where it lists addresses; or why it is refused, in
+        /// the tool's words.
+        result: Result<Vec<Vec<u8>>, String>,
     },
 }
 
@@ -174,5 +175,7 @@ pub enum Effect {
         chain: Vec<u8>,
         /// The rule, without `-A CHAIN`.
         spec: Vec<u8>,
+        /// The user chains that it needs: the one that it stands in, the one that it jumps to.
+        chains: Vec<Vec<u8>>,
     },
 }

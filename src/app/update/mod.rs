@@ -10,6 +10,8 @@ mod travel;
 mod typing;
 
 #[cfg(test)]
+mod editing_tests;
+#[cfg(test)]
 mod staging_tests;
 #[cfg(test)]
 mod tests;

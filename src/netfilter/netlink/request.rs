@@ -53,13 +53,6 @@ impl Request {
         self.pad()
     }
 
-    /// Appends a big-endian `u32` attribute.
-    pub fn be32(&mut self, kind: u16, value: u32) -> &mut Self {
-        self.attribute(kind, 4);
-        self.bytes.extend_from_slice(&value.to_be_bytes());
-        self.pad()
-    }
-
     /// Appends an attribute of one byte.
     pub fn byte(&mut self, kind: u16, value: u8) -> &mut Self {
         self.attribute(kind, 1);
