@@ -51,6 +51,11 @@ pub(super) fn plan(
 fn free_row(draft: &Draft, row: RowId) -> Result<(ChainId, usize, Entry), Refused> {
     let found = draft.find(row).ok_or(Refused::NoSuchRow { row })?;
     free(draft, found.0)?;
+    if draft.chain(found.0).is_some_and(|held| held.head.gone) {
+        return Err(Refused::Pointless {
+            words: "the chain of the rule is to be deleted: undo that first",
+        });
+    }
     Ok(found)
 }
 
@@ -326,11 +331,6 @@ fn disable(draft: &mut Draft, row: RowId) -> Result<Plan, Refused> {
 
 fn enable(draft: &mut Draft, row: RowId) -> Result<Plan, Refused> {
     let (chain, _, entry) = free_row(draft, row)?;
-    if draft.chain(chain).is_some_and(|held| held.head.gone) {
-        return Err(Refused::Pointless {
-            words: "the chain of the rule is to be deleted: undo that first",
-        });
-    }
     // The chain that it jumps to may have gone, or lead back here by now.
     if draft.base_of(row).is_none() || jumps(draft, &entry) {
         let spec = draft.text(entry.text).to_vec();

@@ -66,7 +66,11 @@ pub enum Remark {
 impl Remark {
     /// Nothing of the change is lost and nothing stands in doubt: what it wanted is so already.
     pub fn is_harmless(&self) -> bool {
-        matches!(self, Self::AlreadyGone(_) | Self::AlreadyThere(_))
+        match self {
+            Self::AlreadyGone(_) | Self::AlreadyThere(_) => true,
+            Self::Refused { why, .. } => matches!(why, Refused::Pointless { .. }),
+            _ => false,
+        }
     }
 }
 

@@ -10,8 +10,8 @@
 //! What the tools were seen to do (iptables 1.8.9, both back ends): restore with `-n` sets the policy
 //! counters of every built-in chain of a legacy table to zero unless the text names them, so it does;
 //! nf_tables leaves them alone. `-N` fails where somebody else made the chain meanwhile, `:CHAIN` would
-//! empty it. `-Z CHAIN` is carried out before what follows it; `-Z CHAIN NUMBER` is refused, so one rule
-//! is zeroed by taking it out and putting it back with `[0:0]`. `-R` and `-E` are not used: the one
+//! empty it. `-Z CHAIN` of nft sets the policy back to what it was, so it comes before all else;
+//! `-Z CHAIN NUMBER` is refused, so one rule is zeroed by taking it out and putting it back with `[0:0]`. `-R` and `-E` are not used: the one
 //! crashes and the other fails in iptables-nft-restore. ip6tables-nft-restore 1.8.9 loads every counter
 //! as zero, and nothing here can help that.
 
@@ -170,12 +170,14 @@ impl Command {
     }
 }
 
-/// What turns `from`, whose counters these are, into `to`. Both are of one family and back end.
+/// What turns `from`, whose counters these are, into `to`. Both are of one family and back end. A rule that
+/// only moves brings the counters of `from`, one that `from` does not have those in the text of `to`.
 pub fn script(from: &Ruleset, to: &Ruleset, counters: &CounterSet) -> Result<Script, ScriptError> {
     let comparison = compare(from, to);
     let writer = Writer {
         comparison: &comparison,
         counters,
+        brought: to.saved_counters(),
     };
     let mut tables = Vec::new();
     for table in &comparison.tables {
@@ -194,6 +196,8 @@ pub fn script(from: &Ruleset, to: &Ruleset, counters: &CounterSet) -> Result<Scr
 struct Writer<'a> {
     comparison: &'a Comparison<'a>,
     counters: &'a CounterSet,
+    /// What the text of the new ruleset carries.
+    brought: CounterSet,
 }
 
 impl Writer<'_> {
@@ -226,8 +230,9 @@ impl Writer<'_> {
             self.insert(table, chain, &mut rules)?;
         }
         let idle = rules.is_empty() && zeroes.is_empty() && comes.is_empty() && goes.is_empty();
-        let mut commands = self.policies(chains, idle);
-        commands.extend(zeroes);
+        let policies = self.policies(chains, idle);
+        let mut commands = zeroes;
+        commands.extend(policies);
         commands.extend(comes);
         commands.extend(rules);
         commands.extend(goes);
@@ -308,11 +313,14 @@ impl Writer<'_> {
             .added
             .iter()
             .map(|added| {
-                let counted = added
-                    .was
-                    .filter(|_| !to.is_zeroed(added.rule) && !self.is_chain_zeroed(chain));
-                let counters = counted.map(|was| self.counters.rule(was));
-                (added.rule, counters.unwrap_or_default())
+                let starts_anew = to.is_zeroed(added.rule) || self.is_chain_zeroed(chain);
+                let counters = match added.was {
+                    _ if starts_anew => Counters::default(),
+                    Some(was) => self.counters.rule(was),
+                    // A rule that comes back brings what it had; a new one has nothing.
+                    None => self.brought.rule(added.rule),
+                };
+                (added.rule, counters)
             })
             .chain(put_back.map(|(_, new)| (*new, Counters::default())))
             .collect();

@@ -20,6 +20,16 @@ pub(super) struct Step {
     pub created: Vec<RowId>,
 }
 
+/// A disabled rule that a stage began with.
+#[derive(Clone, Debug)]
+pub(super) struct Earlier {
+    /// Its row, where it has one already.
+    pub row: Option<RowId>,
+    pub rule: Shelved,
+    /// It is on the shelf; else the stage is to put it there.
+    pub is_kept: bool,
+}
+
 /// Staged operations on one ruleset: one family, one back end.
 ///
 /// What is asked of it is worked out once after each change and kept, so it can be asked at every frame.
@@ -30,6 +40,8 @@ pub struct Stage {
     undone: Vec<Step>,
     /// Of other rulesets, and of chains that are not there.
     pub(super) aside: Vec<Shelved>,
+    /// The disabled rules that it began with.
+    pub(super) earlier: Vec<Earlier>,
     focus: Option<RowId>,
     shown: OnceLock<Shown>,
     staged: OnceLock<Arc<Ruleset>>,
@@ -44,7 +56,11 @@ impl Stage {
     /// Nothing staged; rules that were disabled earlier are shown where they stood.
     pub fn new_with(base: Arc<Ruleset>, shelf: &Shelf) -> Self {
         let mut stage = Self::new(base);
-        stage.take_shelf(shelf.rules.iter().map(|rule| (None, rule)));
+        stage.take_shelf(shelf.rules.iter().map(|rule| Earlier {
+            row: None,
+            rule: rule.clone(),
+            is_kept: true,
+        }));
         stage
     }
 
@@ -54,6 +70,7 @@ impl Stage {
             done: Vec::new(),
             undone: Vec::new(),
             aside: Vec::new(),
+            earlier: Vec::new(),
             focus: None,
             shown: OnceLock::new(),
             staged: OnceLock::new(),
@@ -97,27 +114,30 @@ impl Stage {
     }
 
     /// Puts disabled rules in their places; those that have a row already keep it.
-    pub(super) fn take_shelf<'a>(
-        &mut self,
-        rules: impl Iterator<Item = (Option<RowId>, &'a Shelved)>,
-    ) {
-        for (row, rule) in rules {
+    pub(super) fn take_shelf(&mut self, rules: impl Iterator<Item = Earlier>) {
+        for mut earlier in rules {
+            let rule = &earlier.rule;
             let table = self.draft.find_table(&rule.table.0);
             let chain = table.and_then(|table| self.draft.standing_chain(table, &rule.chain.0));
             let Some(chain) = chain.filter(|_| rule.is_of(&self.draft.base)) else {
                 self.aside.push(rule.clone());
+                self.earlier.push(earlier);
                 continue;
             };
             let entries: Vec<Entry> = self.draft.entries(chain).collect();
             let at = rule.place(entries.iter().map(|entry| self.draft.text(entry.text)));
             let entry = Entry {
-                id: row.unwrap_or_else(|| self.draft.new_row()),
+                id: earlier.row.unwrap_or_else(|| self.draft.new_row()),
                 text: self.draft.new_text(&rule.spec.0),
                 standing: Standing::Disabled,
                 moved: false,
                 zeroed: false,
             };
-            self.draft.mark_shelved(entry.id, entry.text);
+            if earlier.is_kept {
+                self.draft.mark_shelved(entry.id, entry.text);
+            }
+            earlier.row = Some(entry.id);
+            self.earlier.push(earlier);
             self.draft.apply(&Change::Rows {
                 chain,
                 at,
@@ -131,17 +151,13 @@ impl Stage {
     /// Every disabled rule, for the shelf to be once this stage is applied: those that it disables, those
     /// of earlier that it leaves disabled, and those that are none of its business.
     pub fn shelf(&self) -> Shelf {
-        let mut rules = self.aside.clone();
-        for (index, chain) in (0..).map(ChainId).zip(&self.draft.chains) {
-            // A list that is not its own holds rules of the base only.
-            if chain.rows.is_some() && !chain.head.gone {
-                self.shelve(index, &mut rules);
-            }
+        let disabled = self.disabled().into_iter().map(|(_, rule)| rule);
+        Shelf {
+            rules: self.aside.iter().cloned().chain(disabled).collect(),
         }
-        Shelf { rules }
     }
 
-    fn shelve(&self, id: ChainId, rules: &mut Vec<Shelved>) {
+    pub(super) fn shelve(&self, id: ChainId, rules: &mut Vec<(RowId, Shelved)>) {
         let Some(chain) = self.draft.chain(id) else {
             return;
         };
@@ -158,7 +174,7 @@ impl Stage {
             }
             let above = entries.get(..at).unwrap_or_default();
             let below = entries.get(at + 1..).unwrap_or_default();
-            rules.push(Shelved {
+            let rule = Shelved {
                 family: self.draft.base.family(),
                 backend: self.draft.base.backend(),
                 table: (&*table.name).into(),
@@ -166,7 +182,8 @@ impl Stage {
                 spec: text(entry),
                 after: above.iter().rev().take(NEIGHBOURS).map(text).collect(),
                 before: below.iter().take(NEIGHBOURS).map(text).collect(),
-            });
+            };
+            rules.push((entry.id, rule));
         }
     }
 
@@ -229,6 +246,11 @@ impl Stage {
         self.done.push(step);
         self.forget();
         true
+    }
+
+    /// What was carried out and not taken back, the first first.
+    pub fn history(&self) -> impl DoubleEndedIterator<Item = &Operation> {
+        self.done.iter().map(|step| &step.operation)
     }
 
     /// The operation that [`Stage::undo`] takes back.
