@@ -131,7 +131,7 @@ fn the_raw_line_and_the_form_follow_each_other() {
         "nothing is asked of what cannot be: {effects:?}"
     );
     press(&mut state, &["<End>", "<C-w>", "<C-w>"]);
-    type_in(&mut state, " REJECT");
+    type_in(&mut state, "REJECT");
     assert_eq!(editor(&state).form.get(Field::Target), "REJECT");
     let effects = press(&mut state, &["<F2>", "<Enter>"]);
     let asked = accept(
