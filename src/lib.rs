@@ -6,6 +6,7 @@
 //! ```text
 //! main ─▶ cli ─▶ runtime ─▶ ui ─▶ app            what the user sees and presses
 //!                   │
+//!                   ├─▶ safety                   backup, guard, apply, confirm, revert
 //!                   ├─▶ sandbox                  a private namespace with a real firewall (demo, tests)
 //!                   ├─▶ netfilter                the doors to the kernel's firewall
 //!                   └─▶ host                     the doors to the rest of the box
@@ -26,6 +27,7 @@ pub mod host;
 pub mod netfilter;
 pub mod ruleset;
 pub mod runtime;
+pub mod safety;
 pub mod sandbox;
 pub mod ui;
 pub mod verdict;

@@ -82,6 +82,12 @@ pub enum Action {
     Detail,
     /// The conntrack table in full.
     Conntrack,
+    /// Why a packet is let through or not: that of the selected rule or log line.
+    Why,
+    /// The same of a packet that is typed.
+    Ask,
+    /// Open what is folded, or fold it again.
+    Unfold,
     /// Drop feed grouped or raw.
     Group,
     /// Hold the drop feed.
@@ -94,6 +100,52 @@ pub enum Action {
     Slower,
     /// Read everything now.
     ReadNow,
+    /// Stage: the rule one row up.
+    MoveUp,
+    /// Stage: the rule one row down.
+    MoveDown,
+    /// Stage: the rule to a number or to another chain, which are typed.
+    MoveTo,
+    /// Stage: the rule, or the chain, away.
+    Delete,
+    /// Stage: the rule out of the kernel and kept here, or put back.
+    Disable,
+    /// Stage: the rule once more.
+    Duplicate,
+    /// Stage: the other policy.
+    Policy,
+    /// Stage: the kernel's counters of a rule or a chain to zero.
+    ZeroKernel,
+    /// Stage: a new chain, whose name is typed.
+    AddChain,
+    /// Stage: another name for a chain.
+    RenameChain,
+    /// The last staged change away.
+    Undo,
+    /// What was undone once more.
+    Redo,
+    /// What is staged, to be checked and applied; or the pending change, to be answered.
+    Apply,
+    /// Review: apply. Pending: keep.
+    Yes,
+    /// Pending: put back what was.
+    Revert,
+    /// Review and pending: more time to answer.
+    MoreTime,
+    /// Review: less time to answer.
+    LessTime,
+    /// Review: every line that changes.
+    ReviewDiff,
+    /// Review: the commands that will run.
+    ReviewCommands,
+    /// A new rule before the selected one.
+    InsertBefore,
+    /// A new rule after the selected one.
+    InsertAfter,
+    /// Another text for the selected rule.
+    EditRule,
+    /// Rules from a template.
+    Templates,
     /// Input: take what was typed.
     Accept,
     /// Input: the last character away.
@@ -102,6 +154,47 @@ pub enum Action {
     EraseWord,
     /// Input: everything away.
     EraseLine,
+    /// Editor: the character under the cursor away.
+    EraseNext,
+    /// Editor: what could stand here; the next candidate; the next field.
+    Complete,
+    /// Editor: the candidate, or the field, before.
+    CompleteBack,
+    /// Editor: the form, or the raw line.
+    SwitchView,
+}
+
+impl Action {
+    /// It moves, sorts or filters what the panes of the board show, or opens something beside them.
+    fn is_of_board(self) -> bool {
+        matches!(
+            self,
+            Self::NextPane
+                | Self::PreviousPane
+                | Self::PaneChains
+                | Self::PaneRules
+                | Self::PaneDrops
+                | Self::Zoom
+                | Self::Left
+                | Self::Right
+                | Self::Back
+                | Self::Chains
+                | Self::NextChain
+                | Self::PreviousChain
+                | Self::NextLit
+                | Self::PreviousLit
+                | Self::Hottest
+                | Self::Sort
+                | Self::Hide
+                | Self::Zero
+                | Self::Filter
+                | Self::Detail
+                | Self::Conntrack
+                | Self::Notices
+                | Self::Pause
+                | Self::Copy
+        )
+    }
 }
 
 /// Where a key counts.
@@ -118,8 +211,16 @@ pub enum Place {
     Drops,
     /// A list or text is open over the board.
     Dialog,
+    /// The explain screen is open.
+    Why,
     /// A line is being typed.
     Input,
+    /// What is staged is being looked at before it is applied.
+    Review,
+    /// A change is applied and waits for its answer.
+    Pending,
+    /// A line with a cursor is being typed, in the rule editor; what is not bound here counts as in `input`.
+    Editor,
 }
 
 /// One row of the keymap.
@@ -157,7 +258,7 @@ impl From<KeyEvent> for Key {
 
 /// The names between angle brackets, and the codes that they stand for. A terminal sends Shift-Tab as
 /// a key of its own.
-const NAMED: [(&str, KeyCode); 16] = [
+const NAMED: [(&str, KeyCode); 17] = [
     ("Enter", KeyCode::Enter),
     ("S-Tab", KeyCode::BackTab),
     ("Tab", KeyCode::Tab),
@@ -174,6 +275,7 @@ const NAMED: [(&str, KeyCode); 16] = [
     ("Home", KeyCode::Home),
     ("End", KeyCode::End),
     ("F1", KeyCode::F(1)),
+    ("F2", KeyCode::F(2)),
 ];
 
 impl Key {
@@ -336,7 +438,11 @@ impl Keymap {
                 .map(|b| b.action)
         };
         match place {
-            Place::Input => find(place), // a typed line takes every other key as text
+            // A typed line takes every other key as text; where a change is decided on, no other key counts.
+            Place::Input | Place::Review | Place::Pending => find(place),
+            Place::Editor => find(place).or_else(|| find(Place::Input)),
+            // The board is not to be seen: what would move or change it stays away.
+            Place::Why => find(place).or_else(|| find(Place::Any).filter(|a| !a.is_of_board())),
             _ => find(place).or_else(|| find(Place::Any)),
         }
     }
@@ -354,7 +460,17 @@ impl Keymap {
                 .filter(move |b| b.place == wanted)
                 .filter_map(|b| b.hint.as_deref().map(|hint| (b, hint)))
         };
-        of(place).chain(of(Place::Any))
+        let rest = match place {
+            Place::Editor => Some(Place::Input),
+            Place::Input | Place::Review | Place::Pending => None,
+            _ => Some(Place::Any),
+        };
+        let counts = move |binding: &Binding| {
+            let mut keys = binding.keys.iter();
+            place != Place::Why || keys.any(|key| self.action(place, *key) == Some(binding.action))
+        };
+        let rest = rest.into_iter().flat_map(of);
+        of(place).chain(rest.filter(move |(binding, _)| counts(binding)))
     }
 
     /// The first key of an action, for texts that name one.

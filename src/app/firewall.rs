@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::app::attribution::LogRules;
 use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
+use crate::app::staging::Staging;
 use crate::flow::{IpVersion, LogChannel};
 use crate::ruleset::{
     Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Policy, Reading,
@@ -96,9 +97,11 @@ impl ChainActivity {
 pub struct Firewall {
     /// Which one.
     pub id: FirewallId,
-    /// The structure.
+    /// The structure that the screen shows: the kernel's, with what is staged on it.
     pub ruleset: Arc<Ruleset>,
-    /// nft handles, parallel to the rules; empty where there are none.
+    /// What is staged, and where the kernel's rules stand in it; `None` while nothing is.
+    pub(super) staging: Option<Box<Staging>>,
+    /// nft handles, parallel to the rules of the kernel; empty where there are none.
     pub(super) handles: Vec<Handle>,
     /// Rules whose text says less than what the kernel holds.
     lossy: Vec<Lossy>,
@@ -130,6 +133,7 @@ impl Firewall {
             lossy: Vec::new(),
             log_rules: LogRules::default(),
             uncounted: Default::default(),
+            staging: None,
             baseline: None,
             rules: vec![Track::default(); rules],
             policies: vec![Track::default(); chains],
@@ -151,26 +155,47 @@ impl Firewall {
 
     /// The kernel counts what this rule matches; otherwise its zero means nothing.
     pub fn counts(&self, rule: RuleIdx) -> bool {
-        self.ruleset.rules_are_counted() && self.uncounted.0.binary_search(&rule).is_err()
+        let Some(rule) = self.kernel_rule(rule) else {
+            return true; // it will count once the kernel has it
+        };
+        self.kernel().rules_are_counted() && self.uncounted.0.binary_search(&rule).is_err()
     }
 
     /// The kernel counts what this chain's policy decides.
     pub fn counts_policy(&self, chain: ChainIdx) -> bool {
-        self.uncounted.1.binary_search(&chain).is_err()
+        self.kernel_chain(chain)
+            .is_none_or(|chain| self.uncounted.1.binary_search(&chain).is_err())
     }
 
     /// Why the text of this chain is not to be trusted.
     pub fn lossy(&self, chain: ChainIdx) -> Option<&Lossy> {
+        let chain = self.kernel_chain(chain)?;
         self.lossy.iter().find(|l| l.chain == chain)
+    }
+
+    /// Every rule whose text is not to be trusted, in the kernel's own numbering.
+    pub fn all_lossy(&self) -> &[Lossy] {
+        &self.lossy
     }
 
     /// What the text of rule `number` (from 1) of this chain leaves out.
     pub fn lossy_rule(&self, chain: ChainIdx, number: usize) -> Option<&str> {
+        let chain = self.kernel_chain(chain)?;
         let found = self
             .lossy
             .iter()
             .find(|l| l.chain == chain && l.position + 1 == number)?;
         Some(&found.why)
+    }
+
+    /// Room for the numbers of the structure that is shown now; they are all nothing.
+    pub(super) fn make_room(&mut self) {
+        let (rules, chains) = (self.ruleset.rule_count(), self.ruleset.chains().len());
+        self.counters = CounterSet::zero(rules, chains);
+        self.rules = vec![Track::default(); rules];
+        self.policies = vec![Track::default(); chains];
+        self.chains = vec![ChainActivity::default(); chains];
+        self.roles = vec![None; rules];
     }
 
     /// Takes in readings made at `at`. True when a number changed.
@@ -185,11 +210,12 @@ impl Firewall {
         changed
     }
 
-    fn read_chain(&mut self, chain: ChainIdx, at: Duration, new: &ChainCounters) -> bool {
-        let ruleset = Arc::clone(&self.ruleset);
+    /// `kernel_chain` and its numbers are the kernel's; what they are written to is what the screen shows.
+    fn read_chain(&mut self, kernel_chain: ChainIdx, at: Duration, new: &ChainCounters) -> bool {
+        let ruleset = Arc::clone(self.kernel());
         let Some(rules) = ruleset
             .chains()
-            .get(chain.0 as usize)
+            .get(kernel_chain.0 as usize)
             .map(crate::ruleset::Chain::rules)
         else {
             return false;
@@ -197,6 +223,7 @@ impl Firewall {
         if rules.len() != new.rules.len() {
             return false; // of another structure; the one that it belongs to is on its way
         }
+        let chain = self.shown_chain(kernel_chain);
         let activity = &mut self.chains[chain.0 as usize];
         let elapsed = activity.read.map(|last| at.saturating_sub(last));
         let mut sums = ChainActivity {
@@ -206,7 +233,7 @@ impl Firewall {
         };
         let mut changed = false;
         for (rule, counters) in rules.iter().zip(&new.rules) {
-            let i = rule.0 as usize;
+            let i = self.shown_rule(*rule).0 as usize;
             let (track, counter) = (&mut self.rules[i], &mut self.counters.rules[i]);
             let rise = step(track, counter, *counters, at, elapsed);
             changed |= rise.changed;
@@ -219,7 +246,7 @@ impl Firewall {
             let (track, counter) = (&mut self.policies[i], &mut self.counters.policies[i]);
             let rise = step(track, counter, policy, at, elapsed);
             changed |= rise.changed;
-            let drops = ruleset.chain(chain).policy() == Some(Policy::Drop);
+            let drops = ruleset.chain(kernel_chain).policy() == Some(Policy::Drop);
             sums.tally(rise.rate, at, || {
                 if drops { Role::Drops } else { Role::Decides }
             });
@@ -231,7 +258,8 @@ impl Firewall {
     }
 
     /// Nothing rose since the last reading: rates fall to zero.
-    fn rest_chain(&mut self, chain: ChainIdx, at: Duration) -> bool {
+    fn rest_chain(&mut self, kernel_chain: ChainIdx, at: Duration) -> bool {
+        let chain = self.shown_chain(kernel_chain);
         let Some(activity) = self.chains.get_mut(chain.0 as usize) else {
             return false;
         };
@@ -242,8 +270,9 @@ impl Firewall {
         activity.moves = false;
         activity.decided = Rate::default();
         activity.drops = Rate::default();
-        for rule in self.ruleset.chain(chain).rules() {
-            self.rules[rule.0 as usize].rate = Rate::default();
+        for rule in Arc::clone(self.kernel()).chain(kernel_chain).rules() {
+            let shown = self.shown_rule(*rule);
+            self.rules[shown.0 as usize].rate = Rate::default();
         }
         self.policies[chain.0 as usize].rate = Rate::default();
         true
@@ -257,7 +286,7 @@ impl Firewall {
                 LogChannel::Kernel(ip_version(self.id.family)),
                 LogChannel::Group,
             );
-            *sums.entry(channel).or_default() += self.counters.rule(rule).packets;
+            *sums.entry(channel).or_default() += self.counters.rule(self.shown_rule(rule)).packets;
         }
         sums
     }

@@ -3,13 +3,17 @@
 //! The runtime turns keys, readings and log lines into [`Message`]s and carries out [`Effect`]s; the
 //! state between them changes in `update` alone.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::action::Key;
 use crate::app::attribution::LogRules;
+use crate::app::change::{Checked, Evidence, Pending};
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
+use crate::app::why::question::{Answered, Beside, Question};
+use crate::edit::form::complete::Names;
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
 
@@ -60,8 +64,39 @@ pub enum Message {
     Notice(Notice),
     /// What was missing is there again.
     Withdraw(String),
+    /// The verdict on a packet that was asked about.
+    Answered(Box<Answered>),
+    /// What the rest of the box has to say about it.
+    Beside(Beside),
     /// A short word on the message line.
     Say(String),
+    /// What is staged was checked.
+    Checked(Checked),
+    /// How far the apply is.
+    Applying(String),
+    /// The apply was refused, and nothing has changed: why, and what to do.
+    Refused(String, String),
+    /// The change that waits for its answer now, if there is one.
+    Pending(Option<Pending>),
+    /// Who got in since the change was made.
+    Evidence(Evidence),
+    /// Names of this machine, for the rule editor.
+    Names(Names),
+    /// A host name was looked up: its addresses, or why it has none.
+    Resolved {
+        /// The name.
+        name: String,
+        /// Addresses of both families.
+        result: Result<Vec<IpAddr>, String>,
+    },
+    /// The back end was asked about a rule.
+    RuleChecked {
+        /// The rule that it was asked about.
+        spec: Vec<u8>,
+        /// The rule as it would be saved, or the rules where it lists addresses; or why it is refused, in
+        /// the tool's words.
+        result: Result<Vec<Vec<u8>>, String>,
+    },
 }
 
 /// A structure that was just read.
@@ -121,4 +156,33 @@ pub enum Effect {
     Copy(String),
     /// Rules that log by this way count packets, and no line comes: find out why.
     ExplainSilence(LogChannel),
+    /// Check what is staged: dry run, the administrator's session, what it would do to traffic.
+    Check,
+    /// Apply what is staged; it reverts by itself after so long.
+    Apply(Duration),
+    /// Keep the pending change.
+    Confirm,
+    /// Put back what was before the pending change.
+    Revert,
+    /// Let the pending change wait so much longer.
+    Extend(Duration),
+    /// Read the names that a rule can hold: interfaces, services, ipsets.
+    ReadNames,
+    /// Look up a host name.
+    Resolve(String),
+    /// Ask the back end about a rule, in a scratch namespace.
+    CheckRule {
+        /// Of which ruleset.
+        id: FirewallId,
+        /// Its table.
+        table: String,
+        /// Its chain.
+        chain: Vec<u8>,
+        /// The rule, without `-A CHAIN`.
+        spec: Vec<u8>,
+        /// The user chains that it needs: the one that it stands in, the one that it jumps to.
+        chains: Vec<Vec<u8>>,
+    },
+    /// Work out what becomes of a packet, and read the box around the firewall for it.
+    Explain(Box<Question>),
 }

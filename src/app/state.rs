@@ -1,17 +1,22 @@
 //! Everything that the screen shows, and nothing else. Changed by `update`, read by `ui`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::action::{Key, Keymap, Place as KeyPlace};
 use crate::app::attribution::{Attribution, attribute};
 use crate::app::board::{Board, Pane, Row};
+use crate::app::change::{Change, Review};
 use crate::app::drops::DropPane;
+use crate::app::editor::Editor;
 use crate::app::feed::{Feed, Limits};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::gauge::Gauge;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
 use crate::app::silence::SilenceWatch;
+use crate::app::why::Why;
+use crate::edit::form::complete::Names;
 use crate::flow::KernelLine;
 use crate::ruleset::{BaseChain, ChainIdx};
 
@@ -47,9 +52,27 @@ pub struct Facts {
     pub epoch: Option<jiff::Zoned>,
 }
 
+/// What a line is typed for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// The filter of the focused pane, which follows as one types.
+    #[default]
+    Filter,
+    /// Where a rule is to be moved: a number, or a chain and a number.
+    MoveTo,
+    /// The name of a new chain.
+    AddChain,
+    /// The new name of a chain.
+    RenameChain,
+    /// The word to apply a change though it might lock the administrator out.
+    GoOn,
+}
+
 /// A line being typed.
 #[derive(Clone, Debug, Default)]
 pub struct Input {
+    /// What for.
+    pub purpose: Purpose,
     /// What was typed so far.
     pub text: String,
     /// What stood there before, for leaving it as it was.
@@ -69,6 +92,14 @@ pub enum Dialog {
     Conntrack(usize),
     /// The selected rule in full; scrolled by so many lines.
     Detail(usize),
+    /// What is staged, before it is applied.
+    Review(Box<Review>),
+    /// The applied change that waits for its answer; scrolled by so many lines.
+    Pending(usize),
+    /// A rule being written.
+    Editor(Box<Editor>),
+    /// The explain screen.
+    Why(Box<Why>),
 }
 
 /// A list that narrows as one types.
@@ -117,6 +148,8 @@ pub struct State {
     pub dialog: Option<Dialog>,
     /// The filter being typed for the focused pane.
     pub input: Option<Input>,
+    /// Changes on their way.
+    pub change: Change,
     /// No readings are taken.
     pub frozen: bool,
     /// The view counts from this moment.
@@ -133,6 +166,10 @@ pub struct State {
     pub dirty: bool,
     /// The cursor was put once on what drops the most.
     pub aimed: bool,
+    /// Names that a rule can hold, as they were read last.
+    pub names: Arc<Names>,
+    /// Number of the last question about a packet.
+    pub questions: u64,
 }
 
 /// How long a word stands on the message line.
@@ -170,6 +207,7 @@ impl State {
             notices: Notices::default(),
             dialog: None,
             input: None,
+            change: Change::default(),
             frozen: false,
             zeroed: None,
             bits: false,
@@ -178,6 +216,8 @@ impl State {
             loading: Vec::new(),
             dirty: true,
             aimed: false,
+            names: Arc::default(),
+            questions: 0,
         }
     }
 
@@ -206,12 +246,54 @@ impl State {
     /// Where the next key counts.
     pub fn key_place(&self) -> KeyPlace {
         match (&self.dialog, &self.input, self.board.pane) {
-            (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) | (None, Some(_), _) => KeyPlace::Input,
+            // A line over a dialog comes first; the lists and the question have lines of their own.
+            (_, Some(_), _) => KeyPlace::Input,
+            (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) => KeyPlace::Input,
+            (Some(Dialog::Why(why)), ..) if why.line.is_some() => KeyPlace::Input,
+            (Some(Dialog::Review(_)), ..) => KeyPlace::Review,
+            (Some(Dialog::Pending(_)), ..) => KeyPlace::Pending,
+            (Some(Dialog::Editor(_)), ..) => KeyPlace::Editor,
+            (Some(Dialog::Why(_)), ..) => KeyPlace::Why,
             (Some(_), ..) => KeyPlace::Dialog,
             (None, None, Pane::Chains) => KeyPlace::Chains,
             (None, None, Pane::Rules) => KeyPlace::Rules,
             (None, None, Pane::Drops) => KeyPlace::Drops,
         }
+    }
+
+    /// How many changes are staged, over all rulesets.
+    pub fn staged(&self) -> usize {
+        self.firewalls.iter().map(Firewall::staged).sum()
+    }
+
+    /// How many are staged on which ruleset.
+    pub fn staged_counts(&self) -> Vec<(FirewallId, usize)> {
+        let staged = self.firewalls.iter().filter(|f| f.staged() > 0);
+        staged.map(|f| (f.id, f.staged())).collect()
+    }
+
+    /// The commands that would carry out what is staged, for a shell.
+    pub fn commands(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for firewall in &self.firewalls {
+            if let Some(stage) = firewall.stage() {
+                let script = crate::edit::script(
+                    stage.base(),
+                    &stage.staged(),
+                    &stage.base().saved_counters(),
+                );
+                match script {
+                    Ok(script) => lines.extend(
+                        script
+                            .commands()
+                            .iter()
+                            .map(|line| String::from_utf8_lossy(line).into_owned()),
+                    ),
+                    Err(error) => lines.push(format!("# {error}")),
+                }
+            }
+        }
+        lines
     }
 
     /// Both back ends hold rules, so that each chain has to say whose it is.
@@ -222,8 +304,11 @@ impl State {
 
     /// When something on the screen changes by itself: a lit row fades, a word goes, a rate ages.
     pub fn next_wake(&self) -> Option<Duration> {
+        let clock = self.change.pending.as_ref();
+        let clock = clock.and_then(|pending| pending.next_tick(self.now));
         if self.frozen {
-            return self.said.as_ref().map(|(_, until)| *until);
+            let said = self.said.as_ref().map(|(_, until)| *until);
+            return said.into_iter().chain(clock).min();
         }
         let fades = self
             .firewalls
@@ -234,7 +319,7 @@ impl State {
         // last look and not from now, which every message moves on.
         let looks = self.feed.is_moving(self.now) || self.silence.is_waiting();
         let look = looks.then(|| self.woken + Duration::from_secs(1));
-        fades.chain(said).chain(look).min()
+        fades.chain(said).chain(look).chain(clock).min()
     }
 
     /// Chains that the chain dialog offers for what was typed, with the name that it shows.
@@ -258,11 +343,11 @@ impl State {
         found
     }
 
-    /// Which rule wrote a line, over all rulesets; they are told apart by their index.
+    /// Which rule of the kernel wrote a line, over all rulesets; they are told apart by their index.
     pub fn writer_of(&self, line: &KernelLine) -> Attribution<usize> {
         let sets = self.firewalls.iter().enumerate();
         attribute(
-            sets.map(|(i, f)| (i, f.ruleset.as_ref(), &f.log_rules)),
+            sets.map(|(i, f)| (i, f.kernel().as_ref(), &f.log_rules)),
             line,
         )
     }
@@ -304,7 +389,12 @@ impl State {
             format!("{} {}", keys.join(" "), binding.desc)
         };
         (0..self.keymap.bindings().len())
-            .filter(|i| self.keymap.bindings()[*i].place != KeyPlace::Input)
+            .filter(|i| {
+                !matches!(
+                    self.keymap.bindings()[*i].place,
+                    KeyPlace::Input | KeyPlace::Editor
+                )
+            })
             .filter(|i| filter.accepts(text(*i).as_bytes()))
             .collect()
     }

@@ -1,6 +1,7 @@
 //! `ruletop demo`: the board in a private namespace with a real firewall and real traffic.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -10,6 +11,7 @@ use crate::app::notice::{Level, Notice};
 use crate::app::state::Mode;
 use crate::cli::{Failure, Screen, print, watch};
 use crate::ruleset::Backend;
+use crate::safety::Places;
 use crate::sandbox::{self, LogTarget, Options, Sandbox, SandboxError, Scenario};
 
 /// What to play.
@@ -67,7 +69,8 @@ pub fn run(demo: &Demo) -> Result<ExitCode, Failure> {
             std::time::Duration::ZERO,
         );
     }
-    let code = watch::open(state, &demo.screen, true);
+    let places = Places::under(Path::new("/run/ruletop")); // the sandbox's own /run
+    let code = watch::open(state, &demo.screen, Some(places));
     drop(sandbox);
     code
 }

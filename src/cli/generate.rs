@@ -34,6 +34,10 @@ pub fn keys() -> Result<ExitCode, Failure> {
             Place::Chains => "chains: ",
             Place::Rules => "rules: ",
             Place::Drops => "drop feed: ",
+            Place::Review => "before an apply: ",
+            Place::Pending => "after it: ",
+            Place::Editor => "rule editor: ",
+            Place::Why => "explain: ",
             Place::Dialog | Place::Input => continue,
         };
         let keys: Vec<String> = binding.keys.iter().map(|key| format!("`{key}`")).collect();

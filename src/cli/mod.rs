@@ -4,6 +4,7 @@
 //! privilege; 4 a change was refused or reverted. An error is one line of what failed and one of what
 //! to do, on standard error.
 
+mod change;
 mod demo;
 mod explain;
 mod export;
@@ -35,7 +36,7 @@ struct Watch {
     /// Show a saved dump (iptables-save, with or without -c) instead of this box; - for standard input
     #[arg(long, value_name = "DUMP")]
     file: Option<PathBuf>,
-    /// Never offer to change anything (this version never does)
+    /// Never offer to change anything
     #[arg(long)]
     read_only: bool,
     #[command(flatten)]
@@ -64,6 +65,18 @@ enum Command {
     Explain(explain::Explain),
     /// Print the ruleset back, byte for byte or as JSON
     Export(export::Export),
+    /// Make a change from a file, and undo it unless it is confirmed
+    Apply(change::apply::Apply),
+    /// Put a backup back, and undo that unless it is confirmed
+    Restore(change::apply::Restore),
+    /// Show the pending change
+    Status(change::pending::Status),
+    /// Keep the pending change
+    Confirm(change::pending::Decide),
+    /// Undo the pending change now
+    Revert(change::pending::Decide),
+    /// Make a backup, list them, look into one, compare two
+    Backup(change::backup::BackupArgs),
     /// Print completions for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -94,6 +107,15 @@ impl Failure {
         }
     }
 
+    /// A change that was refused or undone: exit code 4.
+    fn change(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            code: 4,
+            what: what.into(),
+            remedy: remedy.into(),
+        }
+    }
+
     /// Lacking privilege: exit code 3.
     fn privilege(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
@@ -109,12 +131,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // The arrow of a packet in words begins with a dash but is no option.
     let arrow = |arg: OsString| if arg == "->" { "→".into() } else { arg };
     let args: Vec<OsString> = args.into_iter().map(arrow).collect();
-    // The sandbox starts this binary again for its helpers; they have their own words.
+    // The sandbox starts this binary again for its helpers, safety for its guard; they have their own words.
     if args
         .get(1)
         .is_some_and(|first| first == crate::sandbox::ACTOR)
     {
         return crate::sandbox::actor_main(args.into_iter().skip(2));
+    }
+    // So does whoever wants a change made: its guard is this binary too.
+    if args
+        .get(1)
+        .is_some_and(|first| first == crate::safety::GUARD)
+    {
+        return crate::safety::guard_main();
     }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -127,6 +156,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Demo(demo)) => demo::run(&demo),
         Some(Command::Explain(explain)) => explain::run(&explain),
         Some(Command::Export(export)) => export::run(&export),
+        Some(Command::Apply(apply)) => change::apply::run(&apply),
+        Some(Command::Restore(restore)) => change::apply::restore(&restore),
+        Some(Command::Status(status)) => change::pending::status(&status),
+        Some(Command::Confirm(decide)) => change::pending::confirm_it(&decide),
+        Some(Command::Revert(decide)) => change::pending::revert_it(&decide),
+        Some(Command::Backup(backup)) => change::backup::run(&backup),
         Some(Command::Completions { shell }) => generate::completions(shell),
         Some(Command::Man) => generate::man(),
         Some(Command::Keys) => generate::keys(),

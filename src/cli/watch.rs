@@ -9,34 +9,46 @@ use crate::app::state::{Facts, Mode, State};
 use crate::cli::{Failure, Screen, Watch, input};
 use crate::host;
 use crate::runtime::board::{self, BoardError, End};
+use crate::safety::Places;
 use crate::ui::Theme;
 
 /// Opens the board.
 pub fn run(watch: &Watch) -> Result<ExitCode, Failure> {
     match &watch.file {
-        Some(path) => saved(path, &watch.screen),
-        None => live(&watch.screen),
+        Some(path) => saved(path, watch),
+        None => live(watch),
     }
 }
 
-fn live(screen: &Screen) -> Result<ExitCode, Failure> {
+fn live(watch: &Watch) -> Result<ExitCode, Failure> {
     if !host::may_read_firewall() {
         return Err(Failure::privilege(
             "reading the firewall takes CAP_NET_ADMIN, which this process lacks",
             "run it as root (sudo ruletop), look around in ruletop demo, or at a dump with --file",
         ));
     }
-    let state = state(screen, Mode::Live)?;
-    open(state, screen, true)
+    let mut state = state(&watch.screen, Mode::Live)?;
+    lock(&mut state, watch);
+    open(state, &watch.screen, Some(Places::of_this_namespace()))
 }
 
-fn saved(path: &Path, screen: &Screen) -> Result<ExitCode, Failure> {
+fn saved(path: &Path, watch: &Watch) -> Result<ExitCode, Failure> {
     let document = input::document(path)?;
-    let mut state = state(screen, Mode::File(input::name(path)))?;
+    let mut state = state(&watch.screen, Mode::File(input::name(path)))?;
+    lock(&mut state, watch);
+    state.change.refused =
+        Some("this is a saved dump; send the commands to where they belong".to_owned());
     for message in input::messages(document) {
         crate::app::update::update(&mut state, message, Duration::ZERO);
     }
-    open(state, screen, false)
+    open(state, &watch.screen, None)
+}
+
+/// Whether anything may be staged at all.
+fn lock(state: &mut State, watch: &Watch) {
+    if watch.read_only {
+        state.change.locked = Some("started with --read-only: nothing is changed here".to_owned());
+    }
 }
 
 /// A fresh state with the facts of this box.
@@ -53,10 +65,10 @@ pub fn state(screen: &Screen, mode: Mode) -> Result<State, Failure> {
 }
 
 /// Opens the board on that state.
-pub fn open(state: State, screen: &Screen, watch: bool) -> Result<ExitCode, Failure> {
+pub fn open(state: State, screen: &Screen, kernel: Option<Places>) -> Result<ExitCode, Failure> {
     let theme = theme(screen)?;
     log(screen)?;
-    match board::run(state, theme, watch) {
+    match board::run(state, theme, kernel) {
         Ok(End::Quit) => Ok(ExitCode::SUCCESS),
         // As the shell reports a process that a signal ended.
         Ok(End::Signal(number)) => Ok(ExitCode::from(u8::try_from(128 + number).unwrap_or(128))),

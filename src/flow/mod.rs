@@ -2,7 +2,8 @@
 //! about traffic.
 //!
 //! This room holds words, not doors: [`Packet`] and what surrounds it in a kernel log line
-//! ([`KernelLine`], [`LogLine`]), and one look at conntrack ([`ConntrackReading`]). It also reads the
+//! ([`KernelLine`], [`LogLine`]), one look at conntrack ([`ConntrackReading`]), and the box
+//! around the firewall ([`Machine`]). It also reads the
 //! kernel's text ([`parse_line`] and its kin), because the same bytes come from a ring buffer, a
 //! journal, a file or a pasted line, and they mean the same wherever they come from.
 //!
@@ -16,6 +17,7 @@
 mod batch;
 mod line;
 mod link;
+mod machine;
 mod packet;
 mod parse;
 mod reading;
@@ -29,6 +31,10 @@ pub use line::{
     TableFull, TraceLine, TraceStep,
 };
 pub use link::{IfName, LinkHeader, Mac};
+pub use machine::{
+    Interface, Listener, Machine, Manager, Process, RouteAnswer, RouteQuestion, Seen, Session,
+    Sysctls, Way, WayKind,
+};
 pub use packet::{Fragment, Hook, Icmp, IpVersion, Packet, Protocol, TcpFlags};
 pub use parse::{Record, parse_line, parse_message, parse_record, unescape};
 pub use reading::{ConntrackReading, ConntrackState, ConntrackStats};

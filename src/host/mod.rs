@@ -1,7 +1,60 @@
-//! The doors to the rest of the box. What is here so far: what it is called, and what this process may
-//! do. Reads only.
+//! The doors to the rest of the box: what it is called, what this process may do, interfaces, routes,
+//! sockets, switches of the kernel, other managers of firewalls ([`machine`]), and through which
+//! connections it is administered ([`sessions`]).
+//!
+//! Reads only, and only the network namespace of the calling thread. Each part is read for itself: one
+//! that cannot be read leaves the others as they are, and says why.
+
+mod interfaces;
+mod managers;
+mod netlink;
+mod processes;
+mod routes;
+mod sessions;
+mod sockets;
+mod sysctls;
+
+pub mod services;
 
 use std::path::Path;
+
+pub use netlink::NetlinkError;
+pub use processes::Processes;
+pub use sessions::{sessions, sessions_of};
+pub use sockets::{Connection, connections};
+
+use crate::flow::{Machine, RouteAnswer, RouteQuestion};
+
+/// Interfaces and addresses alone: what a verdict needs, without the walk through all processes.
+pub fn links() -> Machine {
+    let mut machine = Machine::default();
+    match interfaces::interfaces() {
+        Ok(interfaces) => machine.interfaces = Some(interfaces),
+        Err(error) => machine.problems.push(error.to_string()),
+    }
+    machine
+}
+
+/// Asks the kernel about the ways of packets, with the interfaces of `machine` for names.
+pub fn routes(questions: &[RouteQuestion], machine: &Machine) -> Vec<(RouteQuestion, RouteAnswer)> {
+    let interfaces = machine.interfaces.as_deref().unwrap_or_default();
+    routes::ask(questions, interfaces)
+}
+
+/// All that is known of the box, with the kernel's answers to these questions. Takes as long as a walk
+/// through the open files of all processes does: not for the loop of the screen.
+pub fn machine(questions: &[RouteQuestion]) -> Machine {
+    let mut machine = links();
+    let processes = Processes::read();
+    match sockets::listeners(&processes) {
+        Ok(listeners) => machine.listeners = Some(listeners),
+        Err(error) => machine.problems.push(error.to_string()),
+    }
+    machine.sysctls = sysctls::sysctls();
+    machine.routes = routes(questions, &machine);
+    machine.managers = managers::managers(&processes, Path::new("/"));
+    machine
+}
 
 /// The box, as uname(2) has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +83,16 @@ pub fn network_namespace() -> Option<u64> {
     std::fs::metadata("/proc/thread-self/ns/net")
         .ok()
         .map(|meta| meta.ino())
+}
+
+/// Whether this thread's network namespace is the one that the machine's first process is in. Where /proc
+/// does not tell, yes: nothing says otherwise.
+pub fn is_first_namespace() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let first = std::fs::metadata("/proc/1/ns/net")
+        .ok()
+        .map(|meta| meta.ino());
+    first.is_none() || network_namespace() == first
 }
 
 /// Bit of CAP_NET_ADMIN in a capability set (linux/capability.h).

@@ -16,10 +16,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::app::message::{Effect, Message};
 use crate::app::state::State;
 use crate::app::update::update;
+use crate::runtime::changes::{self, Changes, Material};
 use crate::runtime::live::Doors;
 use crate::runtime::screen::Screen;
 use crate::runtime::terminal::{self, FrameSink, TerminalError, Writer};
 use crate::runtime::words::Prepared;
+use crate::safety::Places;
 use crate::ui::{self, Theme};
 
 /// Something that another thread has for the loop.
@@ -59,15 +61,15 @@ pub enum End {
     Signal(i32),
 }
 
-/// Runs the board until the user leaves or a signal comes. `watch` says whether there is a kernel to
-/// watch; a saved dump is all in the state already.
-pub fn run(state: State, theme: Theme, watch: bool) -> Result<End, BoardError> {
+/// Runs the board until the user leaves or a signal comes. `kernel` is where the changes of the kernel that
+/// is watched are kept; a saved dump has none, and is all in the state already.
+pub fn run(state: State, theme: Theme, kernel: Option<Places>) -> Result<End, BoardError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     terminal::hook_panics();
     let entered = terminal::enter()?;
-    let end = runtime.block_on(Loop::new(state, theme)?.run(watch));
+    let end = runtime.block_on(Loop::new(state, theme)?.run(kernel));
     drop(entered);
     runtime.shutdown_background();
     end
@@ -84,6 +86,8 @@ struct Loop {
     events: UnboundedReceiver<Event>,
     sender: UnboundedSender<Event>,
     doors: Doors,
+    /// How changes reach the kernel; `None` where there is none.
+    changes: Option<Changes>,
     end: Option<End>,
 }
 
@@ -106,17 +110,19 @@ impl Loop {
             events,
             doors: Doors::new(sender.clone(), start),
             sender,
+            changes: None,
             end: None,
         })
     }
 
-    async fn run(mut self, watch: bool) -> Result<End, BoardError> {
+    async fn run(mut self, kernel: Option<Places>) -> Result<End, BoardError> {
         watch_for_hangup(self.sender.clone())?;
         let mut signals = Signals::new()?;
         let mut input = EventStream::new();
         self.draw()?;
-        if watch {
+        if let Some(places) = kernel {
             self.doors.open(&self.state);
+            self.changes = Some(Changes::open(self.sender.clone(), places, self.start));
         }
         while self.end.is_none() {
             let wake = self.state.next_wake().map(|at| self.start + at);
@@ -231,7 +237,26 @@ impl Loop {
                 // Goes out with the next frame, so that the writer is never waited for.
                 self.terminal.backend_mut().append(&clipboard(&text));
             }
+            Effect::Check => {
+                let live = self.state.is_live();
+                changes::check(self.sender.clone(), Material::of(&self.state), live);
+            }
+            Effect::Apply(_) | Effect::Confirm | Effect::Revert | Effect::Extend(_) => {
+                self.change(&effect)
+            }
             other => self.doors.carry_out(&other),
+        }
+    }
+
+    /// What the state asks of the firewall itself.
+    fn change(&self, effect: &Effect) {
+        let Some(changes) = &self.changes else { return };
+        match *effect {
+            Effect::Apply(window) => changes.apply(Material::of(&self.state), window),
+            Effect::Confirm => changes.confirm(),
+            Effect::Revert => changes.revert(),
+            Effect::Extend(more) => changes.extend(more),
+            _ => {}
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Areas {
     pub shape: Shape,
     /// Header.
     pub header: Rect,
+    /// The bar of a pending change; empty while there is none.
+    pub pending: Rect,
     /// Chain list with its frame.
     pub chains: Rect,
     /// Rules with their frame.
@@ -67,8 +69,10 @@ pub fn areas(screen: Rect, state: &State) -> Option<Areas> {
     } else {
         2
     };
-    let [header, body, footer] = Layout::vertical([
+    let bar = u16::from(state.change.pending.is_some());
+    let [header, pending, body, footer] = Layout::vertical([
         Constraint::Length(head),
+        Constraint::Length(bar),
         Constraint::Min(1),
         Constraint::Length(1),
     ])
@@ -76,6 +80,7 @@ pub fn areas(screen: Rect, state: &State) -> Option<Areas> {
     let mut areas = Areas {
         shape,
         header,
+        pending,
         chains: Rect::ZERO,
         rules: Rect::ZERO,
         drops: Rect::ZERO,
@@ -129,6 +134,16 @@ fn list_width(screen: u16) -> u16 {
 }
 
 impl Areas {
+    /// All that lies between header and footer, below the bar of a pending change.
+    pub fn body(&self) -> Rect {
+        let top = self.header.bottom() + self.pending.height;
+        Rect {
+            y: top,
+            height: self.footer.y.saturating_sub(top),
+            ..self.footer
+        }
+    }
+
     /// Rows of content that each pane has, for paging and scrolling.
     pub fn viewport(&self, screen: Rect) -> Viewport {
         let rows = |area: Rect, taken: u16| usize::from(area.height.saturating_sub(taken));

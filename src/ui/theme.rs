@@ -1,4 +1,4 @@
-//! A dozen roles, not colours. Text and ground are the terminal's own; ANSI's sixteen colours by
+//! Some dozen roles, not colours. Text and ground are the terminal's own; ANSI's sixteen colours by
 //! default, so that the user's palette holds. State is shown by glyph and weight too: the mono theme
 //! has no colour at all, and nothing is lost.
 
@@ -37,6 +37,12 @@ pub struct Theme {
     pub caution: Role,
     /// Headings of groups.
     pub heading: Role,
+    /// What is staged and not yet in the kernel.
+    pub staged: Role,
+    /// What is staged to go.
+    pub leaving: Role,
+    /// The mark of a change that waits for its answer.
+    pub pending: Role,
 }
 
 /// Foreground, background and weight; what is not given is the terminal's own.
@@ -51,6 +57,7 @@ pub struct Role {
     dim: bool,
     reverse: bool,
     underline: bool,
+    strike: bool,
 }
 
 /// ratatui's names: `light-red`, `dark-gray`, `#ff8800`, or a number of the 256.
@@ -73,6 +80,7 @@ impl Role {
             (self.dim, Modifier::DIM),
             (self.reverse, Modifier::REVERSED),
             (self.underline, Modifier::UNDERLINED),
+            (self.strike, Modifier::CROSSED_OUT),
         ] {
             if on {
                 style = style.add_modifier(modifier);

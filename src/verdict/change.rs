@@ -16,7 +16,12 @@ impl Change {
     pub(super) fn apply(&self, state: &mut State, is_dst: bool) {
         state.altered |= !matches!(
             self,
-            Self::Mark(_) | Self::SomeMark | Self::Connmark(_) | Self::Notrack | Self::Template
+            Self::Mark(_)
+                | Self::SomeMark
+                | Self::Members
+                | Self::Connmark(_)
+                | Self::Notrack
+                | Self::Template
         );
         match self {
             // Where every bit is set anew it does not matter what it was.
@@ -43,7 +48,7 @@ impl Change {
             }
             // A template looks like the first packet of a connection until conntrack has its turn.
             Self::Template if !state.ct_settled && state.ct == ct::INVALID => state.ct = ct::NEW,
-            Self::Notrack | Self::Template => {}
+            Self::Notrack | Self::Template | Self::Members => {}
             Self::Dnat(nat) => destination(nat, state),
             Self::Snat(nat) => source(nat, state),
             Self::Redirect(nat) => redirect(nat, state),

@@ -111,7 +111,7 @@ pub struct Translated {
 }
 
 /// A verdict and how it came about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// What happens.
     pub verdict: Verdict,
@@ -315,7 +315,7 @@ impl Program {
         entries.iter().filter_map(step).collect()
     }
 
-    fn decider(&self, by: By, rulesets: &[&Ruleset]) -> Option<Decider> {
+    pub(super) fn decider(&self, by: By, rulesets: &[&Ruleset]) -> Option<Decider> {
         match by {
             By::Nobody => None,
             By::Hops => Some(Decider::Hops),

@@ -56,6 +56,19 @@ pub enum CtState {
     Untracked,
 }
 
+impl CtState {
+    /// `new`, `established` …
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::New => "new",
+            Self::Related => "related",
+            Self::Established => "established",
+            Self::Untracked => "untracked",
+        }
+    }
+}
+
 /// How the link layer addressed the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

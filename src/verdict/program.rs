@@ -74,6 +74,8 @@ pub(super) enum Change {
     },
     Hops(HopChange),
     Notrack,
+    /// The members of an ipset: nothing of the packet, but what a later rule sees.
+    Members,
     /// CT with settings: conntrack has a template to look at.
     Template,
     Dnat(Nat),

@@ -57,6 +57,8 @@ pub const DOORS: &[(&str, &str)] = &[
     ("netlink_sys", "netfilter host sandbox"),
     ("netlink_packet_core", "netfilter host sandbox"),
     ("netlink_packet_netfilter", "netfilter host sandbox"),
+    ("netlink_packet_route", "host"),
+    ("netlink_packet_sock_diag", "host"),
     ("ratatui", "ui runtime"),
     ("crossterm", "app ui runtime"),
     ("clap", "cli"),

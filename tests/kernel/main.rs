@@ -7,9 +7,12 @@
 mod conntrack;
 mod counters;
 mod drops;
+mod elsewhere;
 mod events;
+mod host;
 mod lossy;
 mod native;
 mod poller;
+mod preflight;
 mod save;
 mod support;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{travel, typing};
-use crate::app::action::Action;
+use super::{editing, review, stage, travel, typing, why};
+use crate::app::action::{Action, Place as KeyPlace};
 use crate::app::board::{Entry, Pane, Place, Row, Show, Sort};
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, Picker, SAID_FOR, State};
@@ -31,11 +31,20 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
     if moves(action) {
         state.board.touched = true;
     }
+    let everywhere = matches!(action, Action::Quit | Action::Suspend | Action::Redraw);
+    match state.key_place() {
+        KeyPlace::Review if !everywhere => return review::review(state, action),
+        KeyPlace::Pending if !everywhere => return review::pending(state, action),
+        _ => {}
+    }
     match action {
         Action::Quit => return vec![Effect::Quit],
         Action::Suspend => return vec![Effect::Suspend],
         Action::Redraw => return vec![Effect::Redraw],
         Action::Cancel => cancel(state),
+        Action::Why => return why::open(state),
+        Action::Ask => why::ask(state),
+        Action::Unfold => why::unfold(state),
         Action::Help => state.dialog = Some(Dialog::Help(Picker::default())),
         Action::Chains => state.dialog = Some(Dialog::Chains(Picker::default())),
         Action::Notices => state.dialog = Some(Dialog::Notices(0)),
@@ -96,8 +105,43 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Copy => return copy(state),
         Action::Faster => return pace(state, false),
         Action::Slower => return pace(state, true),
-        Action::ReadNow => return vec![Effect::ReadNow],
-        Action::Accept | Action::Erase | Action::EraseWord | Action::EraseLine => {}
+        Action::ReadNow => {
+            let mut effects = vec![Effect::ReadNow];
+            effects.extend(why::again(state));
+            return effects;
+        }
+        Action::Apply => return review::open(state),
+        Action::MoveUp
+        | Action::MoveDown
+        | Action::MoveTo
+        | Action::Delete
+        | Action::Disable
+        | Action::Duplicate
+        | Action::Policy
+        | Action::ZeroKernel
+        | Action::AddChain
+        | Action::RenameChain
+        | Action::Undo
+        | Action::Redo => return stage::run(state, action),
+        Action::InsertBefore => return editing::insert(state, false),
+        Action::InsertAfter => return editing::insert(state, true),
+        Action::EditRule => return editing::edit(state),
+        Action::Templates => return editing::templates(state),
+        // Of typed lines alone.
+        Action::Accept
+        | Action::Erase
+        | Action::EraseWord
+        | Action::EraseLine
+        | Action::Yes
+        | Action::Revert
+        | Action::MoreTime
+        | Action::LessTime
+        | Action::ReviewDiff
+        | Action::ReviewCommands
+        | Action::EraseNext
+        | Action::Complete
+        | Action::CompleteBack
+        | Action::SwitchView => {}
     }
     Vec::new()
 }
@@ -173,6 +217,10 @@ fn travel_by(state: &mut State, by: isize) -> Vec<Effect> {
     {
         // The drawing holds it inside the text, whose length it alone knows.
         *top = top.saturating_add_signed(by).min(10_000);
+        return Vec::new();
+    }
+    if let Some(Dialog::Why(why)) = &mut state.dialog {
+        why.go(by, state.viewport.dialog);
         return Vec::new();
     }
     let board = &mut state.board;
@@ -262,6 +310,9 @@ fn open_detail(state: &mut State) {
 }
 
 fn open(state: &mut State) -> Vec<Effect> {
+    if matches!(state.dialog, Some(Dialog::Why(_))) {
+        return why::follow(state);
+    }
     match state.board.pane {
         Pane::Chains => state.board.pane = Pane::Rules,
         Pane::Rules => {

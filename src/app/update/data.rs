@@ -1,23 +1,23 @@
-//! What the box sends: structures, counters, log lines, the conntrack table.
+//! What the box sends: counters, log lines, the conntrack table. Structures have a file of their own.
 
 use std::time::Duration;
 
-use super::{act, travel};
+use super::{act, review, structure, travel};
 use crate::app::attribution::{Attribution, Then, Unruled, Writer};
 use crate::app::board::{Place, Row};
 use crate::app::firewall::{Firewall, FirewallId};
-use crate::app::message::{Effect, Loaded, Message};
+use crate::app::message::{Effect, Message};
 use crate::app::notice::{Level, Notice};
 use crate::app::state::State;
 use crate::flow::{Batch, KernelLine, LogChannel, LogSource};
-use crate::ruleset::{Author, Reading};
+use crate::ruleset::Reading;
 
 /// Takes in one message from the box.
 pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
     match message {
-        Message::Loaded(loaded) => return load(state, *loaded),
+        Message::Loaded(loaded) => return structure::load(state, *loaded),
         Message::Counters { id, at, readings } => return count(state, id, at, &readings),
-        Message::Gone(id) => return gone(state, id),
+        Message::Gone(id) => return structure::gone(state, id),
         Message::Loading(id, stage) => {
             state.loading.retain(|(o, _)| *o != id);
             state.loading.push((id, stage));
@@ -49,7 +49,23 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
             remedy,
         } => silent(state, channel, &cause, remedy),
         Message::Say(text) => act::say(state, text),
-        Message::Key(_) | Message::Paste(_) | Message::Viewport(_) | Message::Wake => {}
+        Message::Checked(checked) => return review::checked(state, checked),
+        Message::Applying(words) => review::step(state, words),
+        Message::Refused(what, remedy) => review::refused(state, what, remedy),
+        Message::Pending(pending) => return review::now_pending(state, pending),
+        Message::Evidence(evidence) => {
+            state.dirty |= state.change.evidence.as_ref() != Some(&evidence);
+            state.change.evidence = Some(evidence);
+        }
+        Message::Key(_)
+        | Message::Paste(_)
+        | Message::Viewport(_)
+        | Message::Wake
+        | Message::Names(_)
+        | Message::Resolved { .. }
+        | Message::RuleChecked { .. }
+        | Message::Answered(_)
+        | Message::Beside(_) => {}
     }
     Vec::new()
 }
@@ -63,150 +79,6 @@ fn put(state: &mut State, notice: Notice) {
             act::say(state, words);
         }
     }
-}
-
-/// A structure was read, for the first time or anew.
-fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
-    state.dirty = true;
-    state.answered = true;
-    state.loading.retain(|(id, _)| *id != loaded.id);
-    let mut firewall = Firewall::new(loaded.id, loaded.ruleset, loaded.handles);
-    firewall.set_lossy(loaded.lossy);
-    firewall.log_rules = loaded.log_rules;
-    firewall.set_uncounted(loaded.uncounted_rules, loaded.uncounted_policies);
-    let known = state.firewalls.iter().position(|f| f.id == loaded.id);
-    match known {
-        Some(at) => replace(state, at, firewall, loaded.author),
-        None => {
-            let at = state
-                .firewalls
-                .partition_point(|f| order(f.id) < order(firewall.id));
-            insert(state, at, firewall);
-        }
-    }
-    relist(state)
-}
-
-/// v4 before v6 within a back end, nft before legacy.
-fn order(id: FirewallId) -> impl Ord {
-    (id.backend, id.family, id.nth)
-}
-
-fn insert(state: &mut State, at: usize, mut firewall: Firewall) {
-    firewall.set_zero(state.zeroed.is_some());
-    state.firewalls.insert(at, firewall);
-    let moved = |place: &mut Place| place.firewall += usize::from(place.firewall >= at);
-    state.board.place.iter_mut().for_each(moved);
-    state
-        .board
-        .trail
-        .iter_mut()
-        .for_each(|(place, _)| moved(place));
-}
-
-/// A structure took the place of another: the cursor follows the rule that it was on, or says that it
-/// went.
-fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Author>) {
-    let old = &state.firewalls[at];
-    let heirs = new.inherit(old, state.now);
-    let same = new.has_structure_of(old);
-    let map = crate::app::succession::chain_map(&new.ruleset, &old.ruleset);
-    let successor = |chain: crate::ruleset::ChainIdx| {
-        let to = map.get(chain.0 as usize).copied().flatten()?;
-        u32::try_from(to).ok().map(crate::ruleset::ChainIdx)
-    };
-    let by = author
-        .map(|who| format!(" by {} ({})", who.name, who.pid))
-        .unwrap_or_default();
-    let mut words = format!("{} changed{by}", state.label(new.id));
-    let selected = state.selected().filter(|s| s.firewall == at);
-    let mut wanted = None;
-    if let Some(selected) = selected {
-        match (successor(selected.chain), selected.row) {
-            (None, _) => {
-                let chain = old.ruleset.chain(selected.chain).name();
-                words = format!("chain {chain} went{by}");
-            }
-            (Some(_), Some(Row::Rule(rule, number))) => match heirs.of(rule) {
-                Some(rule) => wanted = Some(rule),
-                None => words = format!("rule {number} went{by}"),
-            },
-            (Some(_), _) => {}
-        }
-    }
-    state.board.trail.retain_mut(|(place, _)| {
-        place.firewall != at || successor(place.chain).map(|to| place.chain = to).is_some()
-    });
-    if let Some(place) = &mut state.board.place
-        && place.firewall == at
-    {
-        match successor(place.chain) {
-            Some(chain) => place.chain = chain,
-            None => state.board.place = None,
-        }
-    }
-    let policy = matches!(selected.and_then(|s| s.row), Some(Row::Policy));
-    state.firewalls[at] = new;
-    state.board.measure(&state.firewalls);
-    state.board.list_rules(&state.firewalls);
-    let row = wanted
-        .and_then(|rule| number_of(state, rule))
-        .or(policy.then_some(Row::Policy));
-    travel::aim(state, row);
-    if !same {
-        act::say(state, words);
-    }
-}
-
-fn number_of(state: &State, rule: crate::ruleset::RuleIdx) -> Option<Row> {
-    let chain = state.firewall()?.ruleset.chain(state.board.place?.chain);
-    let at = chain.rules().iter().position(|r| *r == rule)?;
-    Some(Row::Rule(rule, at + 1))
-}
-
-/// The lists follow what is there; a board without a place gets one.
-fn relist(state: &mut State) -> Vec<Effect> {
-    state.board.list_chains(&state.firewalls, &state.native);
-    // As long as the cursor is nobody's, it stands where the whole picture begins.
-    let free = state.board.place.is_none() || (!state.aimed && !state.board.touched);
-    if free && let Some(place) = travel::beginning(state) {
-        return travel::go(state, place, None);
-    }
-    state.board.list_rules(&state.firewalls);
-    travel::settle(state);
-    let watch = state
-        .board
-        .place
-        .and_then(|p| Some(Effect::Watch(state.firewalls.get(p.firewall)?.id, p.chain)));
-    watch.into_iter().collect()
-}
-
-/// A ruleset is no longer there.
-fn gone(state: &mut State, id: FirewallId) -> Vec<Effect> {
-    state.dirty |= !state.answered;
-    state.answered = true;
-    state.loading.retain(|(o, _)| *o != id);
-    let Some(at) = state.firewalls.iter().position(|f| f.id == id) else {
-        return Vec::new();
-    };
-    let label = state.label(id);
-    state.firewalls.remove(at);
-    let follow = |place: &mut Place| {
-        let stays = place.firewall != at;
-        place.firewall -= usize::from(place.firewall > at);
-        stays
-    };
-    state.board.trail.retain_mut(|(place, _)| follow(place));
-    if state
-        .board
-        .place
-        .as_mut()
-        .is_some_and(|place| !follow(place))
-    {
-        state.board.place = None;
-    }
-    act::say(state, format!("{label} went: its ruleset is empty"));
-    relist(state)
 }
 
 /// Counters were read.
@@ -247,7 +119,7 @@ fn count(state: &mut State, id: FirewallId, at: Duration, readings: &[Reading]) 
     Vec::new()
 }
 
-fn number_in(state: &State, place: Place, rule: crate::ruleset::RuleIdx) -> Option<Row> {
+pub(super) fn number_in(state: &State, place: Place, rule: crate::ruleset::RuleIdx) -> Option<Row> {
     let chain = state
         .firewalls
         .get(place.firewall)?
@@ -352,22 +224,23 @@ pub(super) fn open_line(state: &mut State) -> Vec<Effect> {
     let Some(writer) = writer else {
         return Vec::new();
     };
-    let Some(set) = state.firewalls.get(writer.set).map(|f| &f.ruleset) else {
+    let Some(firewall) = state.firewalls.get(writer.set) else {
         return Vec::new();
     };
-    let Some(chain) = set.chain_of(writer.rule) else {
+    let rule = firewall.shown_rule(writer.rule);
+    let Some(chain) = firewall.ruleset.chain_of(rule) else {
         return Vec::new();
     };
     let place = Place {
         firewall: writer.set,
         chain,
     };
-    travel::go_to_rule(state, place, Some(writer.rule))
+    travel::go_to_rule(state, place, Some(rule))
 }
 
 /// What became of the packet after it was logged.
 fn after(state: &State, writer: &Writer<usize>) -> String {
-    let Some(set) = state.firewalls.get(writer.set).map(|f| &f.ruleset) else {
+    let Some(set) = state.firewalls.get(writer.set).map(Firewall::kernel) else {
         return String::new();
     };
     match writer.then {

@@ -13,7 +13,7 @@ use crate::app::motion::Heat;
 use crate::app::state::{Dialog, Facts, State};
 use crate::ruleset::{Author, Backend, ChainCounters, Counters, Family, Origin, Reading, Ruleset};
 
-const WEB: &str = "\
+pub(super) const WEB: &str = "\
 *filter
 :INPUT DROP [0:0]
 :FORWARD ACCEPT [0:0]
@@ -28,11 +28,11 @@ const WEB: &str = "\
 COMMIT
 ";
 
-fn id(family: Family) -> FirewallId {
+pub(super) fn id(family: Family) -> FirewallId {
     Origin::new(family, Backend::Nft).into()
 }
 
-fn loaded(family: Family, text: &str, handles: &[u64]) -> Loaded {
+pub(super) fn loaded(family: Family, text: &str, handles: &[u64]) -> Loaded {
     let origin = Origin::new(family, Backend::Nft);
     let ruleset = Ruleset::parse(text.as_bytes(), origin).expect("ruleset");
     let handles: Vec<Handle> = handles.iter().map(|h| (1, *h)).collect();
@@ -54,7 +54,7 @@ fn blank() -> State {
 }
 
 /// A board on [`WEB`], eight rows high.
-fn board() -> State {
+pub(super) fn board() -> State {
     let mut state = blank();
     let viewport = Viewport {
         chains: 8,
@@ -72,11 +72,11 @@ fn board() -> State {
     state
 }
 
-fn send(state: &mut State, seconds: u64, message: Message) -> Vec<Effect> {
+pub(super) fn send(state: &mut State, seconds: u64, message: Message) -> Vec<Effect> {
     update(state, message, Duration::from_secs(seconds))
 }
 
-fn press(state: &mut State, keys: &[&str]) -> Vec<Effect> {
+pub(super) fn press(state: &mut State, keys: &[&str]) -> Vec<Effect> {
     let now = state.now;
     keys.iter()
         .flat_map(|key| update(state, Message::Key(key.parse().expect(key)), now))
@@ -84,7 +84,7 @@ fn press(state: &mut State, keys: &[&str]) -> Vec<Effect> {
 }
 
 /// Packets of the rules of a chain and of its policy, read at a time.
-fn count(
+pub(super) fn count(
     state: &mut State,
     seconds: u64,
     chain: &str,
@@ -116,7 +116,7 @@ fn count(
 }
 
 /// Table, chain and row number under the cursor; 0 is the policy.
-fn place(state: &State) -> (String, usize) {
+pub(super) fn place(state: &State) -> (String, usize) {
     let selected = state.selected().expect("a selection");
     let chain = state.firewalls[selected.firewall]
         .ruleset

@@ -30,6 +30,9 @@ pub(super) fn settle(state: &mut State) {
     drops
         .cursor
         .go(drops.cursor.at, drops.rows.len(), state.viewport.drops);
+    if let Some(crate::app::state::Dialog::Why(why)) = &mut state.dialog {
+        why.resize(state.viewport.dialog);
+    }
 }
 
 /// Works out the rows anew and keeps the cursor on the same rule.
@@ -57,7 +60,7 @@ pub(super) fn go(state: &mut State, place: Place, row: Option<Row>) -> Vec<Effec
     if place.chain.0 as usize >= firewall.ruleset.chains().len() {
         return Vec::new();
     }
-    let origin = firewall.id;
+    let (origin, watched) = (firewall.id, firewall.kernel_chain(place.chain));
     if state.board.place != Some(place) {
         state.board.place = Some(place);
         state.board.rules = Cursor::default();
@@ -69,7 +72,8 @@ pub(super) fn go(state: &mut State, place: Place, row: Option<Row>) -> Vec<Effec
     state.board.aim_chains();
     aim(state, row);
     state.dirty = true;
-    vec![Effect::Watch(origin, place.chain)]
+    let watch = watched.map(|chain| Effect::Watch(origin, chain));
+    watch.into_iter().collect()
 }
 
 /// Shows a rule, though the filter or the choice of rows hid it; the way back is kept.

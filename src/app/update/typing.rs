@@ -1,16 +1,19 @@
 //! Keys and typed lines: from a key to an action, or to a character of the filter.
 
-use super::{act, travel};
+use super::{act, editing, review, stage, travel, why};
 use crate::app::action::{Action, Key, Place as KeyPlace};
 use crate::app::board::Pane;
 use crate::app::filter::Filter;
 use crate::app::message::Effect;
-use crate::app::state::{Dialog, Input, State};
+use crate::app::state::{Dialog, Input, Purpose, State};
 
 /// A key was pressed.
 pub(super) fn key(state: &mut State, key: Key) -> Vec<Effect> {
     state.dirty = true;
     let place = state.key_place();
+    if place == KeyPlace::Editor {
+        return editing::key(state, key);
+    }
     match state.keymap.action(place, key) {
         Some(action) if place == KeyPlace::Input => command(state, action),
         Some(action) => act::run(state, action),
@@ -24,11 +27,16 @@ pub(super) fn key(state: &mut State, key: Key) -> Vec<Effect> {
 
 /// Text was pasted: it counts in typed lines, without its control characters.
 pub(super) fn paste(state: &mut State, text: &str) -> Vec<Effect> {
-    if state.key_place() != KeyPlace::Input {
+    let place = state.key_place();
+    if !matches!(place, KeyPlace::Input | KeyPlace::Editor) {
         return Vec::new();
     }
     state.dirty = true;
-    let clean: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+    let printable = text.chars().filter(|c| !c.is_control());
+    if place == KeyPlace::Editor {
+        return editing::type_text(state, &printable.collect::<String>());
+    }
+    let clean: String = printable.take(200).collect();
     type_text(state, &clean)
 }
 
@@ -66,15 +74,20 @@ fn edit(state: &mut State, change: impl FnOnce(&mut String)) -> Vec<Effect> {
             picker.at = 0;
             return Vec::new();
         }
-        Some(_) => return Vec::new(),
-        None => {}
+        Some(Dialog::Why(open)) => {
+            why::edit(open, change);
+            return Vec::new();
+        }
+        Some(_) | None => {}
     }
     let Some(input) = &mut state.input else {
         return Vec::new();
     };
     change(&mut input.text);
-    let text = input.text.clone();
-    apply(state, &text);
+    if input.purpose == Purpose::Filter {
+        let text = input.text.clone();
+        apply(state, &text);
+    }
     Vec::new()
 }
 
@@ -107,12 +120,16 @@ pub(super) fn open(state: &mut State) {
         Pane::Drops => state.feed.filter().text(),
     };
     state.input = Some(Input {
+        purpose: Purpose::Filter,
         text: text.to_owned(),
         before: text.to_owned(),
     });
 }
 
 fn accept(state: &mut State) -> Vec<Effect> {
+    if matches!(state.dialog, Some(Dialog::Why(_))) {
+        return why::accept(state);
+    }
     match state.dialog.take() {
         Some(Dialog::Help(picker)) => {
             let chosen = state.help_choices(&picker).get(picker.at).copied();
@@ -131,17 +148,26 @@ fn accept(state: &mut State) -> Vec<Effect> {
         }
         other => {
             state.dialog = other;
-            state.input = None;
-            Vec::new()
+            match state.input.take() {
+                Some(input) if input.purpose == Purpose::GoOn => review::go_on(state, &input.text),
+                Some(input) => {
+                    stage::typed(state, input.purpose, &input.text);
+                    Vec::new()
+                }
+                None => Vec::new(),
+            }
         }
     }
 }
 
 fn leave(state: &mut State) -> Vec<Effect> {
-    if state.dialog.take().is_none()
-        && let Some(input) = state.input.take()
-    {
-        apply(state, &input.before);
+    if why::stop_typing(state) {
+        return Vec::new();
+    }
+    match state.input.take() {
+        Some(input) if input.purpose == Purpose::Filter => apply(state, &input.before),
+        Some(_) => {} // what lies under it stays open
+        None => state.dialog = None,
     }
     Vec::new()
 }

@@ -1,12 +1,12 @@
 //! `ruletop explain`: what becomes of a packet, which rule decides, and which rules it met on the way.
 //!
 //! One packet in words or as JSON, or a file of packets with one verdict a line. With `--file` it asks a
-//! saved dump and needs no root; without, this box, whose addresses and clock are then known too. Exit
-//! code 0: every packet is accepted; 1: a packet is blocked, or it cannot be told (what is not known to get
-//! through is a finding).
+//! saved dump and needs no root; without, this box, whose addresses and clock are then known too, and of which
+//! the causes that are not its firewall are told beside (`elsewhere` in the JSON). Exit code 0: every packet is
+//! accepted; 1: a packet is blocked, by a rule or by something else, or it cannot be told (what is not known
+//! to get through is a finding).
 
 mod show;
-mod words;
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -16,11 +16,15 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::{Failure, export, input, print};
+use crate::host;
 use crate::netfilter::native;
 use crate::netfilter::netlink::Netlink;
 use crate::ruleset::{BaseChain, Document, Family, Ruleset};
 use crate::verdict::Probe;
-use crate::verdict::{Explanation, Facts, Program, SCHEMA, Verdict, sets};
+use crate::verdict::{
+    Cause, EXAMPLE, Explanation, Facts, Grade, Program, SCHEMA, Verdict, elsewhere, questions,
+    read_words, sets,
+};
 
 /// Which packet, and where.
 #[derive(Debug, Args)]
@@ -76,7 +80,7 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
     let facts = facts(explain)?;
     let probes = match &explain.packets {
         Some(path) => many(path)?,
-        None => vec![words::probe(&explain.packet)?],
+        None => vec![words(&explain.packet)?],
     };
     let document = match &explain.file {
         Some(path) => input::document(path)?,
@@ -98,15 +102,24 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
         };
         let explanation = side.explain(probe, &facts);
         all_accepted &= explanation.verdict == Verdict::Accept;
+        // Of one packet the rest of the box is looked at too; a file of them is about the rules alone.
+        let causes = match (&explain.file, &explain.packets) {
+            (None, None) => beside(probe, &explanation, &facts, &native),
+            _ => Vec::new(),
+        };
+        all_accepted &= causes.iter().all(|cause| cause.grade != Grade::Blocks);
         if explain.json {
             let mut json = explanation.to_json(probe.family, &side.rulesets);
             if let (None, Some(fields)) = (&explain.packets, json.as_object_mut()) {
                 fields.insert("schema".into(), SCHEMA.into());
+                if explain.file.is_none() {
+                    fields.insert("elsewhere".into(), serde_json::json!(causes));
+                }
             }
             out.extend_from_slice(json.to_string().as_bytes());
             out.push(b'\n');
         } else {
-            show::show(&mut out, probe, &explanation, &side.rulesets);
+            show::show(&mut out, probe, &explanation, &side.rulesets, &causes);
         }
     }
     print(&out)?;
@@ -115,6 +128,12 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::from(1)
     })
+}
+
+/// The arguments: words, or one JSON object.
+fn words(arguments: &[String]) -> Result<Probe, Failure> {
+    let text = arguments.join(" ");
+    read_words(&text).map_err(|error| Failure::input(error.to_string(), EXAMPLE))
 }
 
 /// One packet a line; empty lines are passed by.
@@ -144,7 +163,9 @@ fn facts(explain: &Explain) -> Result<Facts, Failure> {
     if !explain.local.is_empty() {
         facts.local = Some(explain.local.clone());
     } else if explain.file.is_none() {
-        (facts.local, facts.broadcast) = addresses();
+        let links = host::links();
+        facts.local = links.addresses();
+        facts.broadcast = links.broadcasts();
     }
     if explain.file.is_none() {
         facts.now = Some(
@@ -154,6 +175,17 @@ fn facts(explain: &Explain) -> Result<Facts, Failure> {
         );
     }
     Ok(facts)
+}
+
+/// What of this box beside its rules stops the packet, or may.
+fn beside(
+    probe: &Probe,
+    explanation: &Explanation,
+    facts: &Facts,
+    native: &[BaseChain],
+) -> Vec<Cause> {
+    let asked = questions(probe, explanation, facts.local.as_deref());
+    elsewhere(probe, explanation, &host::machine(&asked), native)
 }
 
 /// The native nft chains of this box, which decide too. Where they cannot be listed that is said.
@@ -171,22 +203,4 @@ fn natives() -> Vec<BaseChain> {
             Vec::new()
         }
     }
-}
-
-/// The addresses of this box and the broadcast addresses of its networks; unknown where they cannot be had.
-fn addresses() -> (Option<Vec<IpAddr>>, Vec<IpAddr>) {
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {
-        return (None, Vec::new());
-    };
-    let ip = |storage: Option<nix::sys::socket::SockaddrStorage>| {
-        let storage = storage?;
-        let four = storage.as_sockaddr_in().map(|four| IpAddr::V4(four.ip()));
-        four.or_else(|| storage.as_sockaddr_in6().map(|six| IpAddr::V6(six.ip())))
-    };
-    let (mut local, mut broadcast) = (Vec::new(), Vec::new());
-    for interface in interfaces {
-        local.extend(ip(interface.address));
-        broadcast.extend(ip(interface.broadcast));
-    }
-    (Some(local), broadcast)
 }

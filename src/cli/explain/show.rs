@@ -2,20 +2,26 @@
 
 use std::fmt::Write as _;
 
-use crate::flow::{Hook, Protocol};
-use crate::ruleset::spec::targets::RejectWith;
-use crate::ruleset::{Family, Policy, Ruleset};
+use crate::flow::Hook;
+use crate::ruleset::{Policy, Ruleset};
 use crate::ui::words::clean_str;
 use crate::verdict::Probe;
-use crate::verdict::{Answer, Decider, Explanation, Place, Step, Verdict};
+use crate::verdict::{Answer, Cause, Decider, Explanation, Grade, Place, Step, Verdict, Words};
 
 /// Writes it.
-pub fn show(out: &mut Vec<u8>, probe: &Probe, explanation: &Explanation, rulesets: &[&Ruleset]) {
+pub fn show(
+    out: &mut Vec<u8>,
+    probe: &Probe,
+    explanation: &Explanation,
+    rulesets: &[&Ruleset],
+    causes: &[Cause],
+) {
     let mut text = String::new();
     let page = Page {
         probe,
         explanation,
         rulesets,
+        causes,
     };
     // Writing to a string does not fail.
     let _ = page.write(&mut text);
@@ -26,6 +32,7 @@ struct Page<'a> {
     probe: &'a Probe,
     explanation: &'a Explanation,
     rulesets: &'a [&'a Ruleset],
+    causes: &'a [Cause],
 }
 
 impl Page<'_> {
@@ -76,37 +83,37 @@ impl Page<'_> {
                 writeln!(out, "  nat          {word} becomes {address}{port}")?;
             }
         }
-        if let Some(sees) = self.client_sees() {
+        if let Some(sees) = self.explanation.client_sees(self.probe) {
             writeln!(out, "  client sees  {sees}")?;
+        }
+        self.causes(out)
+    }
+
+    /// What of the box may be the cause, the heaviest first; what is fine on one line at the end.
+    fn causes(&self, out: &mut String) -> std::fmt::Result {
+        let mut fine = Vec::new();
+        for cause in self.causes {
+            let (says, evidence) = (clean_str(&cause.says), clean_str(&cause.evidence));
+            let mark = match cause.grade {
+                Grade::Fine => {
+                    fine.push(says);
+                    continue;
+                }
+                Grade::Note => "note",
+                Grade::Doubt => "may block",
+                Grade::Blocks => "BLOCKS",
+            };
+            writeln!(out, "  box          {mark}: {says} ({evidence})")?;
+        }
+        if !fine.is_empty() {
+            writeln!(out, "  box          fine: {}", fine.join(", "))?;
         }
         Ok(())
     }
 
     /// The packet in the words that it may be asked with.
     fn packet(&self) -> String {
-        let probe = self.probe;
-        let mut out = String::new();
-        let proto = probe
-            .proto
-            .map_or_else(|| "any".to_owned(), |proto| proto.to_string());
-        let end = |address: Option<std::net::IpAddr>, port: Option<u16>| match (address, port) {
-            (Some(address), Some(port)) => std::net::SocketAddr::new(address, port).to_string(),
-            (Some(address), None) => address.to_string(),
-            (None, Some(port)) => format!(":{port}"),
-            (None, None) => "any".to_owned(),
-        };
-        let (src, dst) = (end(probe.src, probe.sport), end(probe.dst, probe.dport));
-        let _ = write!(out, "{proto} {src} -> {dst}");
-        for (word, name) in [("in", probe.input), ("out", probe.output)] {
-            if let Some(name) = name {
-                let _ = write!(out, " {word} {}", clean_str(&name.to_string()));
-            }
-        }
-        let _ = write!(out, " {}", probe.path.name());
-        if let Some(state) = probe.ctstate {
-            let _ = write!(out, " {}", format!("{state:?}").to_ascii_lowercase());
-        }
-        out
+        clean_str(&Words(self.probe).to_string()).into_owned()
     }
 
     /// One block a chain that was entered, in the order of the path.
@@ -172,70 +179,6 @@ impl Page<'_> {
     }
 
     fn decider(&self, by: Decider) -> String {
-        let place = match by {
-            Decider::Hops => return "the kernel: no hops left to forward it".to_owned(),
-            Decider::Native(at) => {
-                let name = self.explanation.natives.get(usize::from(at));
-                return format!(
-                    "the native nft chain {}",
-                    name.map_or("?".into(), |name| clean_str(name))
-                );
-            }
-            Decider::Place(place) => place,
-        };
-        let Some(ruleset) = self.rulesets.get(place.ruleset) else {
-            return String::new();
-        };
-        let chain = ruleset.chain(place.chain);
-        let (table, name) = (
-            clean_str(ruleset.table(chain.table()).name()),
-            clean_str(chain.name()),
-        );
-        let backend = match ruleset.backend() {
-            Some(backend) if self.rulesets.len() > 1 => format!(" ({})", backend.name()),
-            _ => String::new(),
-        };
-        match place.rule {
-            None => format!("{table} {name} policy{backend}"),
-            Some(rule) => {
-                let spec = String::from_utf8_lossy(ruleset.spec(rule));
-                format!(
-                    "{table} {name} rule {}{backend}: {}",
-                    ruleset.number(rule),
-                    clean_str(&spec)
-                )
-            }
-        }
-    }
-
-    /// What the sender's program is told (ip(7), icmp(7), and `icmp_err_convert` of net/ipv4/icmp.c).
-    fn client_sees(&self) -> Option<&'static str> {
-        let tcp = self.probe.proto == Some(Protocol::TCP);
-        match (
-            self.explanation.verdict,
-            self.explanation.by,
-            self.explanation.reject,
-        ) {
-            (Verdict::Drop, Some(Decider::Hops), _) => Some("time to live exceeded"),
-            (Verdict::Drop, ..) if tcp => Some("a timeout (nothing answers)"),
-            (Verdict::Drop, ..) => Some("nothing (no answer comes)"),
-            (Verdict::Reject, _, Some(with)) => Some(told(with, self.probe.family)),
-            _ => None,
-        }
-    }
-}
-
-fn told(with: RejectWith, family: Family) -> &'static str {
-    let RejectWith::Icmp { code, .. } = with else {
-        return "connection refused (a TCP reset)";
-    };
-    match (family, code) {
-        (Family::V4 | Family::V6, 0) => "network is unreachable",
-        (Family::V4, 9) => "network is unreachable (prohibited)",
-        (Family::V4, 2) => "protocol not available",
-        (Family::V4, 3) | (Family::V6, 4) => "connection refused (port unreachable)",
-        (Family::V4, 1) | (Family::V6, 3) => "no route to host (host unreachable)",
-        (Family::V4, _) => "no route to host (prohibited)",
-        (Family::V6, _) => "permission denied (prohibited)",
+        clean_str(&self.explanation.decider(by, self.rulesets)).into_owned()
     }
 }

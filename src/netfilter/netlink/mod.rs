@@ -28,6 +28,11 @@ const NFGENMSG_LEN: usize = 4;
 /// `NLM_F_DUMP_INTR`: the dump was resumed after a change, its parts do not belong together.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLMSG_ERROR: u16 = 2;
+/// Edges of a transaction and its generation (linux/netfilter/nfnetlink.h, `NFNL_MSG_BATCH_*`,
+/// `NFNL_BATCH_GENID`).
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const BATCH_GENID: u16 = 1;
 const NLMSG_DONE: u16 = 3;
 /// The kernel fills dump messages up to 32 KiB when the reader's buffer has room
 /// (net/netlink/af_netlink.c, `netlink_dump`).
@@ -166,6 +171,38 @@ impl Netlink {
                 Walked::More(Dump::Whole) => {}
                 Walked::End(Dump::Interrupted) => return Ok(Dump::Interrupted),
                 Walked::End(Dump::Whole) => return Ok(verdict),
+            }
+        }
+    }
+
+    /// Carries out one change as a transaction of `subsystem` (NFNL_SUBSYS_*), which the kernel refuses when
+    /// the generation is no longer this one (ERESTART). `change` is started with `NLM_F_ACK`.
+    pub fn commit(
+        &mut self,
+        what: &'static str,
+        subsystem: u16,
+        generation: u32,
+        change: &mut Request,
+    ) -> Result<(), NetlinkError> {
+        let io_error = |source| NetlinkError::Io { what, source };
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut batch = Request::default()
+            .edge(BATCH_BEGIN, subsystem)
+            .be32(BATCH_GENID, generation)
+            .finish(self.sequence)
+            .to_vec();
+        batch.extend_from_slice(change.finish(self.sequence));
+        batch.extend_from_slice(
+            Request::default()
+                .edge(BATCH_END, subsystem)
+                .finish(self.sequence),
+        );
+        self.socket.send(&batch, 0).map_err(io_error)?;
+        loop {
+            self.receive().map_err(io_error)?;
+            let ended = walk(what, &self.buffer, self.sequence, false, &mut |_| {})?;
+            if matches!(ended, Walked::End(_)) {
+                return Ok(());
             }
         }
     }

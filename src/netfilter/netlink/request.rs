@@ -22,6 +22,22 @@ impl Request {
         self
     }
 
+    /// Starts over with an edge of a transaction: its subsystem stands where others have their mark.
+    pub(super) fn edge(&mut self, kind: u16, subsystem: u16) -> &mut Self {
+        self.start(kind, 0, 0);
+        if let Some(mark) = self.bytes.last_chunk_mut::<2>() {
+            *mark = subsystem.to_be_bytes();
+        }
+        self
+    }
+
+    /// Appends a big-endian `u32` attribute.
+    pub fn be32(&mut self, kind: u16, value: u32) -> &mut Self {
+        self.attribute(kind, 4);
+        self.bytes.extend_from_slice(&value.to_be_bytes());
+        self.pad()
+    }
+
     /// Appends a string attribute, NUL closed.
     pub fn string(&mut self, kind: u16, value: &[u8]) -> &mut Self {
         self.attribute(kind, value.len() + 1);
@@ -34,6 +50,13 @@ impl Request {
     pub fn be64(&mut self, kind: u16, value: u64) -> &mut Self {
         self.attribute(kind, 8);
         self.bytes.extend_from_slice(&value.to_be_bytes());
+        self.pad()
+    }
+
+    /// Appends an attribute of one byte.
+    pub fn byte(&mut self, kind: u16, value: u8) -> &mut Self {
+        self.attribute(kind, 1);
+        self.bytes.push(value);
         self.pad()
     }
 

@@ -6,7 +6,7 @@
 
 pub mod inspect;
 
-use netlink_packet_core::{NLA_HEADER_SIZE, NLM_F_DUMP};
+use netlink_packet_core::{NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_DUMP};
 
 use super::netlink::{Dump, Message, Netlink, NetlinkError, Request, attributes, be32, be64, text};
 use crate::ruleset::{Counters, Family};
@@ -143,6 +143,25 @@ pub fn tables(
         }
     })?;
     Ok((found, dump))
+}
+
+/// Removes a table with all that is in it, unless anything at all changed since `generation`.
+pub fn remove_table(
+    netlink: &mut Netlink,
+    family: u8,
+    name: &[u8],
+    generation: u32,
+) -> Result<(), NetlinkError> {
+    let mut request = Request::default();
+    request
+        .start(msg::DELTABLE, NLM_F_ACK, family)
+        .string(table::NAME, name);
+    netlink.commit(
+        "to remove a table",
+        SUBSYSTEM >> 8,
+        generation,
+        &mut request,
+    )
 }
 
 fn table_info(message: &Message<'_>) -> TableInfo {

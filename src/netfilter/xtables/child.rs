@@ -1,13 +1,13 @@
-//! Runs one tool to its end: both pipes read, time and size bounded, killed and reaped when it passes a
-//! bound. Nothing about iptables is known here.
+//! Runs one tool to its end: its input fed, both pipes read, time and size bounded, killed and reaped when
+//! it passes a bound. Nothing about iptables is known here.
 //!
-//! Not `Command::output`: that waits for ever on a hung tool. Not a thread per pipe: two pipes and a
+//! Not `Command::output`: that waits for ever on a hung tool. Not a thread per pipe: three pipes and a
 //! deadline are what poll(2) is for.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,19 @@ const STOP_WITHIN: Duration = Duration::from_millis(100);
 
 /// Runs `command` with no input, until it ends, passes a bound or `stop` is set. `name` stands in errors.
 pub(super) fn run(
+    command: Command,
+    limits: Limits,
+    stop: &AtomicBool,
+    name: &str,
+) -> Result<Ended, XtablesError> {
+    run_with(command, b"", limits, stop, name)
+}
+
+/// As [`run`], with `input` on its standard input. A tool that ends before it has read all of it is judged
+/// by how it ended, not by the broken pipe.
+pub(super) fn run_with(
     mut command: Command,
+    input: &[u8],
     limits: Limits,
     stop: &AtomicBool,
     name: &str,
@@ -56,7 +68,11 @@ pub(super) fn run(
         source,
     };
     command
-        .stdin(Stdio::null())
+        .stdin(if input.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0); // so that a wrapper script is killed with what it runs
@@ -65,7 +81,8 @@ pub(super) fn run(
         return Err(run_error(io::Error::other("no pipe to the process")));
     };
     let deadline = Instant::now() + limits.time;
-    let mut pipes = Pipes::new(stdout, stderr).map_err(run_error)?;
+    let stdin = child.0.stdin.take();
+    let mut pipes = Pipes::new(stdin, input, stdout, stderr).map_err(run_error)?;
     let time_left = || {
         let left = deadline.saturating_duration_since(Instant::now());
         let tool = || name.to_owned();
@@ -121,21 +138,36 @@ impl Drop for Reaped {
     }
 }
 
-struct Pipes {
+struct Pipes<'a> {
+    input: Option<ChildStdin>,
+    /// What of the input is not yet written.
+    unwritten: &'a [u8],
     out: Option<ChildStdout>,
     err: Option<ChildStderr>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl Pipes {
-    fn new(out: ChildStdout, err: ChildStderr) -> io::Result<Self> {
+impl<'a> Pipes<'a> {
+    fn new(
+        input: Option<ChildStdin>,
+        unwritten: &'a [u8],
+        out: ChildStdout,
+        err: ChildStderr,
+    ) -> io::Result<Self> {
         // A smaller pipe is only slower, so a refusal (a user at the pipe limit) is no error.
         let _ = fcntl(&out, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
-        for pipe in [out.as_fd(), err.as_fd()] {
+        let pipes = [Some(out.as_fd()), Some(err.as_fd())];
+        for pipe in pipes
+            .into_iter()
+            .chain([input.as_ref().map(AsFd::as_fd)])
+            .flatten()
+        {
             fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
         Ok(Self {
+            input,
+            unwritten,
             out: Some(out),
             err: Some(err),
             stdout: Vec::new(),
@@ -150,22 +182,42 @@ impl Pipes {
     /// Waits up to `patience` for either pipe and takes what is there.
     fn read_some(&mut self, patience: Duration) -> io::Result<()> {
         let fds = [
-            self.out.as_ref().map(AsFd::as_fd),
-            self.err.as_ref().map(AsFd::as_fd),
+            (self.out.as_ref().map(AsFd::as_fd), PollFlags::POLLIN),
+            (self.err.as_ref().map(AsFd::as_fd), PollFlags::POLLIN),
+            (self.input.as_ref().map(AsFd::as_fd), PollFlags::POLLOUT),
         ];
         let mut ready: Vec<PollFd<'_>> = fds
             .into_iter()
-            .flatten()
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .filter_map(|(fd, events)| Some(PollFd::new(fd?, events)))
             .collect();
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         match poll(&mut ready, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+        self.feed()?;
         drain(&mut self.out, &mut self.stdout)?;
         drain(&mut self.err, &mut self.stderr)?;
         self.stderr.truncate(STDERR_LIMIT);
+        Ok(())
+    }
+
+    /// Writes what the tool takes now, and closes its input at the end.
+    fn feed(&mut self) -> io::Result<()> {
+        let Some(pipe) = self.input.as_mut() else {
+            return Ok(());
+        };
+        match pipe.write(self.unwritten) {
+            Ok(written) => self.unwritten = self.unwritten.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // It wants no more; how it ends tells why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.unwritten = &[],
+            Err(error) => return Err(error),
+        }
+        if self.unwritten.is_empty() {
+            self.input = None;
+        }
         Ok(())
     }
 }

@@ -28,6 +28,18 @@ pub fn path() -> PathBuf {
         .map_or_else(|| PathBuf::from(DEFAULT_PATH), PathBuf::from)
 }
 
+/// Opens the lock file as the tools do: made where it is missing, for root alone.
+pub(super) fn open(path: &Path) -> std::io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
 /// Who holds the lock at `path` now; `None` when nobody does, or nobody that our pid namespace shows.
 pub fn holder(path: &Path) -> Option<Holder> {
     let meta = fs::metadata(path).ok()?;

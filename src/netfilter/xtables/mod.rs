@@ -5,16 +5,21 @@
 //! these tools print "incompatible" to standard output and "legacy tables present" to standard error
 //! while exiting 0, so both are read and turned into [`Warning`]s.
 //!
-//! No `-w`: `iptables-save` of either back end has no such option and takes no lock (1.8.9, 1.8.11). Who
+//! Writing is [`restore`]'s, trying out is [`scratch`]'s.
+//!
+//! No `-w` here: `iptables-save` of either back end has no such option and takes no lock (1.8.9, 1.8.11). Who
 //! holds the lock matters to writers; [`lock`] answers that.
 //!
 //! Looking must not touch. `iptables-legacy-save` without `-t` prints the tables that
 //! /proc/net/ip_tables_names lists and makes none; with `-t`, or with `-L`, it would create the table
 //! (and load its module). So a save is only ever run whole, and for legacy only where a table exists.
 
+pub mod beside;
 mod child;
 pub mod lock;
 pub mod presence;
+pub mod restore;
+pub mod scratch;
 mod tools;
 mod warning;
 

@@ -179,6 +179,11 @@ fn ask(tool: &Tool) -> Option<(Version, Option<Backend>)> {
         .or_else(|| tool.sibling("").and_then(|plain| plain.version()))
 }
 
+/// Any tool by its name, looked for where the save tools are.
+pub(super) fn named_tool(name: &str) -> Option<Tool> {
+    find_file(&folders(&env::var_os("PATH").unwrap_or_default()), name)
+}
+
 fn find_file(folders: &[PathBuf], name: &str) -> Option<Tool> {
     folders
         .iter()

@@ -11,7 +11,7 @@
 //! the option or, as old dumps have it, after.
 //!
 //! `lexer` makes words, `general` and `options` hold the rows of options, `read` joins them, `extension`
-//! ends what it loaded; `matches` and
+//! ends what it loaded, `layout` is where the parts stand in the text; `matches` and
 //! `targets` hold the typed forms, one file a family; `value` what their options carry; `words` the short
 //! text for the board.
 
@@ -22,10 +22,12 @@ pub mod value;
 
 mod extension;
 pub(super) mod general;
+pub mod layout;
 mod options;
 mod read;
 mod words;
 
+pub use layout::{Held, Layout, Piece};
 pub use lexer::{Word, write_quoted};
 pub use matches::Match;
 pub use options::{Misread, Unknown};

@@ -6,6 +6,7 @@ use super::super::Family;
 use super::Spec;
 use super::extension::Extension;
 use super::general::{GENERAL, General, counters};
+use super::layout::{Layout, Recording};
 use super::lexer::{Lexer, Word};
 use super::matches;
 use super::options::{Given, GivenOption, Misread, Opt};
@@ -18,6 +19,25 @@ pub(super) fn read<'a>(
     family: Family,
     is_chain: &dyn Fn(&[u8]) -> bool,
 ) -> Spec<'a> {
+    run(text, family, is_chain, Recording::default()).0
+}
+
+/// The same, with the places of its parts.
+pub(super) fn read_with_layout<'a>(
+    text: &'a [u8],
+    family: Family,
+    is_chain: &dyn Fn(&[u8]) -> bool,
+) -> (Spec<'a>, Layout<'a>) {
+    let (spec, recording) = run(text, family, is_chain, Recording::start());
+    (spec, recording.into_layout())
+}
+
+fn run<'a>(
+    text: &'a [u8],
+    family: Family,
+    is_chain: &dyn Fn(&[u8]) -> bool,
+    layout: Recording<'a>,
+) -> (Spec<'a>, Recording<'a>) {
     let mut reader = Reader {
         lexer: Lexer::new(text),
         is_chain,
@@ -39,6 +59,7 @@ pub(super) fn read<'a>(
         loaded: Vec::new(),
         open: None,
         not: None,
+        layout,
     };
     while let Some(word) = reader.lexer.next() {
         reader.word(word);
@@ -74,6 +95,8 @@ struct Reader<'a, 'c> {
     open: Option<usize>,
     /// A `!` that waits for its option.
     not: Option<Word<'a>>,
+    /// Where the parts stand, if somebody asked.
+    layout: Recording<'a>,
 }
 
 impl<'a> Reader<'a, '_> {
@@ -96,6 +119,10 @@ impl<'a> Reader<'a, '_> {
 
     /// A word that is no option and no value of one.
     fn loose(&mut self, word: Word<'a>) {
+        let stray = self.open.is_none();
+        self.layout
+            .record(self.open, "", false, std::slice::from_ref(&word), &[]);
+        self.layout.settle(!stray, usize::MAX);
         match self.open.and_then(|open| self.loaded.get_mut(open)) {
             Some((_, given)) => given.words.push(word),
             None => self.spec.stray.push(word),
@@ -201,6 +228,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn load(&mut self, extension: Extension, name: Cow<'a, [u8]>) {
+        self.layout.load(|| name.clone(), extension.is_target());
         self.open = extension.is_unknown().then_some(self.loaded.len());
         let given = Given::new(name, self.spec.family);
         self.loaded.push((extension, given));
@@ -262,6 +290,14 @@ impl<'a> Reader<'a, '_> {
             invert,
             values,
         };
+        let of = match found {
+            Found::Of(index, _) => Some(index),
+            Found::General(..) => None,
+        };
+        let given = if missing { 0 } else { opt.values.into() };
+        let values = option.values.get(..given).unwrap_or_default();
+        self.layout
+            .record(of, option.name, option.invert, &words, values);
         match found {
             Found::Of(index, _) => {
                 self.open = None;
@@ -276,11 +312,15 @@ impl<'a> Reader<'a, '_> {
             }
             Found::General(_, _) if missing => {
                 self.open = None;
+                self.layout.settle(false, usize::MAX);
                 self.spec.stray.extend(words);
             }
             Found::General(_, general) => {
                 self.open = None;
-                if !self.general(general, &option) {
+                let held = self.loaded.len();
+                let taken = self.general(general, &option);
+                self.layout.settle(taken, held);
+                if !taken {
                     self.spec.stray.extend(words);
                 }
             }
@@ -360,11 +400,11 @@ impl<'a> Reader<'a, '_> {
         true
     }
 
-    fn finish(mut self) -> Spec<'a> {
+    fn finish(mut self) -> (Spec<'a>, Recording<'a>) {
         for (extension, given) in self.loaded {
             extension.finish(given, &mut self.spec);
         }
-        self.spec
+        (self.spec, self.layout)
     }
 }
 

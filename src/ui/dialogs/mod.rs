@@ -3,8 +3,11 @@
 
 mod conntrack;
 mod detail;
+mod editor;
 mod list;
 mod notices;
+mod pending;
+mod review;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Margin, Rect};
@@ -18,9 +21,11 @@ use crate::ui::theme::Theme;
 /// Draws the open dialog, if there is one.
 pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
     match &state.dialog {
-        None => {}
+        // The explain screen is a pane of its own.
+        None | Some(Dialog::Why(_)) => {}
         Some(Dialog::Help(picker)) => list::help(state, picker, theme, screen, buffer),
         Some(Dialog::Chains(picker)) => list::chains(state, picker, theme, screen, buffer),
+        Some(Dialog::Editor(editor)) => editor::draw(editor, theme, screen, buffer),
         Some(Dialog::Notices(top)) => {
             text(
                 "what is missing, and why",
@@ -34,6 +39,15 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
         Some(Dialog::Conntrack(top)) => {
             let lines = conntrack::lines(state, theme, inner(screen));
             text("conntrack", &lines, *top, theme, screen, buffer);
+        }
+        Some(Dialog::Review(it)) => {
+            let lines = review::lines(state, it, theme, inner(screen));
+            let title = review::title(state, it);
+            text(&title, &lines, it.top, theme, screen, buffer);
+        }
+        Some(Dialog::Pending(top)) => {
+            let lines = pending::lines(state, theme, inner(screen));
+            text("keep it?", &lines, *top, theme, screen, buffer);
         }
         Some(Dialog::Detail(top)) => {
             text(

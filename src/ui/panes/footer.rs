@@ -2,8 +2,7 @@
 
 use ratatui::buffer::Buffer;
 
-use crate::app::action::Place;
-use crate::app::state::{Dialog, State};
+use crate::app::state::{Purpose, State};
 use crate::ui::layout::Areas;
 use crate::ui::pen::Pen;
 use crate::ui::theme::Theme;
@@ -15,7 +14,14 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
     pen.skip(1);
     if let Some(input) = &state.input {
         let accent = theme.accent.style();
-        pen.put("/", accent)
+        let prompt = match input.purpose {
+            Purpose::Filter => "/",
+            Purpose::MoveTo => "move to (number, or chain and number): ",
+            Purpose::AddChain => "new chain: ",
+            Purpose::RenameChain => "new name: ",
+            Purpose::GoOn => "your session is not proved to survive; type the word risk to go on: ",
+        };
+        pen.put(prompt, accent)
             .put_untrusted(&input.text, theme.text.style())
             .put("▏", accent);
         return;
@@ -24,12 +30,7 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
         pen.put_untrusted(said, theme.accent.style());
         return;
     }
-    let place = match &state.dialog {
-        Some(Dialog::Help(_) | Dialog::Chains(_)) => Place::Input,
-        Some(_) => Place::Dialog,
-        None => state.key_place(),
-    };
-    for (binding, hint) in state.keymap.hints(place) {
+    for (binding, hint) in state.keymap.hints(state.key_place()) {
         let Some(key) = binding.keys.first().map(ToString::to_string) else {
             continue;
         };

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::style::Style;
 
+use crate::app::action::Action;
 use crate::app::gauge::{GaugeState, Level, Reason};
 use crate::app::state::{Mode, State};
 use crate::ruleset::Policy;
@@ -33,7 +34,8 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
             .style()
             .add_modifier(ratatui::style::Modifier::BOLD),
     );
-    let aside = condition(state, theme);
+    let mut aside = staged(state, theme);
+    aside.extend(condition(state, theme));
     let taken: usize = aside.iter().map(|(t, _)| words::width(t)).sum();
     let room = pen.room().saturating_sub(taken + 5);
     let title = words::fit(&title(state), room).into_owned();
@@ -81,6 +83,19 @@ fn title(state: &State) -> String {
     match &facts.mode {
         Mode::Demo { symptom, .. } => format!("{what}  {}", words::clean_str(symptom)),
         _ => what,
+    }
+}
+
+/// How much is staged, and the key that goes on from there.
+fn staged(state: &State, theme: &Theme) -> Vec<(String, Style)> {
+    let (count, key) = (state.staged(), state.keymap.key_of(Action::Apply));
+    match (count, key) {
+        (0, _) | (_, None) => Vec::new(),
+        (n, Some(key)) => vec![
+            (format!("{n} staged "), theme.staged.style()),
+            (key.to_string(), theme.accent.style()),
+            (" apply  ".to_owned(), theme.quiet.style()),
+        ],
     }
 }
 
@@ -252,7 +267,7 @@ fn gauge(state: &State, theme: &Theme, screen: usize) -> Vec<(String, Style)> {
 }
 
 /// A bar of so many cells, in eighths.
-fn meter(fill: f64, cells: usize) -> String {
+pub fn meter(fill: f64, cells: usize) -> String {
     const EIGHTHS: [&str; 8] = ["·", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let eighths = (fill.clamp(0.0, 1.0) * cells as f64 * 8.0).round() as usize;

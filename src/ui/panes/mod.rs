@@ -4,7 +4,9 @@ pub mod chains;
 pub mod drops;
 pub mod footer;
 pub mod header;
+pub mod pending;
 pub mod rules;
+pub mod why;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Margin, Rect};

@@ -58,6 +58,7 @@ pub(super) fn meaning(spec: &Spec<'_>, entry: &dyn Fn(&[u8]) -> Option<u32>) -> 
         Target::Ct(_) => Meaning::Change(Change::Template),
         Target::Notrack => Meaning::Change(Change::Notrack),
         Target::Set(set) if set.map_mark => Meaning::Change(Change::SomeMark),
+        Target::Set(_) => Meaning::Change(Change::Members),
         Target::Tos(tos) => Meaning::Change(Change::Tos {
             value: tos.value,
             mask: tos.mask,
@@ -70,7 +71,7 @@ pub(super) fn meaning(spec: &Spec<'_>, entry: &dyn Fn(&[u8]) -> Option<u32>) -> 
         Target::Ttl(change) | Target::Hl(change) => Meaning::Change(Change::Hops(*change)),
         // A SYN that gets an MSS option is longer after it, which only `length` could see: TCPMSS adds
         // one only where there was none.
-        Target::Log(_) | Target::Nflog(_) | Target::Tcpmss(_) | Target::Trace | Target::Set(_) => {
+        Target::Log(_) | Target::Nflog(_) | Target::Tcpmss(_) | Target::Trace => {
             Meaning::Plain(Action::Next)
         }
         Target::Unknown(unknown) => {

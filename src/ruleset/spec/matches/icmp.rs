@@ -39,6 +39,15 @@ impl Icmp {
         (kind_fits && code_fits) != self.invert
     }
 
+    /// The name of its type and code, as iptables knows it.
+    pub fn type_name(&self) -> Option<&'static str> {
+        let names = if self.v6 { NAMES_V6 } else { NAMES_V4 };
+        let row = names
+            .iter()
+            .find(|row| Some(row.1) == self.kind && row.2 == self.code)?;
+        Some(row.0)
+    }
+
     pub(super) fn name(self) -> &'static str {
         if self.v6 { "icmp6" } else { "icmp" }
     }

@@ -187,6 +187,13 @@ impl Match<'_> {
         })
     }
 
+    /// In the short words of the board: `mac 02:00:00:00:00:01`.
+    pub fn words(&self) -> String {
+        let mut phrase = Phrase::default();
+        self.describe(&mut phrase);
+        phrase.into_text()
+    }
+
     /// In a few words for the board; a comment says nothing here, it has a column of its own.
     pub(super) fn describe(&self, phrase: &mut Phrase) {
         match self {

@@ -183,6 +183,13 @@ impl Target<'_> {
         }
     }
 
+    /// Its options in the short words of the board: `group 1 prefix "x"`.
+    pub fn words(&self) -> String {
+        let mut phrase = Phrase::default();
+        self.describe(&mut phrase);
+        phrase.into_text()
+    }
+
     /// Its options in a few words for the board.
     pub(super) fn describe(&self, phrase: &mut Phrase) {
         match self {

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::super::matches;
 use super::small;
 
 /// A protocol as `-p` and `--ctproto` take it.
@@ -37,6 +38,16 @@ impl<'a> Protocol<'a> {
             row.map(|row| row.0)
         });
         Self { number, text }
+    }
+
+    /// The match that iptables loads by itself for its options: `tcp` of TCP; `None` where there is none.
+    pub fn implied_match(&self) -> Option<&'static str> {
+        matches::implied(self.number?)
+    }
+
+    /// The usual names of protocols, in the order of their numbers.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PROTOCOLS.iter().map(|row| row.1)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::app::board::Row;
 use crate::app::firewall::Firewall;
 use crate::app::motion::{Heat, Rate};
 use crate::app::state::State;
+use crate::edit::Mark;
 use crate::ruleset::{Cells, ChainIdx, Counters, Policy};
 use crate::ui::panes::rules::columns::Columns;
 use crate::ui::panes::rules::{policy_name, shown_rate};
@@ -31,6 +32,8 @@ pub(super) struct Line {
     reset: bool,
     /// What the text leaves out.
     lossy: Option<String>,
+    /// What is staged about it.
+    staged: Mark,
 }
 
 impl Line {
@@ -40,7 +43,10 @@ impl Line {
             Row::Rule(rule, number) => {
                 let jump = firewall.ruleset.jump(rule);
                 Self {
-                    number: number.to_string(),
+                    // A rule that the kernel would not hold has no number.
+                    number: firewall
+                        .number(rule, number - 1)
+                        .map_or_else(|| "·".to_owned(), |number| number.to_string()),
                     drops: firewall.ruleset.drops_or_rejects(rule),
                     jumps: jump.is_some_and(|jump| jump.chain.is_some()),
                     cells: firewall.ruleset.cells(rule),
@@ -51,6 +57,7 @@ impl Line {
                     counted: firewall.counts(rule),
                     reset: firewall.was_reset(rule),
                     lossy: firewall.lossy_rule(chain, number).map(str::to_owned),
+                    staged: firewall.mark(rule),
                 }
             }
             Row::Policy => {
@@ -77,6 +84,11 @@ impl Line {
                     counted: firewall.counts_policy(chain),
                     reset: false,
                     lossy: None,
+                    staged: if firewall.policy_is_staged(chain) {
+                        Mark::Changed
+                    } else {
+                        Mark::Same
+                    },
                 }
             }
         }
@@ -94,13 +106,25 @@ impl Line {
         }
     }
 
-    /// The mark beside it: the text is not all that the kernel holds, or the counters were zeroed.
-    fn remark(&self) -> &'static str {
-        match (&self.lossy, self.reset) {
-            (Some(_), _) => "≠",
-            (None, true) => "↺",
-            (None, false) => " ",
+    /// The mark beside it: what is staged, or that the text is not all that the kernel holds, or that the
+    /// counters were zeroed.
+    fn remark(&self, theme: &Theme) -> (&'static str, Style) {
+        let (staged, caution) = (theme.staged.style(), theme.caution.style());
+        match (self.staged, &self.lossy, self.reset) {
+            (Mark::New, ..) => ("+", staged),
+            (Mark::Moved, ..) => ("↕", staged),
+            (Mark::Changed, ..) => ("~", staged),
+            (Mark::Deleted, ..) => ("−", staged),
+            (Mark::Disabled, ..) => ("#", staged),
+            (Mark::Same, Some(_), _) => ("≠", caution),
+            (Mark::Same, None, true) => ("↺", caution),
+            (Mark::Same, None, false) => (" ", caution),
         }
+    }
+
+    /// The kernel would not hold it.
+    fn leaves(&self) -> bool {
+        matches!(self.staged, Mark::Deleted | Mark::Disabled)
     }
 
     /// It drops traffic now.
@@ -132,7 +156,11 @@ impl Line {
         buffer: &mut Buffer,
     ) {
         let (lit, quiet) = (self.lit(theme), theme.quiet.style());
-        let plain = if self.heat == Heat::Cold && self.counters.packets == 0 {
+        let plain = if self.leaves() {
+            theme.leaving.style()
+        } else if self.staged != Mark::Same {
+            theme.staged.style()
+        } else if self.heat == Heat::Cold && self.counters.packets == 0 {
             quiet
         } else {
             theme.text.style()
@@ -144,8 +172,8 @@ impl Line {
         };
         let shown = shown_rate(self.rate, state.bits);
         let mut pen = Pen::new(buffer, body, at);
-        pen.put(self.mark(), lit)
-            .put(self.remark(), theme.caution.style());
+        let (remark, style) = self.remark(theme);
+        pen.put(self.mark(), lit).put(remark, style);
         pen.number(&self.number, columns.number, quiet);
         let moving = self.rate.moves();
         let (packets, bytes) = if !self.counted {
@@ -181,8 +209,13 @@ impl Line {
         styles: (Style, Style, Style),
     ) {
         let (lit, plain, quiet) = styles;
-        let mut target = if self.heat == Heat::Cold { plain } else { lit };
-        if self.drops {
+        let staged = self.staged != Mark::Same;
+        let mut target = if staged || self.heat == Heat::Cold {
+            plain
+        } else {
+            lit
+        };
+        if self.drops && !staged {
             target = target.add_modifier(Modifier::BOLD);
         }
         let cells = &self.cells;

@@ -4,30 +4,103 @@
 //! and a value. What is not said of a new connection is what it would be: state NEW, and of TCP the flag
 //! SYN. Everything else that is not said stays open.
 
-use std::net::IpAddr;
+use std::fmt::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
 
-use crate::cli::Failure;
 use crate::flow::{IfName, Protocol, TcpFlags};
 use crate::ruleset::Family;
 use crate::verdict::{CtState, Path, Probe};
 
-const EXAMPLE: &str = "write it as: tcp 203.0.113.9 -> :443 in eth0   (or: udp 10.0.0.1:53 -> 10.0.0.2 in eth0 out eth1)";
+/// How a packet is written, for whoever could not be understood.
+pub const EXAMPLE: &str = "write it as: tcp 203.0.113.9 -> :443 in eth0   (or: udp 10.0.0.1:53 -> 10.0.0.2 in eth0 out eth1)";
 
-/// Reads the arguments: words, or one JSON object.
-pub fn probe(arguments: &[String]) -> Result<Probe, Failure> {
-    let text = arguments.join(" ");
+/// Why words are no packet: what was not understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct WordsError(String);
+
+/// Reads a packet: words, or one JSON object.
+pub fn read(text: &str) -> Result<Probe, WordsError> {
     if text.trim_start().starts_with('{') {
-        return Probe::from_json(text.as_bytes())
-            .map_err(|error| Failure::input(error.to_string(), EXAMPLE));
+        return Probe::from_json(text.as_bytes()).map_err(|error| WordsError(error.to_string()));
     }
     let spaced = text.replace('→', " -> ").replace("->", " -> ");
     let mut said = Said::default();
     let mut words = spaced.split_whitespace();
     while let Some(word) = words.next() {
-        said.word(word, &mut words)
-            .map_err(|what| Failure::input(what, EXAMPLE))?;
+        said.word(word, &mut words).map_err(WordsError)?;
     }
-    said.finish().map_err(|what| Failure::input(what, EXAMPLE))
+    said.finish().map_err(WordsError)
+}
+
+/// A packet in the words that [`read`] reads. Names of interfaces are as they are: strip before drawing.
+pub struct Words<'a>(pub &'a Probe);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let probe = self.0;
+        let end = |address: Option<IpAddr>, port: Option<u16>| match (address, port) {
+            (Some(address), Some(port)) => SocketAddr::new(address, port).to_string(),
+            (Some(address), None) => address.to_string(),
+            (None, Some(port)) => format!(":{port}"),
+            (None, None) => "any".to_owned(),
+        };
+        if probe.family == Family::V6 && probe.src.or(probe.dst).is_none() {
+            f.write_str("v6 ")?;
+        }
+        if let Some(proto) = probe.proto {
+            write!(f, "{proto} ")?;
+        }
+        let (src, dst) = (end(probe.src, probe.sport), end(probe.dst, probe.dport));
+        write!(f, "{src} -> {dst}")?;
+        for (word, name) in [("in", probe.input), ("out", probe.output)] {
+            if let Some(name) = name {
+                write!(f, " {word} {name}")?;
+            }
+        }
+        let told = match (probe.input, probe.output) {
+            (Some(_), Some(_)) => Path::Forward,
+            (None, Some(_)) => Path::Output,
+            _ => Path::Input,
+        };
+        if probe.path != told {
+            write!(f, " {}", probe.path.name())?;
+        }
+        for (word, number) in [("type", probe.icmp_type), ("code", probe.icmp_code)] {
+            if let Some(number) = number {
+                write!(f, " {word} {number}")?;
+            }
+        }
+        if let Some(state) = probe.ctstate {
+            write!(f, " {}", state.name())?;
+        }
+        let opens = probe.proto == Some(Protocol::TCP) && probe.ctstate == Some(CtState::New);
+        let usual = opens.then_some(TcpFlags::SYN);
+        if let Some(flags) = probe.tcp_flags.filter(|flags| Some(*flags) != usual) {
+            f.write_str(" flags ")?;
+            for (at, name) in flags.to_string().split(' ').enumerate() {
+                if at > 0 {
+                    f.write_char(',')?;
+                }
+                f.write_str(if name.is_empty() { "none" } else { name })?;
+            }
+        }
+        if let Some(mark) = probe.mark.filter(|mark| *mark != 0) {
+            write!(f, " mark {mark:#x}")?;
+        }
+        for (word, number) in [("ttl", probe.ttl), ("tos", probe.tos)] {
+            if let Some(number) = number {
+                write!(f, " {word} {number}")?;
+            }
+        }
+        if let Some(length) = probe.length {
+            write!(f, " length {length}")?;
+        }
+        if probe.fragment {
+            f.write_str(" fragment")?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -50,10 +123,10 @@ struct Said {
     fragment: bool,
 }
 
-type Words<'a> = std::str::SplitWhitespace<'a>;
+type Rest<'a> = std::str::SplitWhitespace<'a>;
 
 impl Said {
-    fn word(&mut self, word: &str, words: &mut Words<'_>) -> Result<(), String> {
+    fn word(&mut self, word: &str, words: &mut Rest<'_>) -> Result<(), String> {
         let lower = word.to_ascii_lowercase();
         match lower.as_str() {
             "->" | "to" => self.arrow = true,
@@ -155,13 +228,13 @@ impl Said {
     }
 }
 
-fn next<'a>(words: &mut Words<'a>, after: &str) -> Result<&'a str, String> {
+fn next<'a>(words: &mut Rest<'a>, after: &str) -> Result<&'a str, String> {
     words
         .next()
         .ok_or_else(|| format!("a value is missing after {after:?}"))
 }
 
-fn number<T: TryFrom<u64>>(words: &mut Words<'_>, after: &str) -> Result<T, String> {
+fn number<T: TryFrom<u64>>(words: &mut Rest<'_>, after: &str) -> Result<T, String> {
     let text = next(words, after)?;
     let value = match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
@@ -171,14 +244,14 @@ fn number<T: TryFrom<u64>>(words: &mut Words<'_>, after: &str) -> Result<T, Stri
     value.ok_or_else(|| format!("{text:?} after {after:?} is no number that fits"))
 }
 
-fn interface(words: &mut Words<'_>) -> Result<IfName, String> {
+fn interface(words: &mut Rest<'_>) -> Result<IfName, String> {
     let name = next(words, "in or out")?;
     IfName::new(name.as_bytes()).ok_or_else(|| format!("{name:?} can be no interface"))
 }
 
 fn flags(text: &str) -> Result<TcpFlags, String> {
     let mut all = TcpFlags::default();
-    for name in text.split(',') {
+    for name in text.split(',').filter(|name| *name != "none") {
         let flag = TcpFlags::named(name.to_ascii_uppercase().as_bytes());
         all = all | flag.ok_or_else(|| format!("{name:?} is no TCP flag"))?;
     }
@@ -210,10 +283,6 @@ fn end(text: &str) -> Option<(Option<IpAddr>, Option<u16>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(text: &str) -> Result<Probe, Failure> {
-        probe(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
-    }
 
     #[test]
     fn packets_are_said_in_words() {
@@ -258,6 +327,29 @@ mod tests {
             "flags SIN",
         ] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for text in [
+            "tcp 203.0.113.9:40112 -> 10.0.0.5:443 in eth0",
+            "udp 10.0.0.1:5353 -> 224.0.0.251:5353 in eth0 out eth1 mark 0x10",
+            "ping fe80::1 -> fe80::2 in eth0",
+            "v6 tcp -> :22 out lo established flags ACK,PSH",
+            "tcp -> :22 in eth0 flags none",
+            "-> 10.0.0.1 forward invalid fragment ttl 3 tos 16 length 1500",
+            "{\"proto\":\"tcp\",\"tcp_flags\":[]}",
+        ] {
+            let probe = read(text).unwrap();
+            let written = Words(&probe).to_string();
+            let again = read(&written).unwrap_or_else(|error| panic!("{written}: {error}"));
+            // Words without a state are a new connection; JSON without one is any.
+            let again = Probe {
+                ctstate: probe.ctstate.and(again.ctstate),
+                ..again
+            };
+            assert_eq!(again, probe, "{text} as {written}");
         }
     }
 }

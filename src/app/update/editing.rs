@@ -1,0 +1,268 @@
+//! The rule editor: what opens it, what goes in, and where a finished rule goes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::act::say;
+use super::stage::{show, stage_of};
+use crate::app::action::{Action, Key};
+use crate::app::board::{Pane, Row};
+use crate::app::editor::{Editor, Finished, Opening, Outcome, Purpose};
+use crate::app::firewall::FirewallId;
+use crate::app::message::Effect;
+use crate::app::state::{Dialog, Selected, State};
+use crate::edit::form::Site;
+use crate::edit::form::complete::Names;
+use crate::edit::{Operation, RowId, Spot, Stage};
+
+/// Opens the editor on a new rule before or after the selected one.
+pub(super) fn insert(state: &mut State, after: bool) -> Vec<Effect> {
+    let Some(selected) = state.selected() else {
+        return nothing(state);
+    };
+    let Some(firewall) = state.firewalls.get(selected.firewall) else {
+        return nothing(state);
+    };
+    let chain = firewall.ruleset.chain(selected.chain);
+    let (next, doing) = match selected.row {
+        Some(Row::Rule(rule, number)) if after => {
+            let at = chain.rules().iter().position(|own| *own == rule);
+            let next = at.and_then(|at| chain.rules().get(at + 1)).copied();
+            (next, format!("insert after rule {number}"))
+        }
+        Some(Row::Rule(rule, number)) => (Some(rule), format!("insert before rule {number}")),
+        Some(Row::Policy) if !after || chain.rules().is_empty() => {
+            (None, "insert before the policy".to_owned())
+        }
+        Some(Row::Policy) => {
+            say(state, "nothing comes after the policy");
+            return Vec::new();
+        }
+        None => (None, "insert".to_owned()),
+    };
+    let stage = stage_of(firewall);
+    let before = next
+        .and_then(|rule| stage.shown().row(rule))
+        .map(|row| row.id);
+    let chain = firewall.ruleset.chain(selected.chain);
+    let table = firewall.ruleset.table(chain.table()).name();
+    let spot = Spot::new(table, chain.name_bytes(), before);
+    open(
+        state,
+        selected,
+        stage,
+        Purpose::Insert(spot),
+        doing,
+        Vec::new(),
+    )
+}
+
+/// Opens the editor on the selected rule.
+pub(super) fn edit(state: &mut State) -> Vec<Effect> {
+    let Some(selected) = state.selected() else {
+        return nothing(state);
+    };
+    let Some(Row::Rule(rule, number)) = selected.row else {
+        return nothing(state);
+    };
+    let Some(firewall) = state.firewalls.get(selected.firewall) else {
+        return nothing(state);
+    };
+    let stage = stage_of(firewall);
+    let Some(row) = stage.shown().row(rule).map(|row| row.id) else {
+        return nothing(state);
+    };
+    let spec = firewall.ruleset.spec(rule).to_vec();
+    let doing = format!("edit rule {number}");
+    open(state, selected, stage, Purpose::Replace(row), doing, spec)
+}
+
+fn nothing(state: &mut State) -> Vec<Effect> {
+    say(state, "no rule is selected");
+    Vec::new()
+}
+
+fn open(
+    state: &mut State,
+    selected: Selected,
+    stage: Stage,
+    purpose: Purpose,
+    doing: String,
+    spec: Vec<u8>,
+) -> Vec<Effect> {
+    if let Some(why) = &state.change.locked {
+        let why = why.clone();
+        say(state, why);
+        return Vec::new();
+    }
+    let Some(firewall) = state.firewalls.get(selected.firewall) else {
+        return Vec::new();
+    };
+    if let Some(lossy) = firewall.lossy(selected.chain) {
+        let words = format!(
+            "locked: this chain holds what iptables cannot say: {}",
+            lossy.why
+        );
+        say(state, words);
+        return Vec::new();
+    }
+    let opening = Opening {
+        id: firewall.id,
+        purpose,
+        doing,
+        place: state.chain_title(selected.firewall, selected.chain),
+        site: Site::of(&firewall.ruleset, selected.chain),
+        spec,
+        names: Arc::clone(&state.names),
+        can_ask: state.is_live(),
+        stage,
+    };
+    state.board.pane = Pane::Rules;
+    state.dialog = Some(Dialog::Editor(Box::new(Editor::open(opening))));
+    vec![Effect::ReadNames]
+}
+
+/// Opens the list of templates.
+pub(super) fn templates(state: &mut State) -> Vec<Effect> {
+    say(state, "no templates yet");
+    Vec::new()
+}
+
+/// A key while the editor is open.
+pub(super) fn key(state: &mut State, key: Key) -> Vec<Effect> {
+    let action = state.keymap.action(state.key_place(), key);
+    match (action, key.typed()) {
+        (Some(action @ Action::Quit), _) => super::act::run(state, action),
+        (Some(action), _) => {
+            let Some(Dialog::Editor(editor)) = &mut state.dialog else {
+                return Vec::new();
+            };
+            match editor.act(action) {
+                Outcome::Stay(effects) => effects,
+                Outcome::Leave => {
+                    state.dialog = None;
+                    Vec::new()
+                }
+                Outcome::Done(finished) => done(state, finished),
+            }
+        }
+        (None, Some(c)) => type_text(state, c.encode_utf8(&mut [0; 4])),
+        (None, None) => Vec::new(),
+    }
+}
+
+/// Text for the line being typed.
+pub(super) fn type_text(state: &mut State, text: &str) -> Vec<Effect> {
+    if let Some(Dialog::Editor(editor)) = &mut state.dialog {
+        editor.type_text(text);
+    }
+    Vec::new()
+}
+
+/// Names of this machine were read.
+pub(super) fn know(state: &mut State, names: Names) -> Vec<Effect> {
+    state.names = Arc::new(names);
+    if let Some(Dialog::Editor(editor)) = &mut state.dialog {
+        editor.know(Arc::clone(&state.names));
+        state.dirty = true;
+    }
+    Vec::new()
+}
+
+/// A host name was looked up.
+pub(super) fn resolved(
+    state: &mut State,
+    name: &str,
+    result: Result<Vec<IpAddr>, String>,
+) -> Vec<Effect> {
+    if let Some(Dialog::Editor(editor)) = &mut state.dialog {
+        editor.resolved(name, result);
+        state.dirty = true;
+    }
+    Vec::new()
+}
+
+/// The back end's verdict on a rule.
+pub(super) fn checked(
+    state: &mut State,
+    spec: &[u8],
+    result: Result<Vec<Vec<u8>>, String>,
+) -> Vec<Effect> {
+    let Some(Dialog::Editor(editor)) = &mut state.dialog else {
+        return Vec::new();
+    };
+    state.dirty = true;
+    match editor.checked(spec, result) {
+        Some(finished) => done(state, finished),
+        None => Vec::new(),
+    }
+}
+
+/// A rule is ready to be staged: the editor closes if the stage takes it.
+fn done(state: &mut State, finished: Finished) -> Vec<Effect> {
+    let Some(Dialog::Editor(editor)) = &state.dialog else {
+        return Vec::new();
+    };
+    let pinned = editor.stage().clone();
+    let (operations, follow) = match finished.purpose {
+        Purpose::Insert(at) => {
+            let insert = |spec| Operation::Insert {
+                at: at.clone(),
+                spec,
+            };
+            (finished.specs.into_iter().map(insert).collect(), None)
+        }
+        Purpose::Replace(row) => {
+            let replace = |spec| Operation::Replace { row, spec };
+            (finished.specs.into_iter().map(replace).collect(), Some(row))
+        }
+    };
+    match stage_all(state, finished.id, pinned, operations, follow) {
+        Ok(()) => state.dialog = None,
+        Err(words) => {
+            if let Some(Dialog::Editor(editor)) = &mut state.dialog {
+                editor.refuse(words.clone());
+            }
+            say(state, words);
+        }
+    }
+    Vec::new()
+}
+
+/// Stages operations on a ruleset, all of them or none. Their rows are those of `pinned`; where the
+/// ruleset was read anew meanwhile and nothing else was staged, they are carried over by what the rules
+/// say, as everything staged is.
+fn stage_all(
+    state: &mut State,
+    id: FirewallId,
+    pinned: Stage,
+    operations: Vec<Operation>,
+    follow: Option<RowId>,
+) -> Result<(), String> {
+    let place = state.board.place.map(|place| place.firewall);
+    let firewall = place.and_then(|at| state.firewalls.get(at));
+    let Some(firewall) = firewall.filter(|firewall| firewall.id == id) else {
+        return Err("the ruleset is no longer there".to_owned());
+    };
+    let kernel = Arc::clone(firewall.kernel());
+    let mut stage = firewall.stage().cloned().unwrap_or(pinned);
+    for operation in operations {
+        stage
+            .carry_out(operation)
+            .map_err(|refused| refused.to_string().replace('\n', ": "))?;
+    }
+    if !Arc::ptr_eq(stage.base(), &kernel) {
+        let lossy = firewall.all_lossy().to_vec();
+        let (rebased, remarks) = stage.rebase(kernel);
+        if let Some(remark) = remarks.first() {
+            let words = format!("the rules changed meanwhile: {remark}").replace('\n', ": ");
+            if rebased.is_empty() {
+                return Err(words);
+            }
+            say(state, words);
+        }
+        stage = rebased.locked(&lossy);
+    }
+    show(state, stage, follow);
+    Ok(())
+}

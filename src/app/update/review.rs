@@ -1,0 +1,219 @@
+//! From what is staged to what is kept: the dialog before a change is applied, and the one after it.
+//!
+//! Nothing is confirmed by accident: neither dialog knows Enter, and a change that might lock the
+//! administrator out asks for a typed word first.
+
+use std::time::Duration;
+
+use super::act;
+use crate::app::action::Action;
+use crate::app::change::{Checked, Checks, GO_ON, Page, Pending, Phase, Review, WINDOWS};
+use crate::app::message::Effect;
+use crate::app::state::{Dialog, Input, Purpose, State};
+
+/// How much longer a pending change waits when asked.
+const MORE: Duration = Duration::from_secs(60);
+
+/// `A`: the pending change, else what is staged.
+pub(super) fn open(state: &mut State) -> Vec<Effect> {
+    if state.change.pending.is_some() {
+        state.dialog = Some(Dialog::Pending(0));
+        return Vec::new();
+    }
+    if state.staged() == 0 {
+        act::say(state, "nothing is staged");
+        return Vec::new();
+    }
+    state.dialog = Some(Dialog::Review(Box::default()));
+    vec![Effect::Check]
+}
+
+/// An action while what is staged is looked at.
+pub(super) fn review(state: &mut State, action: Action) -> Vec<Effect> {
+    let window = state.change.window();
+    let Some(Dialog::Review(review)) = &mut state.dialog else {
+        return Vec::new();
+    };
+    let busy = review.step.is_some();
+    let turn = |review: &mut Review, page| {
+        review.page = if review.page == page {
+            Page::Summary
+        } else {
+            page
+        };
+        review.top = 0;
+    };
+    match action {
+        Action::ReviewDiff => turn(review, Page::Diff),
+        Action::ReviewCommands => turn(review, Page::Commands),
+        Action::Up => review.top = review.top.saturating_sub(1),
+        Action::Down => review.top = review.top.saturating_add(1).min(100_000),
+        Action::PageUp => review.top = review.top.saturating_sub(10),
+        Action::PageDown => review.top = review.top.saturating_add(10).min(100_000),
+        Action::MoreTime => state.change.window = Some((window * 2).min(WINDOWS.1)),
+        Action::LessTime => state.change.window = Some((window / 2).max(WINDOWS.0)),
+        Action::Cancel if busy => act::say(state, "it is being applied; its guard answers for it"),
+        Action::Cancel => state.dialog = None,
+        Action::Copy => return copy(state),
+        Action::Yes if busy => {}
+        Action::Yes => return yes(state),
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// `y` before a change is applied.
+fn yes(state: &mut State) -> Vec<Effect> {
+    if let Some(why) = &state.change.refused {
+        let why = why.clone();
+        act::say(state, why);
+        return Vec::new();
+    }
+    let Some(Dialog::Review(review)) = &mut state.dialog else {
+        return Vec::new();
+    };
+    let Checks::Done(checked) = &review.checks else {
+        act::say(state, "still being checked");
+        return Vec::new();
+    };
+    if !checked.refused.is_empty() {
+        act::say(state, "the dry run refused it: nothing is applied");
+        return Vec::new();
+    }
+    if checked.is_risky() {
+        state.input = Some(Input {
+            purpose: Purpose::GoOn,
+            ..Input::default()
+        });
+        return Vec::new();
+    }
+    apply(state)
+}
+
+/// The word to go on was typed, or another.
+pub(super) fn go_on(state: &mut State, text: &str) -> Vec<Effect> {
+    if text.trim() != GO_ON {
+        act::say(state, "not applied");
+        return Vec::new();
+    }
+    apply(state)
+}
+
+fn apply(state: &mut State) -> Vec<Effect> {
+    if let Some(Dialog::Review(review)) = &mut state.dialog {
+        review.step = Some("asking the guard".to_owned());
+        review.refusal = None;
+        review.page = Page::Summary;
+        return vec![Effect::Apply(state.change.window())];
+    }
+    Vec::new()
+}
+
+/// The commands to the terminal's clipboard.
+fn copy(state: &mut State) -> Vec<Effect> {
+    let text = state.commands().join("\n");
+    act::say(state, "sent to the terminal's clipboard");
+    vec![Effect::Copy(text)]
+}
+
+/// An action while a change waits for its answer.
+pub(super) fn pending(state: &mut State, action: Action) -> Vec<Effect> {
+    match action {
+        Action::Yes => return answer(state, Effect::Confirm, "keeping it"),
+        Action::Revert => return answer(state, Effect::Revert, "reverting it"),
+        Action::MoreTime => return answer(state, Effect::Extend(MORE), "a minute more"),
+        Action::Cancel => state.dialog = None,
+        Action::Up => scroll(state, -1),
+        Action::Down => scroll(state, 1),
+        Action::PageUp => scroll(state, -10),
+        Action::PageDown => scroll(state, 10),
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn scroll(state: &mut State, by: isize) {
+    if let Some(Dialog::Pending(top)) = &mut state.dialog {
+        *top = top.saturating_add_signed(by).min(100_000);
+    }
+}
+
+fn answer(state: &mut State, effect: Effect, words: &str) -> Vec<Effect> {
+    match &state.change.pending {
+        Some(pending) if pending.phase == Phase::Waiting => {
+            act::say(state, words);
+            vec![effect]
+        }
+        Some(_) => {
+            act::say(state, "its guard is at work");
+            Vec::new()
+        }
+        None => {
+            state.dialog = None;
+            Vec::new()
+        }
+    }
+}
+
+/// The checks are done; of a stage that has changed meanwhile they say nothing.
+pub(super) fn checked(state: &mut State, checked: Checked) -> Vec<Effect> {
+    let now = state.staged_counts();
+    let Some(Dialog::Review(review)) = &mut state.dialog else {
+        return Vec::new();
+    };
+    state.dirty = true;
+    if checked.of != now {
+        review.checks = Checks::Waiting;
+        return vec![Effect::Check];
+    }
+    review.checks = Checks::Done(checked);
+    Vec::new()
+}
+
+/// How far an apply is.
+pub(super) fn step(state: &mut State, words: String) {
+    if let Some(Dialog::Review(review)) = &mut state.dialog {
+        review.step = Some(words);
+        state.dirty = true;
+    }
+}
+
+/// The apply was refused: nothing has changed.
+pub(super) fn refused(state: &mut State, what: String, remedy: String) {
+    state.dirty = true;
+    match &mut state.dialog {
+        Some(Dialog::Review(review)) => {
+            review.step = None;
+            review.refusal = Some((what, remedy));
+        }
+        _ => act::say(state, what),
+    }
+}
+
+/// The change that waits for its answer, or that none does any more.
+pub(super) fn now_pending(state: &mut State, pending: Option<Pending>) -> Vec<Effect> {
+    if state.change.pending == pending {
+        return Vec::new();
+    }
+    state.dirty = true;
+    let before = std::mem::replace(&mut state.change.pending, pending);
+    if before.is_none() {
+        state.change.evidence = None;
+    }
+    match (&before, &state.change.pending) {
+        // Our own dialog turns into the question once there is one; another's change only shows its bar.
+        (_, Some(now)) if now.phase == Phase::Waiting => {
+            if matches!(&state.dialog, Some(Dialog::Review(review)) if review.step.is_some()) {
+                state.dialog = Some(Dialog::Pending(0));
+            }
+        }
+        (Some(_), None) => {
+            state.change.evidence = None;
+            if matches!(state.dialog, Some(Dialog::Pending(_))) {
+                state.dialog = None;
+            }
+        }
+        _ => {}
+    }
+    vec![Effect::ReadNow]
+}

@@ -1,0 +1,217 @@
+//! The caller's side: start a guard, hand it the request, hear how it goes.
+//!
+//! Where systemd runs and the namespace is the host's, the guard gets a transient scope of its own: a session
+//! that ends (`KillUserProcesses=yes` in logind.conf) or a service that is stopped takes its whole control
+//! group with it, setsid or not.
+
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::poll::{PollFd, PollFlags, poll};
+
+use super::GUARD;
+use super::backup::{Backup, BackupError};
+use super::guard::wire::{self, Order, Word};
+use super::places::Places;
+use super::record::State;
+use super::request::{ApplyError, Pending, Request, Step, To, Transition};
+use super::{carry, lossy, sets};
+use crate::host;
+use crate::netfilter::xtables::Tools;
+use crate::ruleset::{Origin, Ruleset};
+
+/// Between looks at the stop sign, in milliseconds.
+const LOOK: u16 = 100;
+
+/// Makes the change, and returns when it is applied and waits for its confirmation, or why not.
+///
+/// Blocks: some tenths of a second, and as long as somebody holds the xtables lock. `progress` is called at
+/// each step. If this process dies meanwhile, the change is not made, or is pending and undone at its
+/// deadline.
+pub fn begin(request: &Request, progress: &mut dyn FnMut(Step)) -> Result<Pending, ApplyError> {
+    let failed = |error: io::Error| ApplyError::Guard {
+        what: error.to_string(),
+        remedy: "is there room for two more processes?".to_owned(),
+    };
+    let mut child = start(request.program.as_deref()).map_err(failed)?;
+    let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(failed(io::ErrorKind::BrokenPipe.into()));
+    };
+    // A guard that cannot read says why on the other pipe.
+    let sent = wire::send(request, &mut input);
+    let mut input = Some(input);
+    let mut output = BufReader::new(output);
+    let end = loop {
+        if request.stop.load(Ordering::Relaxed) {
+            input = None;
+        }
+        match hear(&mut output, &request.stop, input.is_some()) {
+            Ok(Some(Word::Step(step))) => progress(step),
+            Ok(Some(Word::Pending(pending))) => break Ok(pending),
+            Ok(Some(Word::Failed(error))) => break Err(error),
+            Ok(None) => {}
+            Err(error) => {
+                let what = match sent {
+                    Err(unsent) => unsent,
+                    Ok(()) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        io::Error::other("it died; if anything was applied, its standby undoes it")
+                    }
+                    Ok(()) => error,
+                };
+                break Err(failed(what));
+            }
+        }
+    };
+    drop(input);
+    match end {
+        // It lives on; somebody has to clear it away when it ends before we do.
+        Ok(pending) => {
+            bury_later(child);
+            Ok(pending)
+        }
+        Err(ApplyError::Busy { what }) => {
+            bury_later(child);
+            Err(ApplyError::Busy { what })
+        }
+        Err(error) => {
+            let _ = child.wait();
+            Err(error)
+        }
+    }
+}
+
+/// One word of the guard; `None` when it has said nothing so far and the stop sign went up.
+fn hear(
+    output: &mut BufReader<std::process::ChildStdout>,
+    stop: &AtomicBool,
+    stoppable: bool,
+) -> io::Result<Option<Word>> {
+    while output.buffer().is_empty() {
+        let mut ready = [PollFd::new(output.get_ref().as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, LOOK) {
+            Ok(0) if stoppable && stop.load(Ordering::Relaxed) => return Ok(None),
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => break,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let mut line = Vec::new();
+    if output.read_until(b'\n', &mut line)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Some(serde_json::from_slice(&line)?))
+}
+
+/// A thread that waits for the guard, so that it is no zombie while we live on.
+fn bury_later(mut child: Child) {
+    let buried = std::thread::Builder::new()
+        .name("guard".to_owned())
+        .spawn(move || child.wait());
+    drop(buried); // without it the guard is a zombie until we end, and no worse
+}
+
+/// Puts a guard over a pending change that has none. Returns at once; nothing happens where one lives.
+pub fn rescue(places: &Places) -> io::Result<()> {
+    let orphaned = State::look(places)
+        .is_some_and(|state| !state.is_guarded() && matches!(state.read(), Ok(Some(_))));
+    if !orphaned {
+        return Ok(());
+    }
+    let mut child = start(None)?;
+    if let Some(mut input) = child.stdin.take() {
+        let places = places.clone();
+        wire::order(&Order::Adopt { places }, &mut input)?;
+    }
+    bury_later(child);
+    Ok(())
+}
+
+/// What the kernel holds of `origin` now, in the calling thread's network namespace.
+pub fn current(tools: &Tools, origin: Origin) -> Result<Arc<Ruleset>, ApplyError> {
+    carry::read(tools, origin).map_err(|error| error.into())
+}
+
+/// The changes that lead from what the kernel holds now to what `backup` holds. Chains whose saved text is not
+/// the whole truth stay as they are where they stand in both. Ipsets that rules of the backup name and that
+/// are gone are made again: they decide nothing by themselves.
+pub fn transitions_to(backup: &Backup, tools: &Tools) -> Result<Vec<Transition>, ApplyError> {
+    let mut transitions = Vec::new();
+    for origin in Origin::ALL
+        .into_iter()
+        .filter(|origin| backup.knows(*origin))
+    {
+        let broken = |error: BackupError| ApplyError::Backup {
+            what: error.to_string(),
+            remedy: error.remedy().to_owned(),
+        };
+        let goal = backup.ruleset(origin).map_err(broken)?;
+        let before = current(tools, origin)?;
+        if carry::same(&before, &goal) {
+            continue;
+        }
+        if let Some(chain) = backup.manifest.lossy.iter().find(|chain| {
+            chain.origin == origin.to_string()
+                && lossy::differs(&chain.table, &chain.chain, &before, &goal)
+        }) {
+            return Err(ApplyError::Locked {
+                what: format!(
+                    "{} {} {} was saved in words that are not the whole truth ({})",
+                    chain.origin, chain.table, chain.chain, chain.why
+                ),
+            });
+        }
+        sets::make_missing(&goal, backup.text("ipset")).map_err(|error| ApplyError::Tool {
+            what: error.to_string(),
+            remedy: error.remedy().to_owned(),
+            privilege: false,
+        })?;
+        transitions.push(Transition {
+            origin,
+            before,
+            to: To::Ruleset(goal),
+        });
+    }
+    Ok(transitions)
+}
+
+fn start(program: Option<&Path>) -> io::Result<Child> {
+    let program = program.map_or_else(|| PathBuf::from("/proc/self/exe"), Path::to_owned);
+    let scope = scope();
+    let mut command = match &scope {
+        Some(systemd_run) => {
+            // The program by its own name: /proc/self would be systemd-run's.
+            let program = std::fs::canonicalize(&program)?;
+            let mut command = Command::new(systemd_run);
+            command
+                .args(["--scope", "--quiet", "--collect", "--"])
+                .arg(program);
+            command
+        }
+        None => {
+            let mut command = Command::new(&program);
+            command.arg0("ruletop");
+            command
+        }
+    };
+    command
+        .arg(GUARD)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+/// systemd-run, where systemd is there and its units and we are of the same network namespace.
+fn scope() -> Option<PathBuf> {
+    let systemd_run = Path::new("/usr/bin/systemd-run");
+    let wanted = Path::new("/run/systemd/system").is_dir()
+        && systemd_run.is_file()
+        && host::is_first_namespace();
+    wanted.then(|| systemd_run.to_owned())
+}

@@ -1,0 +1,385 @@
+//! Carries a change out, forwards or backwards: read, merge, script, restore, until there is nothing left
+//! to do.
+//!
+//! Both ways are the same work: what turned `base` into `goal` is done to whatever the kernel holds now. So
+//! what others added meanwhile stays, a change that was cut in half is completed or undone, and the proof
+//! that it is done is that the merge with a fresh reading changes nothing more: verification is the last
+//! turn of the loop, not another piece of code.
+//!
+//! Legacy is read and written under its lock. nf_tables has none: another program can write between our
+//! reading and the tool's own. The tool's transaction is safe from then on (the kernel refuses a stale
+//! generation and the tool starts over), but rule *numbers* may have moved before. So what is deleted is
+//! named by its text, not its number, and what was inserted a place off is taken out and put right by the
+//! next turn.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::request::ApplyError;
+use crate::edit::{self, Remark, ScriptError};
+use crate::netfilter::netlink::{Netlink, NetlinkError, Request};
+use crate::netfilter::nftables;
+use crate::netfilter::xtables::restore::{Held, Mode, RestoreError, Wait, restore};
+use crate::netfilter::xtables::{self, Limits, Presence, Tools, XtablesError};
+use crate::ruleset::{Backend, Chain, Origin, ParseError, Policy, Ruleset, TextId};
+
+/// A writer that is faster than this many turns is not a box in trouble but a loop gone wild.
+const TURNS: u32 = 25;
+/// Readings that are tried to have one of a single generation.
+const READINGS: u32 = 10;
+
+/// Why a change could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CarryError {
+    #[error("{origin} changed: {what}")]
+    Conflict { origin: Origin, what: String },
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error(transparent)]
+    Read(#[from] XtablesError),
+    #[error("what {origin}-save printed cannot be read: {source}")]
+    Parse { origin: Origin, source: ParseError },
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    #[error("{origin} does not settle: another program keeps writing the same rules")]
+    Unsettled { origin: Origin },
+}
+
+impl From<CarryError> for ApplyError {
+    fn from(error: CarryError) -> Self {
+        let (remedy, privilege) = match &error {
+            CarryError::Conflict { origin, what } => {
+                return Self::Changed {
+                    origin: origin.to_string(),
+                    what: what.clone(),
+                };
+            }
+            CarryError::Unsettled { origin } => {
+                return Self::Changed {
+                    origin: origin.to_string(),
+                    what: error.to_string(),
+                };
+            }
+            CarryError::Restore(RestoreError::Refused { .. }) => {
+                return Self::Refused {
+                    what: error.to_string(),
+                };
+            }
+            CarryError::Script(error) => {
+                return Self::Locked {
+                    what: first_line(error),
+                };
+            }
+            CarryError::Restore(error) => return error.into(),
+            CarryError::Read(error) => (
+                error.remedy(),
+                matches!(error, XtablesError::Permission { .. }),
+            ),
+            CarryError::Netlink(error) => ("run as root (sudo)", error.is_permission()),
+            CarryError::Parse { .. } => ("run the save tool by hand to see more", false),
+        };
+        Self::Tool {
+            what: error.to_string(),
+            remedy: remedy.to_owned(),
+            privilege,
+        }
+    }
+}
+
+impl From<&RestoreError> for ApplyError {
+    /// A failure that says nothing about the script.
+    fn from(error: &RestoreError) -> Self {
+        let privilege = matches!(
+            error,
+            RestoreError::Tool(XtablesError::Permission { .. }) | RestoreError::Scratch(_)
+        );
+        Self::Tool {
+            what: error.to_string(),
+            remedy: error.remedy().to_owned(),
+            privilege,
+        }
+    }
+}
+
+/// The first line of an error that says in a second one what to do.
+pub(super) fn first_line(error: &ScriptError) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// What to do where others changed the same place in the meantime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strictness {
+    /// Nothing more is done (a change is made), unless it is only their neighbours that changed: that is
+    /// said, and the change can be undone.
+    Refuse,
+    /// What can be done is done, the rest is a remark (a change is undone).
+    Remark,
+}
+
+impl Strictness {
+    fn forbids(self, remark: &Remark) -> bool {
+        let only_place = matches!(remark, Remark::PlaceChanged(_));
+        self == Self::Refuse && !remark.is_harmless() && !only_place
+    }
+}
+
+/// One reading of `origin`; for nf_tables, of a single generation where one can be had.
+pub(super) fn read(tools: &Tools, origin: Origin) -> Result<Arc<Ruleset>, CarryError> {
+    let text = match origin.backend {
+        Backend::Legacy => text(tools, origin)?,
+        Backend::Nft => {
+            let mut netlink = Netlink::open()?;
+            let mut request = Request::default();
+            let mut generation = || nftables::generation(&mut netlink, &mut request).ok();
+            let mut before = generation();
+            let mut found = text(tools, origin)?;
+            for _ in 1..READINGS {
+                let after = generation();
+                if after == before {
+                    break;
+                }
+                before = after;
+                found = text(tools, origin)?;
+            }
+            found
+        }
+    };
+    Ruleset::parse(text, origin)
+        .map(Arc::new)
+        .map_err(|source| CarryError::Parse { origin, source })
+}
+
+fn text(tools: &Tools, origin: Origin) -> Result<Vec<u8>, XtablesError> {
+    if matches!(Presence::of(origin), Presence::Nothing) {
+        return Ok(Vec::new());
+    }
+    Ok(xtables::save(tools, origin, Limits::default())?.bytes)
+}
+
+/// Does to `origin` what turns `base` into `goal`; what was odd on the way.
+///
+/// `again` is called before each turn but the first.
+pub(super) fn carry(
+    tools: &Tools,
+    origin: Origin,
+    (base, goal): (&Ruleset, &Ruleset),
+    strictness: Strictness,
+    held: Option<&Held>,
+    again: &mut dyn FnMut(),
+) -> Result<Vec<String>, CarryError> {
+    let mut now = read(tools, origin)?;
+    let mut by_number = false;
+    // What the merge of the first turn says: later ones meet our own work.
+    let mut remarks: Option<Vec<String>> = None;
+    for turn in 0..TURNS {
+        if turn > 0 {
+            again();
+        }
+        let mut merged = edit::merge(base, goal, &now);
+        if let Some(remark) = merged.remarks.iter().find(|r| strictness.forbids(r)) {
+            let what = remark.to_string();
+            return Err(CarryError::Conflict { origin, what });
+        }
+        if same(&merged.ruleset, &now) {
+            if turn == 0 || in_order(base, goal, &now) {
+                return Ok(remarks.unwrap_or_else(|| worth_saying(&merged.remarks)));
+            }
+            // Everything is there, but not where it was to be: numbers had moved under the tool.
+            let without = edit::merge(goal, base, &now).ruleset;
+            merged = edit::merge(base, goal, &without);
+            if same(&merged.ruleset, &now) {
+                return Ok(remarks.unwrap_or_default());
+            }
+        }
+        remarks.get_or_insert_with(|| worth_saying(&merged.remarks));
+        let script = edit::script(&now, &merged.ruleset, &now.saved_counters())?.bytes();
+        let script = if origin.backend == Backend::Nft && !by_number {
+            by_text(&now, &script).unwrap_or(script)
+        } else {
+            script
+        };
+        let done = run(tools, origin, &script, held);
+        let fresh = read(tools, origin)?;
+        let unchanged = same(&fresh, &now);
+        match done {
+            Ok(()) => {}
+            // Refused, and nobody else is to blame: by its numbers then, since nft does not find every
+            // rule by its text; after that it is our own fault.
+            Err(RestoreError::Refused { .. })
+                if unchanged && origin.backend == Backend::Nft && !by_number =>
+            {
+                by_number = true;
+            }
+            Err(RestoreError::Refused { .. }) if !unchanged => {}
+            Err(error) => return Err(error.into()),
+        }
+        now = fresh;
+    }
+    Err(CarryError::Unsettled { origin })
+}
+
+fn run(
+    tools: &Tools,
+    origin: Origin,
+    script: &[u8],
+    held: Option<&Held>,
+) -> Result<(), RestoreError> {
+    let mut wait = Wait {
+        limit: Duration::from_secs(20),
+        stop: &mut || false,
+        told: &mut |_| {},
+    };
+    restore(tools, origin, script, Mode::Amend, held, &mut wait)
+}
+
+fn worth_saying(remarks: &[Remark]) -> Vec<String> {
+    let mut said: Vec<String> = remarks
+        .iter()
+        .filter(|remark| !remark.is_harmless())
+        .map(ToString::to_string)
+        .collect();
+    said.dedup();
+    said
+}
+
+/// Whether the rules that the change put somewhere stand, among the rules of `goal` that are there, as they do
+/// in `goal`. Rules that others added do not count, nor do those that they took out.
+fn in_order(base: &Ruleset, goal: &Ruleset, now: &Ruleset) -> bool {
+    chains(goal).all(|(table, chain)| {
+        let twin = |ruleset: &Ruleset| {
+            let table = ruleset.find_table(table)?;
+            ruleset.chain_named(table, chain.name_bytes())
+        };
+        let ids = |ruleset: &Ruleset, chain: &Chain| -> Vec<TextId> {
+            let rules = chain.rules().iter();
+            rules.map(|rule| ruleset.text_id(*rule)).collect()
+        };
+        let wanted = ids(goal, chain);
+        let was = twin(base).map_or_else(Vec::new, |twin| ids(base, base.chain(twin)));
+        if wanted == was {
+            return true; // the change is elsewhere
+        }
+        let is = twin(now).map_or_else(Vec::new, |twin| ids(now, now.chain(twin)));
+        let (known, there): (HashSet<_>, HashSet<_>) =
+            (wanted.iter().collect(), is.iter().collect());
+        let wanted = wanted.iter().filter(|id| there.contains(id));
+        wanted.eq(is.iter().filter(|id| known.contains(id)))
+    })
+}
+
+/// Every chain, with the name of its table.
+fn chains(ruleset: &Ruleset) -> impl Iterator<Item = (&str, &Chain)> {
+    ruleset.tables().iter().flat_map(|table| {
+        let chains = table.chains().iter();
+        chains.map(|chain| (table.name(), ruleset.chain(*chain)))
+    })
+}
+
+/// Whether two rulesets decide the same in the same words: chains, policies and rules, not counters. A table
+/// that is not there is as good as an empty one, a built-in chain likewise.
+pub(super) fn same(one: &Ruleset, other: &Ruleset) -> bool {
+    first_difference(one, other).is_none()
+}
+
+/// Where they differ first, in words.
+pub(super) fn first_difference(one: &Ruleset, other: &Ruleset) -> Option<String> {
+    missing(one, other).or_else(|| missing(other, one))
+}
+
+/// What stands in `one` and not so in `other`.
+fn missing(one: &Ruleset, other: &Ruleset) -> Option<String> {
+    let policy = |chain: Option<&Chain>| chain.and_then(Chain::policy).unwrap_or(Policy::Accept);
+    chains(one).find_map(|(table, chain)| {
+        let there = other.find_table(table);
+        let twin = there
+            .and_then(|table| other.chain_named(table, chain.name_bytes()))
+            .map(|twin| other.chain(twin));
+        let place = || format!("{table} {}", chain.name());
+        if twin.is_none() && !chain.is_builtin() {
+            return Some(format!("the chain {}", place()));
+        }
+        if chain.is_builtin() && policy(Some(chain)) != policy(twin) {
+            return Some(format!("the policy of {}", place()));
+        }
+        let (ours, theirs) = (chain.rules(), twin.map_or(&[][..], Chain::rules));
+        let equal = |at: &usize| match (ours.get(*at), theirs.get(*at)) {
+            (Some(a), Some(b)) => one.normal_spec(*a) == other.normal_spec(*b),
+            _ => false,
+        };
+        let differ = (0..ours.len().max(theirs.len())).find(|at| !equal(at));
+        differ.map(|at| format!("rule {} of {}", at + 1, place()))
+    })
+}
+
+/// The script with each `-D CHAIN NUMBER` said as `-D CHAIN RULE`, where that means the same rule: the first
+/// with that text. `None` where the script has words that are not followed here.
+fn by_text(from: &Ruleset, script: &[u8]) -> Option<Vec<u8>> {
+    let mut chains: HashMap<(Vec<u8>, Vec<u8>), Vec<Vec<u8>>> = HashMap::new();
+    for table in from.tables() {
+        for index in table.chains() {
+            let chain = from.chain(*index);
+            let specs = chain.rules().iter();
+            let specs = specs
+                .map(|rule| from.normal_spec(*rule).into_owned())
+                .collect();
+            let key = (
+                table.name().as_bytes().to_vec(),
+                chain.name_bytes().to_vec(),
+            );
+            chains.insert(key, specs);
+        }
+    }
+    let mut table: Vec<u8> = Vec::new();
+    let mut out = Vec::with_capacity(script.len());
+    for line in script.split_inclusive(|byte| *byte == b'\n') {
+        let body = line.strip_suffix(b"\n").unwrap_or(line);
+        let command = match body {
+            [b'[', ..] => body
+                .splitn(2, |byte| *byte == b' ')
+                .nth(1)
+                .unwrap_or_default(),
+            _ => body,
+        };
+        let mut words = command.splitn(4, |byte| *byte == b' ');
+        let verb = words.next().unwrap_or_default();
+        match (verb.first(), verb) {
+            (Some(b'*'), _) => table = verb.get(1..)?.to_vec(),
+            (Some(b'#' | b':') | None, _) | (_, b"COMMIT" | b"-N" | b"-X" | b"-P") => {}
+            (_, b"-D") => {
+                let name = words.next()?.to_vec();
+                let number = number(words.next()?)?;
+                let rules = chains.get_mut(&(table.clone(), name.clone()))?;
+                let spec = rules.get(number.checked_sub(1)?)?.clone();
+                let first = rules.iter().position(|rule| *rule == spec)? + 1;
+                rules.remove(number - 1);
+                if first == number && !spec.is_empty() {
+                    out.extend_from_slice(b"-D ");
+                    out.extend_from_slice(&name);
+                    out.push(b' ');
+                    out.extend_from_slice(&spec);
+                    out.push(b'\n');
+                    continue;
+                }
+            }
+            (_, b"-I") => {
+                let name = words.next()?.to_vec();
+                let number = number(words.next()?)?;
+                let spec = words.next().unwrap_or_default().to_vec();
+                let rules = chains.entry((table.clone(), name)).or_default();
+                let at = number.checked_sub(1).filter(|at| *at <= rules.len())?;
+                rules.insert(at, spec);
+            }
+            _ => return None,
+        }
+        out.extend_from_slice(line);
+    }
+    Some(out)
+}
+
+fn number(word: &[u8]) -> Option<usize> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}

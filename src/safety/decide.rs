@@ -1,0 +1,273 @@
+//! What anybody with the right to may do about a pending change: look, confirm, revert, extend.
+//!
+//! A decision is a line in the record, written under the one lock; the guard carries it out. So it does not
+//! matter who decides, or where: the board, another login, a script. A confirmation that comes after the
+//! deadline is too late, even if the guard has not got round to it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use super::begin::rescue;
+use super::clock;
+use super::places::{self, PlaceError, Places, at};
+use super::record::{Phase, Record, State, millis};
+use super::trail::{self, Entry, Event};
+use super::who::Who;
+
+/// A pending change, to those who look.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PendingView {
+    /// Its name.
+    pub id: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// Until it is undone; zero when that is under way.
+    pub left: Duration,
+    /// How long it was given in all.
+    pub window: Duration,
+    /// Who made it.
+    pub who: Who,
+    /// With what.
+    pub why: String,
+    /// When, RFC 3339, UTC.
+    pub began: String,
+    /// The rulesets, as their tools are called.
+    pub origins: Vec<String>,
+    /// The change in lines ([`diff`](super::diff)). Other people's text: strip before drawing.
+    pub diff: Vec<String>,
+    /// The backup from before it.
+    pub backup: String,
+    /// Whether a guard lives. If not, call [`rescue`](super::rescue).
+    pub guarded: bool,
+    /// Who or what ended it, once that is decided.
+    pub by: Option<String>,
+    /// Why it could not be undone so far.
+    pub trouble: Option<String>,
+    /// What is odd and not wrong.
+    pub remarks: Vec<String>,
+}
+
+/// Why a decision was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// Nothing waits, or not that change any more.
+    #[error("no change is pending")]
+    NothingPending,
+    /// It is being applied: there is nothing to decide yet.
+    #[error("the change {id} is still being applied")]
+    TooEarly {
+        /// Its name.
+        id: String,
+    },
+    /// It was decided already.
+    #[error("too late: the change {id} {what}")]
+    TooLate {
+        /// Its name.
+        id: String,
+        /// `is being undone by …`, `was confirmed by …`.
+        what: String,
+    },
+    /// The state folder.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+}
+
+impl DecideError {
+    /// One sentence of what to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NothingPending => "see ruletop status; ended changes are in the audit trail",
+            Self::TooEarly { .. } => "try again in a moment",
+            Self::TooLate { .. } => "see ruletop status; make the change again if it is wanted",
+            Self::Place(error) => error.remedy(),
+        }
+    }
+}
+
+/// How a change ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its last audit line.
+    Known(Box<Entry>),
+    /// It is over; the trail could not be read.
+    Unknown,
+    /// Not within the time that was waited.
+    NotYet,
+}
+
+/// What is pending, if anything. Changes nothing.
+pub fn pending(places: &Places) -> Option<PendingView> {
+    let state = State::look(places)?;
+    let record = state.read().ok()??;
+    let guarded = state.is_guarded();
+    Some(PendingView {
+        left: if record.phase == Phase::Pending {
+            record.left()
+        } else {
+            Duration::ZERO
+        },
+        window: Duration::from_millis(record.window),
+        id: record.id,
+        phase: record.phase,
+        who: record.who,
+        why: record.why,
+        began: record.began,
+        origins: record.origins,
+        diff: record.diff,
+        backup: record.backup,
+        guarded,
+        by: record.by,
+        trouble: record.trouble,
+        remarks: record.remarks,
+    })
+}
+
+/// The pending change stays. `id`: only if it is this one. Returns its name once that is certain.
+pub fn confirm(places: &Places, id: Option<&str>, by: &Who) -> Result<String, DecideError> {
+    decide(places, id, |record| {
+        record.phase = Phase::Confirmed;
+        record.by = Some(by.to_string());
+    })
+}
+
+/// The pending change is undone. Returns its name once that is certain to happen; [`wait_for_end`] tells when
+/// it has.
+pub fn revert(places: &Places, id: Option<&str>, by: &Who) -> Result<String, DecideError> {
+    decide(places, id, |record| {
+        record.phase = Phase::Reverting;
+        record.by = Some(by.to_string());
+    })
+}
+
+/// The pending change waits longer, by `more`. Returns the time that is left.
+pub fn extend(places: &Places, id: Option<&str>, more: Duration) -> Result<Duration, DecideError> {
+    let mut left = Duration::ZERO;
+    decide(places, id, |record| {
+        record.deadline = record.deadline.saturating_add(millis(more));
+        left = record.left();
+        // The guard does not look at who extends, so this is the place to say so.
+        let _ = trail::add(places, &Entry::of(record, Event::Extended, None));
+    })?;
+    Ok(left)
+}
+
+fn decide(
+    places: &Places,
+    id: Option<&str>,
+    change: impl FnOnce(&mut Record),
+) -> Result<String, DecideError> {
+    let state = State::look(places).ok_or(DecideError::NothingPending)?;
+    let name = {
+        let _lock = state.decide()?;
+        let mut record = state
+            .read()?
+            .filter(|record| id.is_none_or(|id| id == record.id))
+            .ok_or(DecideError::NothingPending)?;
+        let by = |record: &Record| record.by.clone().unwrap_or_else(|| "somebody".to_owned());
+        let late = |what: String| {
+            Err(DecideError::TooLate {
+                id: record.id.clone(),
+                what,
+            })
+        };
+        match record.phase {
+            Phase::Pending if record.boot != clock::boot_id() => {
+                return late("was made before the last boot".to_owned());
+            }
+            Phase::Pending if record.left().is_zero() => {
+                return late("is past its deadline".to_owned());
+            }
+            Phase::Pending => {}
+            Phase::Applying => return Err(DecideError::TooEarly { id: record.id }),
+            Phase::Confirmed => return late(format!("was confirmed by {}", by(&record))),
+            Phase::Reverting => return late(format!("is being undone by {}", by(&record))),
+            Phase::Reverted => return late(format!("was undone by {}", by(&record))),
+        }
+        change(&mut record);
+        state.write(&record)?;
+        record.id
+    };
+    // Where no guard is left to do it, a new one is.
+    let _ = rescue(places);
+    Ok(name)
+}
+
+/// Waits until the change is over and cleared up, and tells how it ended.
+pub fn wait_for_end(places: &Places, id: &str, patience: Duration) -> Ended {
+    let begun = Instant::now();
+    let over = || {
+        let state = State::look(places)?;
+        let gone = match state.read() {
+            Ok(Some(record)) => record.id != id,
+            Ok(None) => true,
+            Err(_) => false,
+        };
+        (gone && !state.is_guarded()).then_some(())
+    };
+    let watch = Watch::new(places).ok();
+    while over().is_none() {
+        let left = patience.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Ended::NotYet;
+        }
+        // The guard's last act, letting its lock go, is no event: so a short look besides.
+        let pause = left.min(Duration::from_millis(20));
+        match &watch {
+            Some(watch) => drop(watch.wait(pause)),
+            None => std::thread::sleep(pause),
+        }
+    }
+    let lines = trail::history(places).unwrap_or_default();
+    let last = lines.into_iter().rev().find(|entry| {
+        entry.id == id
+            && matches!(
+                entry.event,
+                Event::Confirmed | Event::Reverted | Event::Failed
+            )
+    });
+    last.map_or(Ended::Unknown, |entry| Ended::Known(Box::new(entry)))
+}
+
+/// Wakes whoever waits when the pending change, or that there is one, changes.
+#[derive(Debug)]
+pub struct Watch(Inotify);
+
+impl Watch {
+    /// Watches the state folder, and makes it where it is missing.
+    pub fn new(places: &Places) -> Result<Self, PlaceError> {
+        places::folder(&places.state)?;
+        let failed = |errno: nix::errno::Errno| at("watch", &places.state)(errno.into());
+        let inotify =
+            Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
+        let events = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE;
+        inotify.add_watch(&places.state, events).map_err(failed)?;
+        Ok(Self(inotify))
+    }
+
+    /// Takes what has happened so far; whether anything had.
+    pub fn drain(&self) -> bool {
+        let mut any = false;
+        while self.0.read_events().is_ok_and(|events| !events.is_empty()) {
+            any = true;
+        }
+        any
+    }
+
+    /// Waits for something to happen, `patience` at most; whether it did.
+    pub fn wait(&self, patience: Duration) -> bool {
+        let mut ready = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        let _ = poll(&mut ready, patience);
+        self.drain()
+    }
+}
+
+impl AsFd for Watch {
+    /// Readable when something happened; for `tokio::io::unix::AsyncFd`.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

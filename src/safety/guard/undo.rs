@@ -1,0 +1,181 @@
+//! The way back: the inverse change, and where that fails, everything as it was saved.
+//!
+//! The inverse is the change with its ends swapped, done to what the kernel holds now, so what others added
+//! meanwhile stays. It is tried again until it succeeds: a lock that is held, a tool that is killed, a full
+//! process table pass; a change that nobody confirmed must not stay because of them.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::Guard;
+use crate::netfilter::netlink::{Netlink, Request};
+use crate::netfilter::nftables;
+use crate::netfilter::xtables::restore::{Held, Wait};
+use crate::ruleset::{Backend, Policy, Ruleset, Table};
+use crate::safety::carry::{Strictness, carry, read};
+use crate::safety::record::{Leg, Phase};
+use crate::safety::trail::Event;
+use crate::safety::whole;
+
+/// A holder of the xtables lock that takes longer hangs, and we go on without it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+/// A tool of a dead guard that takes longer hangs.
+const HANDS_PATIENCE: Duration = Duration::from_secs(30);
+/// Between tries.
+const PAUSE: Duration = Duration::from_secs(3);
+/// Tries before it is left to a person; some ten minutes.
+const TRIES: u32 = 200;
+
+impl Guard {
+    /// Undoes the change, clears up, and goes.
+    pub(super) fn revert(mut self) -> ExitCode {
+        match self.undo() {
+            Ok(remarks) => {
+                let detail = (!remarks.is_empty()).then(|| remarks.join("; "));
+                self.reverted(detail)
+            }
+            Err(trouble) => {
+                self.tell(Event::Failed, Some(trouble));
+                if let Some(standby) = self.standby.take() {
+                    standby.end();
+                }
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// Undoes every leg, the last one first; remarks, or why it cannot be done.
+    pub(super) fn undo(&mut self) -> Result<Vec<String>, String> {
+        self.record.phase = Phase::Reverting;
+        let _ = self.save();
+        let mut trouble = String::new();
+        for turn in 0..TRIES {
+            if turn > 0 {
+                std::thread::sleep(PAUSE);
+            }
+            match self.try_undo(turn > 0) {
+                Ok(remarks) => return Ok(remarks),
+                Err(why) if why != trouble => {
+                    self.record.trouble = Some(why.clone());
+                    let _ = self.save();
+                    trouble = why;
+                }
+                Err(_) => {}
+            }
+        }
+        Err(trouble)
+    }
+
+    fn try_undo(&self, inverse_failed: bool) -> Result<Vec<String>, String> {
+        let hands = self.state.hands(HANDS_PATIENCE);
+        let mut remarks = Vec::new();
+        let legacy = self
+            .legs
+            .iter()
+            .any(|leg| leg.origin.backend == Backend::Legacy);
+        let held = if legacy {
+            let mut wait = Wait {
+                limit: LOCK_PATIENCE,
+                stop: &mut || false,
+                told: &mut |_| {},
+            };
+            let held = Held::take(&mut wait).or_else(|error| {
+                remarks.push(format!("undone without the xtables lock: {error}"));
+                Held::without()
+            });
+            Some(held.map_err(|error| error.to_string())?)
+        } else {
+            None
+        };
+        let mut trouble = Vec::new();
+        for leg in self.legs.iter().rev() {
+            let held = held.as_ref();
+            let inverse = if self.blind {
+                Err("its texts were lost".to_owned())
+            } else {
+                self.undo_leg(leg, held, &mut remarks)
+            };
+            let done = inverse.or_else(|why| {
+                if !inverse_failed && !self.blind {
+                    return Err(why);
+                }
+                remarks.push(format!(
+                    "no way back by the inverse ({why}): {} is restored as a whole",
+                    leg.origin
+                ));
+                self.restore_leg(leg, held)
+            });
+            trouble.extend(done.err());
+        }
+        drop(hands);
+        if trouble.is_empty() {
+            Ok(remarks)
+        } else {
+            Err(trouble.join("; "))
+        }
+    }
+
+    fn undo_leg(
+        &self,
+        leg: &Leg,
+        held: Option<&Held>,
+        remarks: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let way = (&*leg.after, &*leg.before);
+        let said = carry(
+            &self.tools,
+            leg.origin,
+            way,
+            Strictness::Remark,
+            held,
+            &mut || {},
+        )
+        .map_err(|error| error.to_string())?;
+        remarks.extend(said);
+        let made = leg.after.tables().iter().map(Table::name);
+        self.remove_made_tables(leg, made);
+        Ok(())
+    }
+
+    fn restore_leg(&self, leg: &Leg, held: Option<&Held>) -> Result<(), String> {
+        whole::restore(&self.tools, &self.places, &self.record.backup, leg, held)?;
+        if let Ok(now) = read(&self.tools, leg.origin) {
+            self.remove_made_tables(leg, now.tables().iter().map(Table::name));
+        }
+        Ok(())
+    }
+
+    /// Those of the tables that were not there before and hold nothing go as well. One that stays is empty and
+    /// harmless, so nothing here is an error. Legacy tables cannot be removed.
+    fn remove_made_tables<'a>(&self, leg: &Leg, tables: impl Iterator<Item = &'a str>) {
+        if leg.origin.backend == Backend::Legacy {
+            return;
+        }
+        for name in tables.filter(|name| leg.before.find_table(name).is_none()) {
+            let Ok(mut netlink) = Netlink::open() else {
+                return;
+            };
+            let generation = nftables::generation(&mut netlink, &mut Request::default());
+            let (Ok(generation), Ok(now)) = (generation, read(&self.tools, leg.origin)) else {
+                return;
+            };
+            if is_bare(&now, name) {
+                let family = nftables::nfproto(leg.origin.family);
+                let _ = nftables::remove_table(&mut netlink, family, name.as_bytes(), generation);
+            }
+        }
+    }
+}
+
+/// Whether the table is there and holds nothing: no rule, no user chain, no policy but ACCEPT.
+fn is_bare(ruleset: &Ruleset, table: &str) -> bool {
+    let Some(index) = ruleset.find_table(table) else {
+        return false;
+    };
+    ruleset.table(index).chains().iter().all(|chain| {
+        let chain = ruleset.chain(*chain);
+        chain.is_builtin()
+            && chain.rules().is_empty()
+            && chain.policy().unwrap_or(Policy::Accept) == Policy::Accept
+    })
+}

@@ -1,0 +1,63 @@
+//! Change without fear: backup, guard, apply, confirm, revert.
+//!
+//! ```text
+//! begin ─▶ guard process:  check ─▶ backup ─▶ arm ─▶ apply ─▶ verify ─▶ pending ─┬─ confirm ─▶ it stays
+//!                                                                                ├─ revert  ─▶ undone
+//!                                                                                └─ deadline ─▶ undone
+//! ```
+//!
+//! One promise: an unconfirmed change never outlives its deadline, whatever dies. So the change is made by a
+//! process of its own ([`guard`]) that owes nothing to the terminal it was asked for on; the confirmation can
+//! come from any login, since all that is known stands in a file; and everything is undone by the inverse of
+//! the change, so that what other programs did meanwhile stays.
+//!
+//! ```text
+//! request    what is asked for, and the words for how it went
+//! places     the folders, and writing without a half-written file
+//! record     the pending change on disk, and the locks
+//! preflight  would the administrator's own connections survive it
+//! guard      the process that makes it, waits, and undoes it; its standby
+//! dry_run    what the back end says of a change, with nothing armed
+//! rehearse   the change and the way back, tried in a scratch namespace
+//! carry      the change done to the kernel, verified; both ways
+//! whole      the last resort: a ruleset put back from its backup
+//! backup     the store
+//! trail      the audit log
+//! decide     confirm, revert, extend; look at what is pending; be woken when it changes
+//! ```
+//!
+//! What it does not do: know how a change was made up (`edit`), or talk to anybody (`cli`, `runtime`).
+
+pub mod backup;
+mod begin;
+mod carry;
+mod clock;
+mod decide;
+pub mod diff;
+mod dry_run;
+mod guard;
+mod lossy;
+mod places;
+pub mod preflight;
+mod record;
+mod rehearse;
+mod request;
+mod sets;
+mod trail;
+mod who;
+mod whole;
+
+pub use begin::{begin, current, rescue, transitions_to};
+pub use decide::{
+    DecideError, Ended, PendingView, Watch, confirm, extend, pending, revert, wait_for_end,
+};
+pub use dry_run::dry_run;
+pub use guard::guard_main;
+pub use places::{PlaceError, Places};
+pub use record::Phase;
+pub use request::{ApplyError, KEEP, Pending, Request, Step, To, Transition, WINDOW};
+pub use trail::{Entry, Event, history};
+pub use who::Who;
+
+/// First argument that makes the binary a guard: call [`guard_main`].
+pub const GUARD: &str = "__guard";

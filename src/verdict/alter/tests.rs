@@ -1,0 +1,465 @@
+//! Sets that a change opens and closes, in words on small rulesets; and against the walk of single packets
+//! on random ones.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::flow::{IfName, Protocol, TcpFlags};
+use crate::ruleset::{Document, Hints};
+use crate::verdict::{CtState, Verdict};
+
+fn document(text: &str) -> Document {
+    Document::parse(text.as_bytes().to_vec(), Hints::default()).unwrap()
+}
+
+fn with_change<T>(
+    before: &str,
+    after: &str,
+    facts: &Facts,
+    each: impl FnOnce(Side<'_>, Side<'_>, Alteration) -> T,
+) -> T {
+    let (before, after) = (document(before), document(after));
+    let old: Vec<&Ruleset> = before.rulesets().iter().collect();
+    let new: Vec<&Ruleset> = after.rulesets().iter().collect();
+    let family = old[0].family();
+    let (old_program, new_program) = (
+        Program::compile(family, &old),
+        Program::compile(family, &new),
+    );
+    let before = Side {
+        program: &old_program,
+        rulesets: &old,
+    };
+    let after = Side {
+        program: &new_program,
+        rulesets: &new,
+    };
+    each(before, after, change(before, after, facts))
+}
+
+/// `+` what is newly accepted, `-` what is newly dropped, each with its way.
+fn told(before: &str, after: &str) -> Vec<String> {
+    with_change(before, after, &Facts::default(), |_, _, changes| {
+        assert!(changes.is_complete());
+        let mut told = Vec::new();
+        for way in &changes.ways {
+            for (sign, traffic) in [("+", &way.newly_accepted), ("-", &way.newly_dropped)] {
+                let path = way.path().name();
+                told.extend(
+                    traffic
+                        .lines()
+                        .iter()
+                        .map(|line| format!("{sign} {path} {line}")),
+                );
+            }
+        }
+        told
+    })
+}
+
+/// A filter table: rules by `;`, `-A INPUT` where no chain is said.
+fn filter(rules: &str) -> String {
+    let mut text = String::from(
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:a - [0:0]\n",
+    );
+    for rule in rules
+        .split(';')
+        .map(str::trim)
+        .filter(|rule| !rule.is_empty())
+    {
+        let chain = if rule.starts_with("-A") {
+            ""
+        } else {
+            "-A INPUT "
+        };
+        text.push_str(&format!("{chain}{rule}\n"));
+    }
+    text + "COMMIT\n"
+}
+
+#[test]
+fn a_change_in_words() {
+    let cases: [(&str, &str, &[&str]); 14] = [
+        (
+            "",
+            "-i eth0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT",
+            &["+ input tcp any -> :443 on eth0, new"],
+        ),
+        (
+            "-p tcp -m tcp --dport 22 -j ACCEPT",
+            "",
+            &["- input tcp any -> :22"],
+        ),
+        // Moved: only what the two rules share.
+        (
+            "-s 10.0.0.0/8 -j DROP; -p tcp -m multiport --dports 80,443 -j ACCEPT",
+            "-p tcp -m multiport --dports 80,443 -j ACCEPT; -s 10.0.0.0/8 -j DROP",
+            &["+ input tcp 10.0.0.0/8 -> :80,443"],
+        ),
+        (
+            "-p tcp -j ACCEPT; -p udp -j ACCEPT",
+            "-p udp -j ACCEPT; -p tcp -j ACCEPT",
+            &[],
+        ),
+        ("-p tcp -j DROP", "-p tcp -j REJECT", &[]),
+        ("-p tcp -j ACCEPT", "-p tcp -j LOG; -p tcp -j ACCEPT", &[]),
+        // What is behind in the same list still holds.
+        (
+            "-p tcp -m tcp --dport 22 -j ACCEPT; -s 10.0.0.1 -j ACCEPT",
+            "-s 10.0.0.1 -j ACCEPT",
+            &["- input tcp not 10.0.0.1 -> :22"],
+        ),
+        (
+            "! -i lo -p icmp -m icmp --icmp-type 8 -j ACCEPT",
+            "-i lo -j ACCEPT",
+            &[
+                "+ input any protocol any -> any on lo",
+                "- input icmp any -> any type 8 on not lo",
+            ],
+        ),
+        (
+            "-A FORWARD -i eth+ -o br0 -j ACCEPT",
+            "",
+            &["- forward any protocol any -> any in eth+ out br0"],
+        ),
+        ("", "-m mark --mark 0x1 -j ACCEPT", &[]),
+        (
+            "",
+            "-A OUTPUT -m mark --mark 0x1 -j DROP",
+            &["- output any protocol any -> any, when mark 0x1/0xffffffff"],
+        ),
+        (
+            "-p tcp -j ACCEPT",
+            "-m set --match-set bl src -j DROP; -p tcp -j ACCEPT",
+            &["- input tcp any -> any, when set bl src"],
+        ),
+        // A limit answers before as after.
+        (
+            "-m limit --limit 1/s -j ACCEPT",
+            "-m limit --limit 1/s -j ACCEPT; -p tcp -j DROP",
+            &[],
+        ),
+        (
+            "-p tcp -j a; -A a -s 10.0.0.0/9 -j ACCEPT; -A a -s 10.128.0.0/9 -j ACCEPT",
+            "",
+            &["- input tcp 10.0.0.0/8 -> any"],
+        ),
+    ];
+    for (before, after, expected) in cases {
+        assert_eq!(
+            told(&filter(before), &filter(after)),
+            expected,
+            "{before} => {after}"
+        );
+    }
+    let six = |rules: &str| format!("# Generated by ip6tables-save v1.8.9\n{}", filter(rules));
+    assert_eq!(
+        told(
+            &six(""),
+            &six("-s 2001:db8::/32 -d fd00::1/128 -p udp -m udp --dport 53 -j ACCEPT")
+        ),
+        ["+ input udp 2001:db8::/32 -> [fd00::1]:53"]
+    );
+}
+
+#[test]
+fn a_policy_is_told_by_what_comes_to_it() {
+    let before = filter("-p tcp -m tcp --dport 22 -j ACCEPT; -i lo -j ACCEPT");
+    let after = before.replace(":INPUT DROP", ":INPUT ACCEPT");
+    assert_eq!(told(&before, &before), [""; 0]);
+    let opened = told(&before, &after);
+    assert_eq!(
+        opened,
+        [
+            "+ input any protocol but tcp any -> any on not lo",
+            "+ input tcp any -> any not port 22 on not lo"
+        ]
+    );
+}
+
+/// What is told is of packets as they arrive, before NAT.
+#[test]
+fn a_forwarded_service_is_told_by_its_outside() {
+    let nat = "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n\
+        -A PREROUTING -i eth0 -d 192.0.2.1/32 -p tcp -m tcp --dport 8443 -j DNAT --to-destination 10.0.0.5:443\n\
+        -A POSTROUTING -o eth0 -j MASQUERADE\nCOMMIT\n";
+    let rule = "-A FORWARD -d 10.0.0.5/32 -i eth0 -o br0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT";
+    let (before, after) = (nat.to_owned() + &filter(""), nat.to_owned() + &filter(rule));
+    let opened = told(&before, &after);
+    assert_eq!(
+        opened,
+        [
+            "+ forward tcp any -> 192.0.2.1:8443 in eth0 out br0, new",
+            "+ forward tcp any -> 10.0.0.5:443 in eth0 out br0, new",
+        ]
+    );
+}
+
+#[test]
+fn from_where_a_port_is_reached_and_who_stops_the_rest() {
+    let rules = "-s 10.0.0.0/8 -j DROP; -i eth1 -j REJECT; -p tcp -m tcp --dport 443 -s 192.0.2.0/24 -j ACCEPT";
+    let document = document(&filter(rules));
+    let rulesets: Vec<&Ruleset> = document.rulesets().iter().collect();
+    let program = Program::compile(Family::V4, &rulesets);
+    let kind = Probe {
+        proto: Some(Protocol::TCP),
+        dport: Some(443),
+        ctstate: Some(CtState::New),
+        ..Probe::new(Family::V4, Path::Input)
+    };
+    let reach = program.reach(&kind, &Facts::default(), &rulesets);
+    assert!(reach.complete);
+    let lines = |traffic: &Traffic| -> Vec<String> {
+        traffic.lines().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        lines(&reach.accepted),
+        ["tcp 192.0.2.0/24 -> :443 on not eth1, new"]
+    );
+    let stopped: Vec<(String, Verdict, Vec<String>)> = reach
+        .stopped
+        .iter()
+        .map(|one| {
+            let Some(crate::verdict::Decider::Place(place)) = one.by else {
+                panic!("{one:?}");
+            };
+            let rule = place.rule.map_or("policy".to_owned(), |rule| {
+                rulesets[0].number(rule).to_string()
+            });
+            (rule, one.verdict, lines(&one.traffic))
+        })
+        .collect();
+    let line = |text: &str| vec![text.to_owned()];
+    assert_eq!(
+        stopped,
+        [
+            (
+                "policy".to_owned(),
+                Verdict::Drop,
+                line("tcp not 10.0.0.0/8,192.0.2.0/24 -> :443 on not eth1, new")
+            ),
+            (
+                "2".to_owned(),
+                Verdict::Reject,
+                line("tcp not 10.0.0.0/8 -> :443 on eth1, new")
+            ),
+            (
+                "1".to_owned(),
+                Verdict::Drop,
+                line("tcp 10.0.0.0/8 -> :443, new")
+            ),
+        ]
+    );
+}
+
+/// Names, masks and texts that no kernel holds bring nothing down.
+#[test]
+fn too_much_is_said_to_be_too_much() {
+    let mut many = String::new();
+    for at in 0..2_000_u32 {
+        let bits = at.wrapping_mul(2_654_435_761);
+        let (a, b, c) = (bits % 200, bits / 200 % 250, bits / 50_000 % 250);
+        many.push_str(&format!(
+            "-s {a}.{b}.0.0/14 -d {c}.{b}.0.0/13 -p tcp -m tcp --sport {}:{} -j ACCEPT;",
+            at * 7,
+            at * 7 + 9_000
+        ));
+    }
+    let before = filter(&many);
+    let after = before.replace(":INPUT DROP", ":INPUT ACCEPT");
+    with_change(&before, &after, &Facts::default(), |_, _, changes| {
+        assert!(!changes.is_complete());
+        assert!(!changes.is_nothing());
+    });
+}
+
+/// A rule of some table, for a chain of it.
+fn rule() -> impl Strategy<Value = (u8, String)> {
+    let header = prop_oneof![
+        "",
+        "-p tcp",
+        "-p udp",
+        "! -p tcp",
+        "-p tcp -m tcp --dport (2|80|8080)",
+        "-p tcp -m tcp ! --dport 1:9",
+        "-p udp -m udp --sport 1:80",
+        "-p tcp -m multiport --dports 2,80",
+        "-p tcp -m multiport ! --ports 80",
+        "-p tcp -m tcp --syn",
+        "-p icmp -m icmp --icmp-type (8|3/1)"
+    ];
+    let net = prop_oneof![
+        "",
+        "! -s 10\\.0\\.0\\.(0|1)/3[0-2]",
+        "-s 10\\.0\\.0\\.[0-3]",
+        "-s 10\\.0\\.0\\.0/(30|31)",
+        "-d 10\\.0\\.0\\.[0-3]/31",
+        "-m iprange --src-range 10\\.0\\.0\\.1-10\\.0\\.0\\.3"
+    ];
+    let rest = prop_oneof![
+        4 => "",
+        2 => "! -i eth0",
+        1 => "-i (eth\\+|lo)",
+        1 => "-m mark --mark [01]",
+        2 => "-m conntrack --ctstate (NEW|ESTABLISHED|NEW,ESTABLISHED|INVALID|UNTRACKED|DNAT)",
+        1 => "-m limit --limit 1/sec",
+        1 => "-m ttl --ttl-lt 64",
+        1 => "-m connmark --mark [01]",
+        1 => "-m set --match-set s src"
+    ];
+    (0..14_u8, header, net, rest)
+        .prop_map(|(kind, header, net, rest)| (kind, format!("{header} {net} {rest}")))
+}
+
+/// The kinds of [`rule`] in their tables: chain and target.
+fn line((kind, conditions): &(u8, String)) -> (usize, String) {
+    let (table, chain, target) = match kind {
+        0 => (0, "PREROUTING", "-j CT --notrack"),
+        1 => (0, "PREROUTING", "-j DROP"),
+        2 => (1, "PREROUTING", "-j MARK --set-xmark 0x1/0x1"),
+        3 => (1, "FORWARD", "-j CONNMARK --save-mark"),
+        4 => (
+            2,
+            "PREROUTING",
+            "-p tcp -j DNAT --to-destination 10.0.0.2:8080",
+        ),
+        5 => (2, "PREROUTING", "-p tcp -j REDIRECT --to-ports 80"),
+        6 => (3, "INPUT", "-j DROP"),
+        7 => (3, "INPUT", "-j ACCEPT"),
+        8 => (3, "INPUT", "-j a"),
+        9 => (3, "FORWARD", "-j DROP"),
+        10 => (3, "FORWARD", "-j ACCEPT"),
+        11 => (3, "FORWARD", "-g a"),
+        12 => (3, "a", "-j RETURN"),
+        _ => (3, "a", "-j REJECT"),
+    };
+    // The protocol is said once.
+    let target = match conditions.contains("-p ") {
+        true if conditions.contains("-p tcp") && !conditions.contains("! -p") => {
+            target.replace("-p tcp ", "")
+        }
+        true if kind / 2 == 2 => "-j ACCEPT".to_owned(),
+        _ => target.to_owned(),
+    };
+    (table, format!("-A {chain} {conditions} {target}\n"))
+}
+
+fn dump(rules: &[(u8, String)]) -> String {
+    let heads = [
+        "*raw\n:PREROUTING ACCEPT [0:0]\n",
+        "*mangle\n:PREROUTING ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n",
+        "*nat\n:PREROUTING ACCEPT [0:0]\n",
+        "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:a - [0:0]\n",
+    ];
+    let lines: Vec<(usize, String)> = rules.iter().map(line).collect();
+    let mut text = String::new();
+    for (table, head) in heads.iter().enumerate() {
+        text.push_str(head);
+        let own = lines.iter().filter(|(of, _)| *of == table);
+        own.for_each(|(_, line)| text.push_str(line));
+        text.push_str("COMMIT\n");
+    }
+    text
+}
+
+fn packet(bits: u32) -> Probe {
+    let pick = |shift: u32, of: u32| (bits >> shift) % of;
+    let address = |low: u32| -> Option<IpAddr> {
+        Some(Ipv4Addr::new(10, 0, 0, u8::try_from(low).unwrap()).into())
+    };
+    let forward = pick(0, 2) == 0;
+    let proto = [Protocol::TCP, Protocol::TCP, Protocol::UDP, Protocol::ICMP]
+        [usize::try_from(pick(3, 4)).unwrap()];
+    let port = |of: u32| {
+        Some([1, 2, 80, 8080][usize::try_from(of).unwrap()]).filter(|_| proto != Protocol::ICMP)
+    };
+    let icmp = |value: u8| (proto == Protocol::ICMP).then_some(value);
+    Probe {
+        input: IfName::new(
+            [&b"eth0"[..], b"eth1", b"br0", b"lo"][usize::try_from(pick(1, 4)).unwrap()],
+        ),
+        output: IfName::new(b"eth2").filter(|_| forward),
+        proto: Some(proto),
+        src: address(pick(5, 5)),
+        dst: address(pick(8, 4)),
+        sport: port(pick(10, 4)),
+        dport: port(pick(12, 4)),
+        icmp_type: icmp(if pick(14, 2) == 0 { 8 } else { 3 }),
+        icmp_code: icmp(u8::try_from(pick(15, 2)).unwrap()),
+        tcp_flags: (proto == Protocol::TCP).then_some(if pick(16, 2) == 0 {
+            TcpFlags::SYN
+        } else {
+            TcpFlags::ACK
+        }),
+        ctstate: Some(
+            [
+                CtState::New,
+                CtState::New,
+                CtState::Established,
+                CtState::Invalid,
+                CtState::Related,
+            ][usize::try_from(pick(17, 5)).unwrap()],
+        ),
+        ttl: Some(if pick(20, 2) == 0 { 64 } else { 40 }),
+        length: Some(60),
+        tos: Some(0),
+        ..Probe::new(
+            Family::V4,
+            if forward { Path::Forward } else { Path::Input },
+        )
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    /// A packet that is said to be let through anew is dropped before and accepted after, and the other way
+    /// round; one that is in neither set fares as it did.
+    #[test]
+    fn the_sets_are_what_single_packets_do(
+        rules in proptest::collection::vec(rule(), 1..14),
+        moved in any::<[proptest::sample::Index; 2]>(),
+        fresh in proptest::option::of(rule()),
+        packets in proptest::collection::vec(any::<u32>(), 150),
+        local in any::<bool>(),
+    ) {
+        let mut after = rules.clone();
+        let rule = after.remove(moved[0].index(after.len()));
+        match fresh {
+            Some(fresh) if moved[1].index(2) == 0 => after.push(fresh),
+            Some(fresh) => after.insert(moved[1].index(after.len() + 1), fresh),
+            None => after.insert(moved[1].index(after.len() + 1), rule),
+        }
+        let facts = Facts {
+            local: local.then(|| vec![Ipv4Addr::new(10, 0, 0, 2).into()]),
+            ..Facts::default()
+        };
+        let (before, after) = (dump(&rules), dump(&after));
+        with_change(&before, &after, &facts, |old, new, changes| {
+            prop_assert!(changes.is_complete());
+            for bits in packets {
+                let probe = packet(bits);
+                let ends = |side: Side<'_>| side.program.decide(&probe, &facts, side.rulesets).verdict;
+                let (was, is) = (ends(old), ends(new));
+                let stopped = |verdict: Verdict| matches!(verdict, Verdict::Drop | Verdict::Reject);
+                let (opened, closed) = changes.of(&probe);
+                let context = || format!("{probe:?}\n{before}\n=>\n{after}\n{was:?} {is:?} {opened:?} {closed:?} {changes:#?}");
+                if opened == Belongs::Yes {
+                    prop_assert!(stopped(was) && is == Verdict::Accept, "{}", context());
+                }
+                if closed == Belongs::Yes {
+                    prop_assert!(was == Verdict::Accept && stopped(is), "{}", context());
+                }
+                if stopped(was) && is == Verdict::Accept {
+                    prop_assert!(opened != Belongs::No, "{}", context());
+                }
+                if was == Verdict::Accept && stopped(is) {
+                    prop_assert!(closed != Belongs::No, "{}", context());
+                }
+            }
+            Ok(())
+        })?;
+    }
+}

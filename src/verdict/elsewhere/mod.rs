@@ -1,0 +1,245 @@
+//! Causes that are not this firewall: nobody listens, an interface is down, there is no way there or back,
+//! the kernel does not forward, the connection table is full, somebody else's table drops.
+//!
+//! Facts of the box go in ([`Machine`]) with a packet and what the rules say of it; a list of causes comes out,
+//! each with its evidence and with how much it weighs. What is fine is said too: a tick is an answer. What
+//! was not read gives no cause and no tick.
+//!
+//! The kernel is asked, not imitated: whether a packet would be routed, and whether the reverse path filter
+//! lets it in, is its own answer to [`questions`]; the switches (rp_filter, forwarding) then say why.
+
+mod ends;
+mod rest;
+#[cfg(test)]
+mod tests;
+mod ways;
+
+use std::net::IpAddr;
+
+use super::explain::Explanation;
+use super::probe::{CtState, Path, Probe};
+use crate::flow::{Machine, RouteQuestion};
+use crate::ruleset::{BaseChain, Family};
+
+/// How much a cause weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// Looked at, and in order.
+    Fine,
+    /// Good to know.
+    Note,
+    /// May stop the packet.
+    Doubt,
+    /// Stops it, whatever the rules say.
+    Blocks,
+}
+
+/// What a cause is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum About {
+    /// An interface that the packet passes.
+    Interface,
+    /// Whose address the destination is.
+    Address,
+    /// Who waits for the packet.
+    Listener,
+    /// The way to the destination.
+    Route,
+    /// The way of the answer.
+    RouteBack,
+    /// The reverse path filter.
+    RpFilter,
+    /// Packets of others are passed on.
+    Forwarding,
+    /// The connection table.
+    Conntrack,
+    /// Bridged packets and these chains.
+    Bridge,
+    /// A native nft chain.
+    Native,
+    /// Another program that writes rules.
+    Manager,
+    /// Something that could not be read.
+    Unread,
+}
+
+/// One cause, or tick. Texts hold names of strangers: strip before drawing.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Cause {
+    /// What it is about.
+    pub about: About,
+    /// How much it weighs.
+    pub grade: Grade,
+    /// A few words: `nobody listens on 443/tcp`.
+    pub says: String,
+    /// Where that stands: `net.ipv4.ip_forward = 0`.
+    pub evidence: String,
+}
+
+/// What to ask the kernel about a packet's ways. `local`: the addresses of the box, where they are known.
+pub fn questions(
+    probe: &Probe,
+    explanation: &Explanation,
+    local: Option<&[IpAddr]>,
+) -> Vec<RouteQuestion> {
+    let packet = Packet::new(probe, explanation, local);
+    [packet.way_question(), packet.back_question()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The causes, the heaviest first, and of one weight in the order in which a packet meets them.
+/// `explanation` is what the rules say of the packet, `natives` the nft chains that iptables does not show.
+pub fn elsewhere(
+    probe: &Probe,
+    explanation: &Explanation,
+    machine: &Machine,
+    natives: &[BaseChain],
+) -> Vec<Cause> {
+    let local = machine.addresses();
+    let mut finder = Finder {
+        packet: Packet::new(probe, explanation, local.as_deref()),
+        machine,
+        found: Vec::new(),
+    };
+    finder.interfaces();
+    finder.address();
+    finder.listener();
+    finder.routes();
+    finder.forwarding();
+    finder.conntrack();
+    finder.bridge();
+    finder.natives(explanation, natives);
+    finder.managers();
+    for problem in &machine.problems {
+        finder.say(
+            About::Unread,
+            Grade::Note,
+            "not everything could be read",
+            problem,
+        );
+    }
+    let mut found = finder.found;
+    found.sort_by_key(|cause| std::cmp::Reverse(cause.grade));
+    found
+}
+
+/// The packet as routing sees it: after NAT of its destination.
+struct Packet<'a> {
+    probe: &'a Probe,
+    /// Where it goes in the end.
+    dst: Option<IpAddr>,
+    dport: Option<u16>,
+    /// Its destination was changed.
+    translated: bool,
+    /// Its way in truth, where the addresses of the box are known.
+    path: Path,
+    /// The destination is an address of the box.
+    is_local: Option<bool>,
+}
+
+impl<'a> Packet<'a> {
+    fn new(probe: &'a Probe, explanation: &Explanation, local: Option<&[IpAddr]>) -> Self {
+        let new = explanation.dst.as_ref();
+        let dst = new.map_or(probe.dst, |new| new.address);
+        let dport = new.map_or(probe.dport, |new| new.port);
+        let group = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+            IpAddr::V6(ip) => ip.is_multicast(),
+        };
+        let is_local = dst.and_then(|dst| match local {
+            _ if dst.is_loopback() => Some(true),
+            Some(_) if group(dst) => None,
+            Some(local) => Some(local.contains(&dst)),
+            None => None,
+        });
+        let path = match (probe.path, is_local) {
+            (Path::Output, _) | (_, None) => probe.path,
+            (_, Some(true)) => Path::Input,
+            (_, Some(false)) => Path::Forward,
+        };
+        Self {
+            probe,
+            dst,
+            dport,
+            translated: new.is_some(),
+            path,
+            is_local,
+        }
+    }
+
+    fn v6(&self) -> bool {
+        self.probe.family == Family::V6
+    }
+
+    /// It opens a connection, or nothing else is said of it.
+    fn opens(&self) -> bool {
+        matches!(self.probe.ctstate, None | Some(CtState::New))
+    }
+
+    /// The way to the destination; of a packet that comes in with its source, so that the kernel checks
+    /// that too.
+    fn way_question(&self) -> Option<RouteQuestion> {
+        let to = self.dst?;
+        let comes_in = self.probe.path != Path::Output;
+        let input = self.probe.input.filter(|_| comes_in);
+        if comes_in && (input.is_none() || self.probe.src.is_none()) && self.path == Path::Input {
+            return None; // only a packet with both ends is routed in
+        }
+        Some(RouteQuestion {
+            to,
+            // Without its interface the kernel takes a strange source for a mistake of ours.
+            from: self.probe.src.filter(|_| input.is_some()),
+            input: input.filter(|_| self.probe.src.is_some()),
+            // Asked with an interface, IPv4 takes a destination without a route for a neighbour there; a
+            // link-local address of IPv6 means nothing without one.
+            output: self.probe.output.filter(|_| !comes_in && is_link_local(to)),
+            mark: self.probe.mark.filter(|mark| *mark != 0),
+        })
+    }
+
+    /// The way of the answer, to the source of a packet that comes in.
+    fn back_question(&self) -> Option<RouteQuestion> {
+        if self.probe.path == Path::Output {
+            return None;
+        }
+        let to = self.probe.src?;
+        Some(RouteQuestion {
+            to,
+            from: self.dst.filter(|_| self.is_local == Some(true)),
+            input: None,
+            output: self.probe.input.filter(|_| is_link_local(to)),
+            mark: None,
+        })
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(six) if six.is_unicast_link_local())
+}
+
+struct Finder<'a> {
+    packet: Packet<'a>,
+    machine: &'a Machine,
+    found: Vec<Cause>,
+}
+
+impl Finder<'_> {
+    fn say(
+        &mut self,
+        about: About,
+        grade: Grade,
+        says: impl Into<String>,
+        evidence: impl Into<String>,
+    ) {
+        self.found.push(Cause {
+            about,
+            grade,
+            says: says.into(),
+            evidence: evidence.into(),
+        });
+    }
+}

@@ -1,0 +1,260 @@
+//! What targets do to a parcel: the same as `change` does to a packet, for all packets of it at once.
+//!
+//! Where a target does one thing to some of the packets and another to the rest, the parcel comes apart.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use foldhash::fast::FixedState;
+
+use crate::ruleset::spec::targets::{Connmark, Nat as NatTarget};
+use crate::verdict::Path;
+use crate::verdict::program::Change;
+use crate::verdict::space::cube::{Bytes, Cube, Span};
+use crate::verdict::state::{LO, bits_of, ct};
+
+use super::parcel::{Field, Nat, Parcel};
+
+/// Another value for each sequence of changes.
+fn after(before: u64, change: &Change) -> u64 {
+    let mut hasher = FixedState::default().build_hasher();
+    before.hash(&mut hasher);
+    format!("{change:?}").hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Carries out a change; `is_dst` tells whether the hook is one that changes destinations.
+pub(super) fn apply(change: &Change, mut parcel: Parcel, is_dst: bool, v6: bool) -> Vec<Parcel> {
+    parcel.now.changes = after(parcel.now.changes, change);
+    match change {
+        Change::Mark(mark) => {
+            let (known, is) = parcel.now.mark;
+            let known = known | mark.mask;
+            parcel.now.mark = (known, mark.apply(is) & known);
+        }
+        Change::SomeMark => parcel.now.mark = (0, 0),
+        Change::Connmark(change) => return connmark(*change, parcel),
+        Change::Tos { .. } | Change::Hops(_) | Change::Members => {}
+        Change::Notrack if !parcel.now.ct_settled && parcel.now.ct == Some(ct::INVALID) => {
+            parcel.now.ct = Some(ct::UNTRACKED);
+            parcel.now.ct_settled = true;
+            (parcel.now.dnat, parcel.now.snat) = (Nat::Is(false), Nat::Is(false));
+        }
+        Change::Template if !parcel.now.ct_settled && parcel.now.ct == Some(ct::INVALID) => {
+            parcel.now.ct = Some(ct::NEW);
+        }
+        Change::Notrack | Change::Template => {}
+        Change::Dnat(nat) => return destination(nat, parcel, change),
+        Change::Snat(nat) => return source(nat, parcel, change),
+        Change::Redirect(nat) => {
+            let mut parcels = destination(nat, parcel, change);
+            parcels.iter_mut().for_each(|parcel| redirected(parcel, v6));
+            return parcels;
+        }
+        Change::Masquerade(nat) => {
+            let mut parcels = source(nat, parcel, change);
+            for parcel in &mut parcels {
+                (parcel.now.src, parcel.now.snat) = (Field::Lost, Nat::Lost);
+            }
+            return parcels;
+        }
+        Change::Netmap(_) if is_dst => {
+            parcel.now.translations = after(parcel.now.translations, change);
+            (parcel.now.dst, parcel.now.dnat) = (Field::Lost, Nat::Lost);
+            leaves_elsewhere(&mut parcel);
+        }
+        Change::Netmap(_) => {
+            parcel.now.translations = after(parcel.now.translations, change);
+            (parcel.now.src, parcel.now.snat) = (Field::Lost, Nat::Lost);
+        }
+    }
+    vec![parcel]
+}
+
+/// Its destination was changed: what a program sends is routed anew, where to is not known.
+fn leaves_elsewhere(parcel: &mut Parcel) {
+    if parcel.now.path == Path::Output && parcel.now.dnat != Nat::Is(false) {
+        parcel.now.leaves = Field::Lost;
+    }
+}
+
+fn redirected(parcel: &mut Parcel, v6: bool) {
+    if parcel.now.path == Path::Output {
+        parcel.now.dst = Field::Is(if v6 { 1 } else { 0x7f00_0001 });
+        parcel.now.leaves = Field::Is(LO);
+    } else {
+        parcel.now.dst = Field::Lost;
+        parcel.now.path = Path::Input;
+        parcel.now.leaves = Field::Is(0);
+    }
+    parcel.now.dnat = Nat::Is(true);
+}
+
+/// Protocols whose ports NAT may change.
+fn with_ports() -> Cube {
+    Cube {
+        protos: Bytes::those(|proto| crate::flow::Protocol(proto).has_ports()),
+        ..Cube::all(true)
+    }
+}
+
+/// The port that a target leaves.
+fn port(nat: &NatTarget, old: Field<u16>, has_ports: bool) -> Field<u16> {
+    match nat.ports.filter(|_| has_ports) {
+        None if nat.random || nat.random_fully => Field::Lost,
+        None => old,
+        Some(ports) if ports.range.min == ports.range.max => Field::Is(ports.range.min),
+        Some(_) => Field::Lost,
+    }
+}
+
+/// The address that a target leaves.
+fn address(nat: &NatTarget, old: Field<u128>) -> Field<u128> {
+    match nat.addresses {
+        None => old,
+        Some(range) if range.first == range.last => Field::Is(bits_of(range.first)),
+        Some(_) => Field::Lost,
+    }
+}
+
+/// Whether NAT changed anything, of a parcel that is all or nothing of what it becomes.
+fn changed(address: (Field<u128>, Span<u128>), port: (Field<u16>, Span<u16>)) -> Nat {
+    let address = match address {
+        (Field::Is(new), old) if !old.holds(new) => Some(true),
+        (Field::Is(_) | Field::Own, _) => Some(false),
+        (Field::Lost, _) => None,
+    };
+    let port = match port {
+        (Field::Is(new), old) if !old.holds(new) => Some(true),
+        (Field::Is(_) | Field::Own, _) => Some(false),
+        (Field::Lost, _) => None,
+    };
+    match (address, port) {
+        (Some(true), _) | (_, Some(true)) => Nat::Is(true),
+        (Some(false), Some(false)) => Nat::Is(false),
+        _ => Nat::Lost,
+    }
+}
+
+/// Takes the parcel apart such that each part is all or nothing of what NAT makes of it.
+fn apart(parcel: Parcel, becomes: impl Fn(&mut Cube)) -> Vec<Parcel> {
+    let mut wanted = parcel.view();
+    becomes(&mut wanted);
+    let (inside, mut outside) = parcel.divide(&wanted);
+    outside.extend(inside);
+    outside
+}
+
+fn destination(nat: &NatTarget, parcel: Parcel, change: &Change) -> Vec<Parcel> {
+    let (with, without) = parcel.divide(&with_ports());
+    let with = with.into_iter().map(|parcel| (parcel, true));
+    let without = without.into_iter().map(|parcel| (parcel, false));
+    let mut done = Vec::new();
+    for (parcel, has_ports) in with.chain(without) {
+        let dst = address(nat, parcel.now.dst);
+        let dport = port(nat, parcel.now.dport, has_ports);
+        let parts = apart(parcel, |cube| {
+            if let Field::Is(dst) = dst {
+                cube.dst = Span::point(dst);
+            }
+            if let Field::Is(dport) = dport {
+                cube.dport = Span::point(dport);
+            }
+        });
+        for mut parcel in parts {
+            let view = parcel.view();
+            parcel.now.dnat = changed((dst, view.dst), (dport, view.dport));
+            (parcel.now.dst, parcel.now.dport) = (dst, dport);
+            parcel.now.translations = after(parcel.now.translations, change);
+            leaves_elsewhere(&mut parcel);
+            done.push(parcel);
+        }
+    }
+    done
+}
+
+fn source(nat: &NatTarget, parcel: Parcel, change: &Change) -> Vec<Parcel> {
+    let (with, without) = parcel.divide(&with_ports());
+    let with = with.into_iter().map(|parcel| (parcel, true));
+    let without = without.into_iter().map(|parcel| (parcel, false));
+    let mut done = Vec::new();
+    for (parcel, has_ports) in with.chain(without) {
+        let src = address(nat, parcel.now.src);
+        let sport = port(nat, parcel.now.sport, has_ports);
+        let parts = apart(parcel, |cube| {
+            if let Field::Is(src) = src {
+                cube.src = Span::point(src);
+            }
+            if let Field::Is(sport) = sport {
+                cube.sport = Span::point(sport);
+            }
+        });
+        for mut parcel in parts {
+            let view = parcel.view();
+            parcel.now.snat = changed((src, view.src), (sport, view.sport));
+            (parcel.now.src, parcel.now.sport) = (src, sport);
+            parcel.now.translations = after(parcel.now.translations, change);
+            done.push(parcel);
+        }
+    }
+    done
+}
+
+fn connmark(change: Connmark, parcel: Parcel) -> Vec<Parcel> {
+    let states = |states: u8| Cube {
+        ct: states,
+        ..Cube::all(true)
+    };
+    let (tracked, mut done) = parcel.divide(&states(ct::TRACKED));
+    for parcel in tracked {
+        let (first, later) = parcel.divide(&states(ct::NEW));
+        let first = first.into_iter().map(|parcel| (parcel, Some(0)));
+        let later = later.into_iter().map(|parcel| (parcel, None));
+        for (mut parcel, before) in first.chain(later) {
+            let old = match parcel.now.connmark {
+                Field::Own => before,
+                Field::Is(is) => Some(is),
+                Field::Lost => None,
+            };
+            marked(change, &mut parcel, old);
+            done.push(parcel);
+        }
+    }
+    done
+}
+
+fn marked(change: Connmark, parcel: &mut Parcel, old: Option<u32>) {
+    let (known, is) = parcel.now.mark;
+    let mark = (known == u32::MAX).then_some(is);
+    let set = |value: Option<u32>| value.map_or(Field::Lost, Field::Is);
+    match change {
+        Connmark::Set(mark) => {
+            let anew = (mark.mask == u32::MAX).then_some(mark.value);
+            parcel.now.connmark = set(old.map(|old| mark.apply(old)).or(anew));
+        }
+        Connmark::Save {
+            packet_mask,
+            connection_mask,
+        } => {
+            parcel.now.connmark = set(match (old, mark) {
+                (_, Some(mark)) if connection_mask == u32::MAX => Some(mark & packet_mask),
+                (Some(old), Some(mark)) => Some((old & !connection_mask) ^ (mark & packet_mask)),
+                _ => None,
+            });
+        }
+        Connmark::Restore {
+            packet_mask,
+            connection_mask,
+        } => {
+            parcel.now.mark = match old {
+                Some(from) => {
+                    let known = known | packet_mask;
+                    (
+                        known,
+                        ((is & !packet_mask) ^ (from & connection_mask)) & known,
+                    )
+                }
+                None => (0, 0),
+            };
+        }
+    }
+}

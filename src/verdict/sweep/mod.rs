@@ -1,0 +1,486 @@
+//! A set of packets through a [`Program`], all at once: which of them are let through, which are not, and
+//! who says so.
+//!
+//! The same way as a single packet's walk (`walk`), hook for hook and rule for rule, but with
+//! [`Parcel`]s that come apart at each rule into those that match and those that do not. What a packet's
+//! walk cannot know becomes a question here, and both answers are followed; so a fate is exact for the
+//! packets of its box that answer as it says.
+//!
+//! Later fragments are left out: where conntrack is on, as it is taken to be, it puts packets together before
+//! any rule sees them. So is the TTL, which may end a packet on its way through.
+//!
+//! Work is bounded. Past the bound the sweep stops; what came to an end until then is still true, and
+//! [`Sweep::too_much`] says that it is not all.
+
+mod apply;
+mod merge;
+mod parcel;
+mod split;
+
+use std::rc::Rc;
+
+use super::facts::Facts;
+use super::program::{Action, Change, End, Program, Stage, TableKind, index};
+use super::space::ask::{Ask, ask};
+use super::space::cube::{Bytes, Cube};
+use super::state::{address_of, ct};
+use super::thread::{By, DEPTH};
+use crate::flow::Hook;
+use crate::ruleset::Policy;
+use crate::verdict::Path;
+pub(super) use merge::{Conditional, merge};
+use parcel::{Field, Nat, Parcel};
+pub(super) use split::Book;
+use split::Sides;
+
+/// Parcels that are worth putting together again, beside twice as many as there were after the last time.
+const MANY: usize = 16;
+
+/// What became of a parcel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Fate {
+    Accept,
+    Drop,
+    Reject,
+}
+
+/// Packets that came to an end.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub what: Conditional,
+    pub fate: Fate,
+    pub by: By,
+}
+
+/// See the file's essay.
+pub(super) struct Sweep<'a> {
+    program: &'a Program,
+    facts: &'a Facts,
+    book: &'a mut Book,
+    asks: Vec<Option<Rc<Ask>>>,
+    pub ended: Vec<Ended>,
+    work: &'a mut usize,
+    /// Who let packets pass is asked for.
+    pub names: bool,
+    pub too_much: bool,
+}
+
+impl<'a> Sweep<'a> {
+    /// `work` is the number of times that a rule may be put to a parcel, and is counted down.
+    pub(super) fn new(
+        program: &'a Program,
+        facts: &'a Facts,
+        book: &'a mut Book,
+        work: &'a mut usize,
+    ) -> Self {
+        Self {
+            program,
+            facts,
+            book,
+            asks: vec![None; program.conds.len()],
+            ended: Vec::new(),
+            work,
+            names: false,
+            too_much: false,
+        }
+    }
+
+    /// Puts packets through that take that way. The boxes must not overlap.
+    pub(super) fn run(&mut self, path: Path, cubes: &[Cube]) {
+        let parcels: Vec<Parcel> = cubes
+            .iter()
+            .flat_map(|cube| Parcel::arriving(path, *cube))
+            .collect();
+        if path == Path::Output {
+            let left = self.hook(Hook::Output, parcels);
+            self.postrouting(left);
+            return;
+        }
+        let mut parcels = self.hook(Hook::Prerouting, parcels);
+        for parcel in &mut parcels {
+            turn(parcel, self.facts, self.program.is_v6());
+        }
+        let (input, mut forward): (Vec<_>, Vec<_>) = parcels
+            .into_iter()
+            .partition(|parcel| parcel.now.path == Path::Input);
+        let input = self.hook(Hook::Input, input);
+        self.accepted(input);
+        for parcel in &mut forward {
+            parcel.now.output = parcel.now.leaves;
+        }
+        let forward = self.hook(Hook::Forward, forward);
+        self.postrouting(forward);
+    }
+
+    fn postrouting(&mut self, mut parcels: Vec<Parcel>) {
+        for parcel in &mut parcels {
+            parcel.now.output = parcel.now.leaves;
+        }
+        let left = self.hook(Hook::Postrouting, parcels);
+        self.accepted(left);
+    }
+
+    fn accepted(&mut self, parcels: Vec<Parcel>) {
+        for parcel in parcels {
+            let by = parcel.passed;
+            self.end(parcel, Fate::Accept, by);
+        }
+    }
+
+    fn end(&mut self, parcel: Parcel, fate: Fate, by: By) {
+        self.ended.push(Ended {
+            what: Conditional {
+                cube: parcel.cube,
+                known: parcel.known,
+            },
+            fate,
+            by,
+        });
+    }
+
+    /// All stages of a hook: those that pass it.
+    fn hook(&mut self, hook: Hook, mut parcels: Vec<Parcel>) -> Vec<Parcel> {
+        let program = self.program;
+        let stages = program
+            .hooks
+            .get(index(hook))
+            .map_or(&[][..], Vec::as_slice);
+        for stage in stages {
+            if self.too_much {
+                return Vec::new();
+            }
+            match stage {
+                Stage::Conntrack => {
+                    for parcel in &mut parcels {
+                        if !parcel.now.ct_settled {
+                            parcel.now.ct = None;
+                            parcel.now.ct_settled = true;
+                        }
+                    }
+                }
+                Stage::Native(native) => parcels = self.native(*native, parcels),
+                Stage::Chain(chain) => parcels = self.base(*chain, hook, parcels),
+            }
+            parcels = merge::parcels(parcels);
+        }
+        parcels
+    }
+
+    /// A native chain: it drops, or it may drop.
+    fn native(&mut self, at: u16, parcels: Vec<Parcel>) -> Vec<Parcel> {
+        let Some(native) = self.program.natives.get(usize::from(at)) else {
+            return parcels;
+        };
+        let by = By::Native(at);
+        let mut passing = Vec::new();
+        for parcel in parcels {
+            if native.drops {
+                self.end(parcel, Fate::Drop, by);
+                continue;
+            }
+            let words = || format!("the native chain {} drops it", native.name);
+            let mut sides = self.question(parcel, format!("native {}", native.name), words);
+            for parcel in sides.yes {
+                self.end(parcel, Fate::Drop, by);
+            }
+            if native.translates {
+                for parcel in &mut sides.no {
+                    (parcel.now.dst, parcel.now.dport) = (Field::Lost, Field::Lost);
+                    parcel.now.dnat = Nat::Lost;
+                }
+            }
+            passing.append(&mut sides.no);
+        }
+        passing
+    }
+
+    fn question(&mut self, parcel: Parcel, key: String, words: impl FnOnce() -> String) -> Sides {
+        split::question(self.book, parcel, key, words)
+    }
+
+    /// A built-in chain and its policy.
+    fn base(&mut self, number: u32, hook: Hook, parcels: Vec<Parcel>) -> Vec<Parcel> {
+        let Some(chain) = self.program.chains.get(number as usize).copied() else {
+            return parcels;
+        };
+        let mut passing = Vec::new();
+        let mut entering = parcels;
+        if chain.table == TableKind::Nat {
+            (entering, passing) = begins(entering, hook);
+        }
+        let is_dst = matches!(hook, Hook::Prerouting | Hook::Output);
+        let is_filter = chain.table == TableKind::Filter;
+        let names = self.names;
+        let mut pass = |mut parcel: Parcel, by: By| {
+            if !names {
+                // Those that were let pass by different rules may be put together again.
+            } else if is_filter || !parcel.passed_filter {
+                parcel.passed = by;
+                parcel.passed_filter |= is_filter;
+            }
+            passing.push(parcel);
+        };
+        let ends = self.chain(chain.entry, entering, is_dst, 0, &mut pass);
+        let by = By::Place(chain.end);
+        for parcel in ends {
+            match chain.policy {
+                Some(End::Policy(Policy::Drop)) => self.end(parcel, Fate::Drop, by),
+                Some(End::Policy(Policy::Accept)) | None => pass(parcel, by),
+                Some(End::Policy(Policy::Queue)) => {
+                    let key = "policy queue".to_owned();
+                    let words = || "a program that the policy asks lets it pass".to_owned();
+                    let sides = self.question(parcel, key, words);
+                    sides.yes.into_iter().for_each(|parcel| pass(parcel, by));
+                    for parcel in sides.no {
+                        self.end(parcel, Fate::Drop, by);
+                    }
+                }
+                Some(End::NotStated) => {
+                    let key = format!("policy of {:?} {hook:?}", chain.table);
+                    let words = || "a policy that the dump does not state is ACCEPT".to_owned();
+                    let sides = self.question(parcel, key, words);
+                    sides.yes.into_iter().for_each(|parcel| pass(parcel, by));
+                    for parcel in sides.no {
+                        self.end(parcel, Fate::Drop, by);
+                    }
+                }
+            }
+        }
+        passing
+    }
+
+    /// Rules from a place on: those parcels that go back to the caller.
+    fn chain(
+        &mut self,
+        entry: u32,
+        mut parcels: Vec<Parcel>,
+        is_dst: bool,
+        depth: usize,
+        pass: &mut dyn FnMut(Parcel, By),
+    ) -> Vec<Parcel> {
+        let mut back = Vec::new();
+        if depth > DEPTH {
+            self.too_much = true;
+            return back;
+        }
+        let mut around = parcel::around(&parcels);
+        let mut many = MANY;
+        for at in entry.. {
+            let Some(rule) = self.program.rules.get(at as usize) else {
+                break;
+            };
+            if parcels.is_empty() || self.too_much {
+                return back;
+            }
+            let by = By::Place(at);
+            match rule.action {
+                Action::End => break,
+                Action::Next => continue,
+                _ => {}
+            }
+            if !self.may_meet(at, around.as_ref()) {
+                continue;
+            }
+            let sides = self.divide(at, parcels);
+            parcels = sides.no;
+            let matched = sides.yes;
+            if parcels.len() > many {
+                parcels = merge::parcels(parcels);
+                many = parcels.len() * 2 + MANY;
+            }
+            if matched.is_empty() {
+                continue;
+            }
+            match rule.action {
+                Action::Next | Action::End => {}
+                Action::Accept => matched.into_iter().for_each(|parcel| pass(parcel, by)),
+                Action::Drop => self.end_all(matched, Fate::Drop, by),
+                Action::Reject(_) => self.end_all(matched, Fate::Reject, by),
+                Action::Beyond(why) => {
+                    let why = self.program.reasons.get(why as usize);
+                    let why = why.map_or(String::new(), ToString::to_string);
+                    for parcel in matched {
+                        let words = || format!("it is let pass by {why}");
+                        let sides = self.question(parcel, format!("beyond {why}"), words);
+                        sides.yes.into_iter().for_each(|parcel| pass(parcel, by));
+                        self.end_all(sides.no, Fate::Drop, by);
+                    }
+                }
+                Action::Return => back.extend(matched),
+                Action::Jump(to) => {
+                    let returned = self.chain(to, matched, is_dst, depth + 1, pass);
+                    parcels.extend(returned);
+                    parcels = merge::parcels(parcels);
+                    around = parcel::around(&parcels);
+                }
+                Action::Goto(to) => {
+                    back.extend(self.chain(to, matched, is_dst, depth + 1, pass));
+                }
+                Action::Change(change) => {
+                    for parcel in matched {
+                        parcels.extend(self.change(change, parcel, is_dst));
+                    }
+                    around = parcel::around(&parcels);
+                }
+                Action::Nat(change) => {
+                    for parcel in matched {
+                        for mut parcel in self.change(change, parcel, is_dst) {
+                            let bound = if is_dst {
+                                &mut parcel.now.dst_bound
+                            } else {
+                                &mut parcel.now.src_bound
+                            };
+                            *bound = true;
+                            pass(parcel, by);
+                        }
+                    }
+                }
+            }
+        }
+        back.append(&mut parcels);
+        back
+    }
+
+    fn change(&self, change: u32, parcel: Parcel, is_dst: bool) -> Vec<Parcel> {
+        let change: Option<&Change> = self.program.changes.get(change as usize);
+        match change {
+            Some(change) => apply::apply(change, parcel, is_dst, self.program.is_v6()),
+            None => vec![parcel],
+        }
+    }
+
+    fn end_all(&mut self, parcels: Vec<Parcel>, fate: Fate, by: By) {
+        for parcel in parcels {
+            self.end(parcel, fate, by);
+        }
+    }
+
+    /// Some of the parcels, all of which are in that box, may match the rule: what one look tells.
+    fn may_meet(&mut self, at: u32, around: Option<&Cube>) -> bool {
+        let program = self.program;
+        let (Some(rule), Some(around)) = (program.rules.get(at as usize), around) else {
+            return true;
+        };
+        *self.work = self.work.saturating_sub(1);
+        let meets = |ask: Rc<Ask>| {
+            let cubes = ask.cubes.as_deref();
+            cubes.is_none_or(|cubes| cubes.iter().any(|cube| cube.meets(around)))
+        };
+        let conds = rule.first..rule.first + u32::from(rule.count);
+        conds
+            .into_iter()
+            .all(|cond| self.ask(cond).is_none_or(meets))
+    }
+
+    /// Puts all conditions of a rule to the parcels.
+    fn divide(&mut self, at: u32, parcels: Vec<Parcel>) -> Sides {
+        let mut sides = Sides::default();
+        let program = self.program;
+        let Some(rule) = program.rules.get(at as usize) else {
+            return sides;
+        };
+        let conds = program.conds_of(*rule);
+        let v6 = program.is_v6();
+        for parcel in parcels {
+            let Some(left) = self.work.checked_sub(1) else {
+                self.too_much = true;
+                return sides;
+            };
+            *self.work = left;
+            let view = parcel.view();
+            let mut asks = (rule.first..)
+                .map_while(|at| self.ask(at))
+                .take(conds.len());
+            if asks.any(|ask| split::none_meets(&parcel, &view, &ask)) {
+                sides.no.push(parcel);
+                continue;
+            }
+            let mut meeting = vec![parcel];
+            for (cond, at) in conds.iter().zip(rule.first..) {
+                let Some(ask) = self.ask(at) else { break };
+                let mut next = Vec::new();
+                for parcel in meeting {
+                    let mut put = split::split(self.book, parcel, cond, &ask, v6);
+                    next.append(&mut put.yes);
+                    sides.no.append(&mut put.no);
+                }
+                meeting = next;
+            }
+            sides.yes.append(&mut meeting);
+        }
+        *self.work = self.work.saturating_sub(sides.yes.len() + sides.no.len());
+        sides
+    }
+
+    fn ask(&mut self, cond: u32) -> Option<Rc<Ask>> {
+        let v6 = self.program.is_v6();
+        let known = self.asks.get_mut(cond as usize)?;
+        if known.is_none() {
+            *known = Some(Rc::new(ask(self.program.conds.get(cond as usize)?, v6)));
+        }
+        known.clone()
+    }
+}
+
+/// The nat table sees the first packet of a connection, and each end of it is decided once: those that it
+/// sees, and the others.
+fn begins(parcels: Vec<Parcel>, hook: Hook) -> (Vec<Parcel>, Vec<Parcel>) {
+    let is_dst = matches!(hook, Hook::Prerouting | Hook::Output);
+    let mut icmp = Bytes::one(1);
+    icmp.add(58);
+    let all = Cube::all(true);
+    let first = [
+        Cube {
+            protos: icmp,
+            ct: ct::NEW,
+            ..all
+        },
+        Cube {
+            protos: Bytes::ALL.without(icmp),
+            ct: ct::NEW | ct::RELATED,
+            ..all
+        },
+    ];
+    let (mut entering, mut others) = (Vec::new(), Vec::new());
+    for parcel in parcels {
+        let bound = if is_dst {
+            parcel.now.dst_bound
+        } else {
+            parcel.now.src_bound
+        };
+        if bound {
+            others.push(parcel);
+            continue;
+        }
+        let mut left = vec![parcel];
+        for wanted in &first {
+            let mut rest = Vec::new();
+            for parcel in left {
+                let (inside, outside) = parcel.divide(wanted);
+                entering.extend(inside);
+                rest.extend(outside);
+            }
+            left = rest;
+        }
+        others.extend(left);
+    }
+    (entering, others)
+}
+
+/// A destination that NAT changed is routed as what it is now, where the box's addresses are known.
+fn turn(parcel: &mut Parcel, facts: &Facts, v6: bool) {
+    let (Field::Is(dst), Nat::Is(true)) = (parcel.now.dst, parcel.now.dnat) else {
+        return;
+    };
+    match (facts.is_local(address_of(dst, v6)), parcel.now.path) {
+        (Some(true), Path::Forward) => {
+            parcel.now.path = Path::Input;
+            parcel.now.leaves = Field::Is(0);
+        }
+        (Some(false), Path::Input) => {
+            parcel.now.path = Path::Forward;
+            parcel.now.leaves = Field::Lost;
+        }
+        _ => {}
+    }
+}

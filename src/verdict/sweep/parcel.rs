@@ -1,0 +1,238 @@
+//! Packets that go the same way: a box of them as they arrived, and what has become of them since.
+//!
+//! The box always says what the packets were when they arrived, which is what a person asks about. What
+//! targets and hooks made of them stands beside it ([`Become`]): a value in the place of what arrived, or
+//! nothing known. A condition is asked of the box with those values put in ([`Parcel::view`]), and what it
+//! leaves of the box is read back without them.
+
+use crate::verdict::Path;
+use crate::verdict::space::cube::{Cube, Span};
+use crate::verdict::state::{LO, ct};
+use crate::verdict::thread::By;
+
+/// What became of one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Field<T> {
+    /// As it arrived.
+    Own,
+    Is(T),
+    /// Nothing that is known.
+    Lost,
+}
+
+/// Whether NAT changed an end of the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Nat {
+    /// What conntrack knows from before: nothing of a first packet.
+    Before,
+    Is(bool),
+    Lost,
+}
+
+/// What hooks and targets have made of the packets. The same for all of a parcel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Become {
+    pub path: Path,
+    pub src: Field<u128>,
+    pub dst: Field<u128>,
+    pub sport: Field<u16>,
+    pub dport: Field<u16>,
+    /// The outgoing interface that rules see, and the one by which it will leave.
+    pub output: Field<u128>,
+    pub leaves: Field<u128>,
+    /// The state that rules see, where conntrack does not say it.
+    pub ct: Option<u8>,
+    pub ct_settled: bool,
+    /// Bits of the mark that are known, and those that are set of them.
+    pub mark: (u32, u32),
+    pub connmark: Field<u32>,
+    pub dnat: Nat,
+    pub snat: Nat,
+    pub dst_bound: bool,
+    pub src_bound: bool,
+    /// Tells apart what was changed on the way, and what NAT changed: answers last between changes.
+    pub changes: u64,
+    pub translations: u64,
+}
+
+/// See the file's essay.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Parcel {
+    pub cube: Cube,
+    /// Questions that were answered, by number, in order.
+    pub known: Vec<(u32, bool)>,
+    pub now: Become,
+    /// Who let it pass, where that is asked: of the filter table, else of the last one.
+    pub passed: By,
+    pub passed_filter: bool,
+}
+
+impl Parcel {
+    /// Packets of that way as they arrive: those that conntrack has seen already are another parcel.
+    pub(super) fn arriving(path: Path, cube: Cube) -> Vec<Self> {
+        let nothing = Span::point(0);
+        let some = Span::new(1, u128::MAX);
+        let (input, output) = match path {
+            Path::Input => (some, nothing),
+            Path::Forward => (some, some),
+            Path::Output => (nothing, some),
+        };
+        let way = Cube {
+            input,
+            output,
+            pieces: crate::verdict::space::cube::piece::WHOLE,
+            ..Cube::all(true)
+        };
+        let Some(cube) = cube.and(&way) else {
+            return Vec::new();
+        };
+        let now = |seen: bool| Become {
+            path,
+            src: Field::Own,
+            dst: Field::Own,
+            sport: Field::Own,
+            dport: Field::Own,
+            output: match path {
+                Path::Forward => Field::Is(0),
+                _ => Field::Own,
+            },
+            leaves: Field::Own,
+            ct: (!seen).then_some(ct::INVALID),
+            ct_settled: seen,
+            // What arrives has no mark; a program may have given one to what it sends.
+            mark: match path {
+                Path::Output => (0, 0),
+                _ => (u32::MAX, 0),
+            },
+            connmark: Field::Own,
+            dnat: Nat::Before,
+            snat: Nat::Before,
+            dst_bound: false,
+            src_bound: false,
+            changes: 0,
+            translations: 0,
+        };
+        let parcel = |cube: Cube, seen: bool| Self {
+            cube,
+            known: Vec::new(),
+            now: now(seen),
+            passed: By::Nobody,
+            passed_filter: false,
+        };
+        if path == Path::Output {
+            return vec![parcel(cube, false)];
+        }
+        let loopback = Cube {
+            input: Span::point(LO),
+            ..Cube::all(true)
+        };
+        let mut parcels: Vec<Self> = Vec::new();
+        parcels.extend(cube.and(&loopback).map(|cube| parcel(cube, true)));
+        cube.minus(&loopback, |cube| parcels.push(parcel(cube, false)));
+        parcels
+    }
+
+    /// The packets as rules see them; what is lost is as it arrived.
+    pub(super) fn view(&self) -> Cube {
+        let mut view = self.cube;
+        let wide = |span: &mut Span<u128>, field: Field<u128>| {
+            if let Field::Is(value) = field {
+                *span = Span::point(value);
+            }
+        };
+        wide(&mut view.src, self.now.src);
+        wide(&mut view.dst, self.now.dst);
+        wide(&mut view.output, self.now.output);
+        if let Field::Is(port) = self.now.sport {
+            view.sport = Span::point(port);
+        }
+        if let Field::Is(port) = self.now.dport {
+            view.dport = Span::point(port);
+        }
+        if let Some(state) = self.now.ct {
+            view.ct = state;
+        }
+        view
+    }
+
+    /// A part of the view, as packets that arrived.
+    pub(super) fn part(&self, view: Cube) -> Self {
+        let mut cube = view;
+        macro_rules! back {
+            ($($field:ident),*) => {$(
+                if self.now.$field != Field::Own {
+                    cube.$field = self.cube.$field;
+                }
+            )*};
+        }
+        back!(src, dst, sport, dport, output);
+        if self.now.ct.is_some() {
+            cube.ct = self.cube.ct;
+        }
+        Self {
+            cube,
+            ..self.clone()
+        }
+    }
+
+    /// Widens what a condition asks to what can be told: whether it asks for anything that is lost.
+    pub(super) fn forget(&self, wanted: &mut Cube) -> bool {
+        let all = Cube::all(true);
+        let mut asks = false;
+        macro_rules! lost {
+            ($($field:ident),*) => {$(
+                if self.now.$field == Field::Lost && wanted.$field != self.cube.$field {
+                    asks |= !self.cube.$field.is_within(wanted.$field);
+                    wanted.$field = all.$field;
+                }
+            )*};
+        }
+        lost!(src, dst, sport, dport, output);
+        asks
+    }
+
+    /// Splits off those that are in the states and protocols of `wanted`, as rules see them.
+    pub(super) fn divide(self, wanted: &Cube) -> (Vec<Self>, Vec<Self>) {
+        let view = self.view();
+        let inside = view.and(wanted).map(|both| self.part(both));
+        let mut outside = Vec::new();
+        view.minus(wanted, |left| outside.push(self.part(left)));
+        (inside.into_iter().collect(), outside)
+    }
+
+    /// The answer to a question that was asked before.
+    pub(super) fn answer(&self, question: u32) -> Option<bool> {
+        let at = self.known.binary_search_by_key(&question, |(own, _)| *own);
+        self.known.get(at.ok()?).map(|(_, answer)| *answer)
+    }
+
+    /// Those of the packets for which the answer is that.
+    pub(super) fn answering(mut self, question: u32, answer: bool) -> Self {
+        if let Err(at) = self.known.binary_search_by_key(&question, |(own, _)| *own) {
+            self.known.insert(at, (question, answer));
+        }
+        self
+    }
+}
+
+/// A box around all parcels as rules see them; `None` of none.
+pub(super) fn around(parcels: &[Parcel]) -> Option<Cube> {
+    let all = Cube::all(true);
+    let mut around: Option<Cube> = None;
+    for parcel in parcels {
+        let mut view = parcel.view();
+        macro_rules! lost {
+            ($($field:ident),*) => {$(
+                if parcel.now.$field == Field::Lost {
+                    view.$field = all.$field;
+                }
+            )*};
+        }
+        lost!(src, dst, sport, dport, output);
+        match &mut around {
+            None => around = Some(view),
+            Some(around) => around.widen(&view),
+        }
+    }
+    around
+}
