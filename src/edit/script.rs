@@ -279,8 +279,8 @@ impl Writer<'_> {
                 .policies(from, to)
                 .is_some_and(|(old, new)| old != new)
         };
-        let states_all =
-            from.backend() == Some(Backend::Legacy) && !(idle && !chains.iter().any(changes));
+        let touched = !idle || chains.iter().any(changes);
+        let states_all = from.backend() == Some(Backend::Legacy) && touched;
         let stated = chains.iter().filter_map(|chain| {
             let changes = changes(chain);
             let (_, policy) = chain.policies(from, to)?;

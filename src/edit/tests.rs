@@ -138,8 +138,8 @@ fn act(stage: &mut Stage, operation: Operation) {
 
 fn refusal(stage: &mut Stage, operation: Operation) -> String {
     let before = stage.shown().ruleset.bytes().to_vec();
-    let refused = stage.carry_out(operation.clone());
-    let refused = refused.expect_err(&format!("{operation:?}"));
+    let said = format!("{operation:?}");
+    let refused = stage.carry_out(operation).expect_err(&said);
     assert_eq!(stage.shown().ruleset.bytes(), before);
     refused.to_string()
 }
