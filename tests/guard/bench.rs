@@ -234,6 +234,20 @@ impl Bench<'_> {
         });
     }
 
+    /// What is in the state folder but the locks.
+    fn left(&self) -> Vec<String> {
+        let mut left: Vec<String> = std::fs::read_dir(Path::new(&self.path("state")))
+            .map(|entries| {
+                let names = entries.flatten().map(|entry| entry.file_name());
+                names
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .collect()
+            })
+            .unwrap_or_default();
+        left.retain(|name| !["lock", "guard.lock", "hands.lock"].contains(&name.as_str()));
+        left
+    }
+
     fn is_guarded(&self) -> bool {
         let lock = std::fs::File::open(self.path("state/guard.lock"));
         lock.is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
@@ -291,15 +305,7 @@ impl Bench<'_> {
     /// No pending change and no file of one.
     #[track_caller]
     pub fn assert_clean(&self) {
-        let mut left: Vec<String> = std::fs::read_dir(Path::new(&self.path("state")))
-            .map(|entries| {
-                let names = entries.flatten().map(|entry| entry.file_name());
-                names
-                    .map(|name| name.to_string_lossy().into_owned())
-                    .collect()
-            })
-            .unwrap_or_default();
-        left.retain(|name| !["lock", "guard.lock", "hands.lock"].contains(&name.as_str()));
+        let left = self.left();
         assert_eq!(left, Vec::<String>::new(), "left in the state folder");
         let unfinished = std::fs::read_dir(self.path("backup")).map(|entries| {
             let names = entries.flatten().map(|entry| entry.file_name());

@@ -72,6 +72,7 @@ fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
             what: record.summary(),
         });
     }
+    state.sweep();
     let tools = Tools::find();
     // Said before anything is saved: most changes that fail, fail here.
     Guard::say(line, Step::Checking);
@@ -101,6 +102,7 @@ fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
         record,
         legs: Vec::new(),
         blind: false,
+        shaken: false,
         keep: header.keep,
         standby: None,
         _lock: lock,
@@ -315,6 +317,7 @@ impl Guard {
                     let untouched = at == 0
                         && turns == 0
                         && matches!(error, CarryError::Conflict { .. } | CarryError::Script(_));
+                    self.shaken |= !matches!(error, CarryError::Conflict { .. });
                     return Err((error.into(), !untouched));
                 }
             }

@@ -183,6 +183,7 @@ impl Waiting {
             places: self.places,
             state: self.state,
             tools: Tools::find(),
+            shaken: self.record.phase != Phase::Pending,
             record: self.record,
             legs: self.legs,
             blind: self.blind,
