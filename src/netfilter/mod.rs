@@ -6,6 +6,7 @@
 //! drops       the kernel's words about dropped packets: its log, the journal, files, NFLOG
 //! counters    numbers: read straight from the kernel, without a process and without text
 //! events      who changed an nf_tables ruleset, and what the change touched
+//! ipset       the names of the ipsets
 //! native      what iptables cannot show: foreign base chains, and rules whose saved text lies
 //! nftables    the words of nf_tables netlink that the three above speak
 //! netlink     a socket that asks and walks answers, nothing else
@@ -24,6 +25,7 @@ pub mod conntrack;
 pub mod counters;
 pub mod drops;
 pub mod events;
+pub mod ipset;
 pub mod native;
 pub mod netlink;
 pub mod nftables;

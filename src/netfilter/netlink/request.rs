@@ -53,6 +53,13 @@ impl Request {
         self.pad()
     }
 
+    /// Appends an attribute of one byte.
+    pub fn byte(&mut self, kind: u16, value: u8) -> &mut Self {
+        self.attribute(kind, 1);
+        self.bytes.push(value);
+        self.pad()
+    }
+
     fn attribute(&mut self, kind: u16, length: usize) {
         // Names are at most 255 bytes (NFT_NAME_MAXLEN); a longer one is cut in the length field and
         // then refused by the kernel.

@@ -128,10 +128,10 @@ impl<'a> Recording<'a> {
     }
 
     /// A match or target was loaded.
-    pub(super) fn load(&mut self, name: &Cow<'a, [u8]>, is_target: bool) {
+    pub(super) fn load(&mut self, name: impl FnOnce() -> Cow<'a, [u8]>, is_target: bool) {
         if let Some(layout) = &mut self.0 {
             layout.held.push(Held {
-                name: name.clone(),
+                name: name(),
                 is_target,
                 piece: None,
             });

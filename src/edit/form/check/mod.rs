@@ -80,7 +80,7 @@ struct Rule<'r, 'a> {
     found: Vec<Problem>,
 }
 
-impl<'r, 'a> Rule<'r, 'a> {
+impl<'a> Rule<'_, 'a> {
     fn say(&mut self, severity: Severity, at: Range<usize>, words: impl Into<String>) {
         self.found.push(Problem {
             at,
@@ -194,7 +194,7 @@ impl<'r, 'a> Rule<'r, 'a> {
         let pieces = || layout.pieces.iter().filter(own);
         // Of an option that is there twice the last is one too many.
         let found = if misread.expected == "only once" {
-            pieces().filter(odd).last()
+            pieces().rfind(odd)
         } else {
             pieces().find(odd)
         };

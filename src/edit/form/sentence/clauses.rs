@@ -1,5 +1,7 @@
 //! What else must hold: a clause a match, that fits behind a comma or an "and".
 
+use std::fmt::Write as _;
+
 use super::packets::port_words;
 use super::{either, lossy};
 use crate::ruleset::spec::matches::{
@@ -17,7 +19,7 @@ pub(super) fn of(one: &Match<'_>) -> Vec<String> {
         Match::Tcp(tcp) => return tcp_clauses(tcp),
         Match::Limit(limit) => limit_words(limit),
         Match::Multiport(Multiport { ports, .. }) => {
-            let all: Vec<String> = ports.value.iter().map(port_words).collect();
+            let all: Vec<String> = ports.value.iter().copied().map(port_words).collect();
             let any = if ports.invert {
                 "neither port is"
             } else {
@@ -35,7 +37,7 @@ pub(super) fn of(one: &Match<'_>) -> Vec<String> {
                 mark.value
             )
         }
-        Match::Connlimit(limit) => connlimit(limit),
+        Match::Connlimit(limit) => connlimit(*limit),
         Match::Hashlimit(limit) => hashlimit(limit),
         Match::Recent(recent) => recent_words(recent),
         Match::Statistic(statistic) => {
@@ -101,7 +103,7 @@ fn tcp_clauses(tcp: &crate::ruleset::spec::matches::Tcp) -> Vec<String> {
     for (side, ports) in [("from", tcp.source_ports), ("to", tcp.destination_ports)] {
         if let Some(ports) = ports {
             let not = if ports.invert { "any port but" } else { "port" };
-            all.push(format!("{side} {not} {}", port_words(&ports.value)));
+            all.push(format!("{side} {not} {}", port_words(ports.value)));
         }
     }
     match tcp.flags {
@@ -167,7 +169,7 @@ fn hashlimit(limit: &Hashlimit<'_>) -> String {
     format!("{side} {rate}{each} (bucket {})", lossy(&limit.name))
 }
 
-fn connlimit(limit: &Connlimit) -> String {
+fn connlimit(limit: Connlimit) -> String {
     let side = match limit.side {
         Side::Source => "source",
         Side::Destination => "destination",
@@ -196,11 +198,8 @@ fn set_words(set: &MatchSet<'_>) -> String {
     );
     for (what, test) in [("packets", &set.packets), ("bytes", &set.bytes)] {
         if let Some(test) = test {
-            text += &format!(
-                " and its {what} are {}{}",
-                if test.invert { "not " } else { "" },
-                test.value
-            );
+            let not = if test.invert { "not " } else { "" };
+            let _ = write!(text, " and its {what} are {not}{}", test.value);
         }
     }
     if set.return_nomatch {
@@ -250,16 +249,16 @@ fn recent_words(recent: &Recent<'_>) -> String {
         }
     };
     if let Some(hits) = recent.hits {
-        text += &format!(", {hits} times at least");
+        let _ = write!(text, ", {hits} times at least");
     }
     if let Some(seconds) = recent.seconds {
-        text += &format!(", within {seconds} seconds");
+        let _ = write!(text, ", within {seconds} seconds");
     }
     if recent.same_ttl {
         text += ", with the same TTL";
     }
     if recent.mask != full(recent.mask) {
-        text += &format!(" (cut to {})", recent.mask);
+        let _ = write!(text, " (cut to {})", recent.mask);
     }
     text
 }

@@ -11,6 +11,8 @@ mod clauses;
 mod packets;
 mod verbs;
 
+use std::fmt::Write as _;
+
 use super::Site;
 use crate::ruleset::spec::{Match, Spec};
 use packets::Packets;
@@ -34,10 +36,11 @@ pub fn of(spec: &Spec<'_>, in_builtin: bool) -> String {
     }
     text.push_str(&verb.after);
     if let Some(family) = spec.only_family {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "; only where it is loaded into the {} rules",
             family.name()
-        ));
+        );
     }
     if !unknown.is_empty() {
         text.push_str("; and only if: ");
@@ -46,7 +49,7 @@ pub fn of(spec: &Spec<'_>, in_builtin: bool) -> String {
     if !spec.stray.is_empty() {
         let words = spec.stray.iter().map(|word| lossy(word.raw));
         let words = words.collect::<Vec<_>>().join(" ");
-        text.push_str(&format!("; {words}: belongs to nothing"));
+        let _ = write!(text, "; {words}: belongs to nothing");
     }
     text
 }

@@ -141,7 +141,7 @@ impl<'s, 'a> Packets<'s, 'a> {
             }
         });
         if let Some(icmp) = self.icmp.as_ref().filter(|_| !inverted) {
-            let states = self.states.as_ref().map(state_words).unwrap_or_default();
+            let states = self.states.map(state_words).unwrap_or_default();
             return format!(
                 "{fragments}{} {icmp} messages{states}",
                 protocol_or(&protocol)
@@ -175,7 +175,7 @@ impl<'s, 'a> Packets<'s, 'a> {
         format!(
             "{fragments}{}{}",
             of_protocol("packets"),
-            state_words(states)
+            state_words(*states)
         )
     }
 
@@ -207,7 +207,7 @@ fn put<T>(place: &mut Option<T>, value: T) -> bool {
 }
 
 /// ` of related or established connections`.
-fn state_words(states: &Inv<StateSet>) -> String {
+fn state_words(states: Inv<StateSet>) -> String {
     let words: Vec<String> = StateSet::WORDS
         .iter()
         .filter(|row| states.value.bits() & row.1 != 0)
@@ -231,7 +231,7 @@ fn end(
     ports: Option<&Inv<Vec<Ports>>>,
 ) -> String {
     let list = |ports: &Inv<Vec<Ports>>| {
-        let words: Vec<String> = ports.value.iter().map(port_words).collect();
+        let words: Vec<String> = ports.value.iter().copied().map(port_words).collect();
         either(&words)
     };
     let address = addresses.map(|side| {
@@ -256,7 +256,7 @@ fn end(
 }
 
 /// `22`, `8000 to 8010`.
-pub(super) fn port_words(ports: &Ports) -> String {
+pub(super) fn port_words(ports: Ports) -> String {
     if ports.min == ports.max {
         ports.min.to_string()
     } else {

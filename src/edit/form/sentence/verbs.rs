@@ -1,5 +1,7 @@
 //! What is done with the packets: what stands before them in the sentence, and what behind.
 
+use std::fmt::Write as _;
+
 use super::clauses::as_written;
 use super::lossy;
 use crate::ruleset::spec::targets::{
@@ -164,7 +166,7 @@ fn becomes(nat: &Nat) -> String {
         to = format!(" {addresses}");
     }
     if let Some(ports) = nat.ports {
-        to += &format!(" port {ports}");
+        let _ = write!(to, " port {ports}");
     }
     format!(": it becomes{to}{}", extras(nat))
 }

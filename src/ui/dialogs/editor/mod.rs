@@ -46,7 +46,7 @@ pub fn draw(editor: &Editor, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
     let parts = Parts::of(editor, inside);
     let mut anchor = form(editor, theme, parts.form, buffer);
     heading(
-        raw_title(editor),
+        &raw_title(editor),
         editor.view == View::Raw,
         theme,
         area,
@@ -57,7 +57,7 @@ pub fn draw(editor: &Editor, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
     let cursor = (editor.view == View::Raw).then(|| editor.raw.cursor());
     let raw = typed::wrapped(editor.raw.text(), cursor, &marks, theme, parts.raw, buffer);
     anchor = raw.or(anchor);
-    heading("does".to_owned(), false, theme, area, parts.does, buffer);
+    heading("does", false, theme, area, parts.does, buffer);
     let says = words::wrap(
         &words::clean_str(&editor.sentence),
         usize::from(parts.does.width),
@@ -219,7 +219,7 @@ fn raw_title(editor: &Editor) -> String {
 
 /// A line across the box with a title, above `below`.
 fn heading(
-    title: String,
+    title: &str,
     has_focus: bool,
     theme: &Theme,
     area: Rect,
