@@ -142,7 +142,7 @@ pub fn rescue(places: &Places) -> io::Result<()> {
 
 /// What the kernel holds of `origin` now, in the calling thread's network namespace.
 pub fn current(tools: &Tools, origin: Origin) -> Result<Arc<Ruleset>, ApplyError> {
-    carry::read(tools, origin).map_err(|error| error.into())
+    Ok(carry::read(tools, origin)?)
 }
 
 /// The changes that lead from what the kernel holds now to what `backup` holds. Chains whose saved text is not

@@ -341,13 +341,13 @@ pub(super) fn is_name(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// A fresh name that sorts by time: `20260131-235959-1a2b`.
+/// A fresh name that sorts by time: `20260131-235959-1a2b3c`.
 pub(super) fn fresh_name() -> String {
     let now = jiff::Timestamp::now();
     let day = now.strftime("%Y%m%d-%H%M%S");
     // Two changes of one second are kept apart by their fraction and process.
-    let mix = now.subsec_nanosecond().unsigned_abs() / 1000 ^ std::process::id().rotate_left(7);
-    format!("{day}-{:04x}", mix & 0xffff)
+    let mix = (now.subsec_nanosecond().unsigned_abs() / 1000) ^ std::process::id().rotate_left(9);
+    format!("{day}-{:06x}", mix & 0x00ff_ffff)
 }
 
 #[cfg(test)]

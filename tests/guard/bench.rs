@@ -77,7 +77,7 @@ impl Bench<'_> {
 
     /// A change that moves a counted rule, deletes one, makes a chain and a jump to it, sets a policy, and
     /// writes to a second table: two transactions of the kernel.
-    pub fn change(&self) -> String {
+    pub fn change() -> String {
         "*filter\n:FORWARD DROP [0:0]\n:fresh - [0:0]\n-A fresh -j RETURN\n-D INPUT 2\n\
          -I INPUT 1 -p udp --dport 4009 -j fresh\n-D INPUT 4\n\
          -I INPUT 1 -p udp --dport 4003 -m comment --comment \"the third\" -j DROP\nCOMMIT\n\
@@ -123,7 +123,7 @@ impl Bench<'_> {
 
     fn script(&self) -> String {
         let path = self.path("change");
-        std::fs::write(&path, self.change()).unwrap();
+        std::fs::write(&path, Self::change()).unwrap();
         path
     }
 

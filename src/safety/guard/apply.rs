@@ -150,6 +150,8 @@ fn busy(state: &State) -> ApplyError {
     }
 }
 
+// By value, as `map_err` hands it over.
+#[allow(clippy::needless_pass_by_value)]
 fn guardless(error: PlaceError) -> ApplyError {
     ApplyError::Guard {
         remedy: error.remedy().to_owned(),
