@@ -93,8 +93,9 @@ pub enum Message {
     RuleChecked {
         /// The rule that it was asked about.
         spec: Vec<u8>,
-        /// The rule as it would be saved, or why it is refused, in the tool's words.
-        result: Result<Vec<u8>, String>,
+        /// The rule as it would be saved, or the rules where it lists addresses; or why it is refused, in
+        /// the tool's words.
+        result: Result<Vec<Vec<u8>>, String>,
     },
 }
 
@@ -179,6 +180,8 @@ pub enum Effect {
         chain: Vec<u8>,
         /// The rule, without `-A CHAIN`.
         spec: Vec<u8>,
+        /// The user chains that it needs: the one that it stands in, the one that it jumps to.
+        chains: Vec<Vec<u8>>,
     },
     /// Work out what becomes of a packet, and read the box around the firewall for it.
     Explain(Box<Question>),

@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use super::carry::{first_difference, same};
-use super::interim as edit;
+use super::carry::{first_difference, first_line, same};
 use super::request::{ApplyError, To};
+use crate::edit;
 use crate::netfilter::xtables::restore::{Mode, RestoreError};
 use crate::netfilter::xtables::scratch::{Scratch, in_scratch};
 use crate::netfilter::xtables::{Tools, XtablesError};
@@ -18,60 +18,37 @@ use crate::ruleset::{Origin, Ruleset};
 /// What `now` becomes when the change is made, in the back end's own words.
 ///
 /// `before` is what the change was thought of against; `sets` is `ipset save` of the real namespace. What
-/// others changed since is kept, and where that is not plain the change is refused.
+/// others changed since is kept, and where that is not plain the change is refused: it is to be looked at
+/// again. A script is for whatever there is.
 pub(super) fn rehearse(
     tools: &Tools,
     origin: Origin,
-    (before, now): (&Arc<Ruleset>, &Arc<Ruleset>),
+    (before, now): (&Ruleset, &Arc<Ruleset>),
     to: &To,
     sets: &[u8],
 ) -> Result<Arc<Ruleset>, ApplyError> {
-    match to {
-        To::Script(script) => {
-            let script = (script.as_slice(), Mode::Plain);
-            let after = play(tools, origin, before, script, sets)?;
-            if same(before, now) {
-                return Ok(after);
-            }
-            Ok(Arc::new(merged(origin, before, &after, now)?))
-        }
+    let (script, mode) = match to {
+        To::Script(script) => (script.clone(), Mode::Plain),
         To::Ruleset(goal) => {
-            let goal = merged(origin, before, goal, now)?;
-            if same(&goal, now) {
+            let merged = edit::merge(before, goal, now);
+            if let Some(what) = merged.remarks.iter().find(|r| !r.is_harmless()) {
+                return Err(ApplyError::Changed {
+                    origin: origin.to_string(),
+                    what: what.to_string(),
+                });
+            }
+            if same(&merged.ruleset, now) {
                 return Ok(Arc::clone(now));
             }
-            let script = edit::script(now, &goal, &now.saved_counters());
-            play(tools, origin, now, (&script, Mode::Amend), sets)
+            let script = edit::script(now, &merged.ruleset, &now.saved_counters());
+            let script = script.map_err(|error| ApplyError::Locked {
+                what: first_line(&error),
+            })?;
+            (script.bytes(), Mode::Amend)
         }
-    }
-}
-
-fn merged(
-    origin: Origin,
-    before: &Ruleset,
-    goal: &Ruleset,
-    now: &Ruleset,
-) -> Result<Ruleset, ApplyError> {
-    let merged = edit::merge(before, goal, now, origin);
-    match merged.remarks.first() {
-        None => Ok(merged.ruleset),
-        Some(what) => Err(ApplyError::Changed {
-            origin: origin.to_string(),
-            what: what.clone(),
-        }),
-    }
-}
-
-/// The script on `base`, and back again, in a scratch namespace.
-fn play(
-    tools: &Tools,
-    origin: Origin,
-    base: &Ruleset,
-    script: (&[u8], Mode),
-    sets: &[u8],
-) -> Result<Arc<Ruleset>, ApplyError> {
+    };
     in_scratch(tools, |scratch| {
-        there_and_back(scratch, origin, base, script, sets)
+        there_and_back(scratch, origin, now, (&script, mode), sets)
     })
     .map_err(|error| ApplyError::from(&error))?
 }
@@ -101,9 +78,10 @@ fn there_and_back(
             other => ApplyError::from(&other),
         })?;
     let after = read(scratch, origin)?;
-    let back = edit::script(&after, now, &after.saved_counters());
+    let back = edit::script(&after, now, &after.saved_counters())
+        .map_err(|error| unlike(first_line(&error)))?;
     scratch
-        .restore(origin, &back, Mode::Amend)
+        .restore(origin, &back.bytes(), Mode::Amend)
         .map_err(|error| unlike(error.to_string()))?;
     match first_difference(now, &read(scratch, origin)?) {
         Some(what) => Err(unlike(what)),

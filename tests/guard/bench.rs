@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::fcntl::{Flock, FlockArg};
 use ruletop::ruleset::{Backend, Family, Origin, Ruleset};
 
 use crate::harness::{Launch, Terminal, patiently};
@@ -212,9 +213,30 @@ impl Bench<'_> {
             .collect()
     }
 
-    /// Waits until none of them lives.
+    /// Waits until none of them lives, nor holds the guard's lock: a process that ends loses its memory,
+    /// which we know it by, a moment before its files.
     pub fn wait_for_no_process(&self) {
-        patiently("the end of every process", || self.tagged().is_empty());
+        patiently("the end of every process", || {
+            self.tagged().is_empty() && !self.is_guarded()
+        });
+    }
+
+    /// Waits for the end of every process and of the pending change. Where all guards were killed at once, the
+    /// next ruletop of any kind finds what they left.
+    pub fn settle(&self) {
+        patiently("the end of the change", || {
+            if self.tagged().is_empty() && self.path_exists("state/pending.json") {
+                self.ok(&["status"]);
+            }
+            self.tagged().is_empty()
+                && !self.is_guarded()
+                && !self.path_exists("state/pending.json")
+        });
+    }
+
+    fn is_guarded(&self) -> bool {
+        let lock = std::fs::File::open(self.path("state/guard.lock"));
+        lock.is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
     }
 
     /// The process id that the pending record gives as `guard` or `standby`; waits for it.

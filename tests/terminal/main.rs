@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod actions;
+mod change;
 mod demo;
 mod harness;
 mod harness_holds;

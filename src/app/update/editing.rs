@@ -4,16 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::act::say;
-
+use super::stage::{show, stage_of};
 use crate::app::action::{Action, Key};
 use crate::app::board::{Pane, Row};
 use crate::app::editor::{Editor, Finished, Opening, Outcome, Purpose};
+use crate::app::firewall::FirewallId;
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, Selected, State};
 use crate::edit::form::Site;
 use crate::edit::form::complete::Names;
-use crate::edit::{Operation, RowId, Spot};
-use crate::ruleset::RuleIdx;
+use crate::edit::{Operation, RowId, Spot, Stage};
 
 /// Opens the editor on a new rule before or after the selected one.
 pub(super) fn insert(state: &mut State, after: bool) -> Vec<Effect> {
@@ -40,11 +40,21 @@ pub(super) fn insert(state: &mut State, after: bool) -> Vec<Effect> {
         }
         None => (None, "insert".to_owned()),
     };
-    let before = next.and_then(|rule| row_id(state, selected.firewall, rule));
+    let stage = stage_of(firewall);
+    let before = next
+        .and_then(|rule| stage.shown().row(rule))
+        .map(|row| row.id);
     let chain = firewall.ruleset.chain(selected.chain);
     let table = firewall.ruleset.table(chain.table()).name();
     let spot = Spot::new(table, chain.name_bytes(), before);
-    open(state, selected, Purpose::Insert(spot), doing, Vec::new())
+    open(
+        state,
+        selected,
+        stage,
+        Purpose::Insert(spot),
+        doing,
+        Vec::new(),
+    )
 }
 
 /// Opens the editor on the selected rule.
@@ -55,15 +65,16 @@ pub(super) fn edit(state: &mut State) -> Vec<Effect> {
     let Some(Row::Rule(rule, number)) = selected.row else {
         return nothing(state);
     };
-    let spec = state
-        .firewalls
-        .get(selected.firewall)
-        .map(|firewall| firewall.ruleset.spec(rule).to_vec());
-    let (Some(row), Some(spec)) = (row_id(state, selected.firewall, rule), spec) else {
+    let Some(firewall) = state.firewalls.get(selected.firewall) else {
         return nothing(state);
     };
+    let stage = stage_of(firewall);
+    let Some(row) = stage.shown().row(rule).map(|row| row.id) else {
+        return nothing(state);
+    };
+    let spec = firewall.ruleset.spec(rule).to_vec();
     let doing = format!("edit rule {number}");
-    open(state, selected, Purpose::Replace(row), doing, spec)
+    open(state, selected, stage, Purpose::Replace(row), doing, spec)
 }
 
 fn nothing(state: &mut State) -> Vec<Effect> {
@@ -71,16 +82,10 @@ fn nothing(state: &mut State) -> Vec<Effect> {
     Vec::new()
 }
 
-/// The row of a rule that the board shows.
-fn row_id(state: &State, firewall: usize, rule: RuleIdx) -> Option<RowId> {
-    let firewall = state.firewalls.get(firewall)?;
-    let stage = super::stage::stage_of(firewall);
-    stage.shown().row(rule).map(|row| row.id)
-}
-
 fn open(
     state: &mut State,
     selected: Selected,
+    stage: Stage,
     purpose: Purpose,
     doing: String,
     spec: Vec<u8>,
@@ -110,6 +115,7 @@ fn open(
         spec,
         names: Arc::clone(&state.names),
         can_ask: state.is_live(),
+        stage,
     };
     state.board.pane = Pane::Rules;
     state.dialog = Some(Dialog::Editor(Box::new(Editor::open(opening))));
@@ -180,7 +186,7 @@ pub(super) fn resolved(
 pub(super) fn checked(
     state: &mut State,
     spec: &[u8],
-    result: Result<Vec<u8>, String>,
+    result: Result<Vec<Vec<u8>>, String>,
 ) -> Vec<Effect> {
     let Some(Dialog::Editor(editor)) = &mut state.dialog else {
         return Vec::new();
@@ -192,14 +198,71 @@ pub(super) fn checked(
     }
 }
 
-/// A rule is ready to be staged: the editor closes.
+/// A rule is ready to be staged: the editor closes if the stage takes it.
 fn done(state: &mut State, finished: Finished) -> Vec<Effect> {
-    state.dialog = None;
-    let spec = finished.spec;
-    let (operation, follow) = match finished.purpose {
-        Purpose::Insert(at) => (Operation::Insert { at, spec }, None),
-        Purpose::Replace(row) => (Operation::Replace { row, spec }, Some(row)),
+    let Some(Dialog::Editor(editor)) = &state.dialog else {
+        return Vec::new();
     };
-    super::stage::carry_out(state, operation, follow);
+    let pinned = editor.stage().clone();
+    let (operations, follow) = match finished.purpose {
+        Purpose::Insert(at) => {
+            let insert = |spec| Operation::Insert {
+                at: at.clone(),
+                spec,
+            };
+            (finished.specs.into_iter().map(insert).collect(), None)
+        }
+        Purpose::Replace(row) => {
+            let replace = |spec| Operation::Replace { row, spec };
+            (finished.specs.into_iter().map(replace).collect(), Some(row))
+        }
+    };
+    match stage_all(state, finished.id, pinned, operations, follow) {
+        Ok(()) => state.dialog = None,
+        Err(words) => {
+            if let Some(Dialog::Editor(editor)) = &mut state.dialog {
+                editor.refuse(words.clone());
+            }
+            say(state, words);
+        }
+    }
     Vec::new()
+}
+
+/// Stages operations on a ruleset, all of them or none. Their rows are those of `pinned`; where the
+/// ruleset was read anew meanwhile and nothing else was staged, they are carried over by what the rules
+/// say, as everything staged is.
+fn stage_all(
+    state: &mut State,
+    id: FirewallId,
+    pinned: Stage,
+    operations: Vec<Operation>,
+    follow: Option<RowId>,
+) -> Result<(), String> {
+    let place = state.board.place.map(|place| place.firewall);
+    let firewall = place.and_then(|at| state.firewalls.get(at));
+    let Some(firewall) = firewall.filter(|firewall| firewall.id == id) else {
+        return Err("the ruleset is no longer there".to_owned());
+    };
+    let kernel = Arc::clone(firewall.kernel());
+    let mut stage = firewall.stage().cloned().unwrap_or(pinned);
+    for operation in operations {
+        stage
+            .carry_out(operation)
+            .map_err(|refused| refused.to_string().replace('\n', ": "))?;
+    }
+    if !Arc::ptr_eq(stage.base(), &kernel) {
+        let lossy = firewall.all_lossy().to_vec();
+        let (rebased, remarks) = stage.rebase(kernel);
+        if let Some(remark) = remarks.first() {
+            let words = format!("the rules changed meanwhile: {remark}").replace('\n', ": ");
+            if rebased.is_empty() {
+                return Err(words);
+            }
+            say(state, words);
+        }
+        stage = rebased.locked(&lossy);
+    }
+    show(state, stage, follow);
+    Ok(())
 }

@@ -11,6 +11,8 @@ mod typing;
 mod why;
 
 #[cfg(test)]
+mod editing_tests;
+#[cfg(test)]
 mod staging_tests;
 #[cfg(test)]
 mod tests;

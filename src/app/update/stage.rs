@@ -294,7 +294,7 @@ fn again(state: &mut State, turn: impl FnOnce(&mut Stage) -> bool, nothing: &str
 }
 
 /// Shows a stage in place of what the firewall in view had.
-fn show(state: &mut State, stage: Stage, follow: Option<RowId>) {
+pub(super) fn show(state: &mut State, stage: Stage, follow: Option<RowId>) {
     let Some(place) = state.board.place else {
         return;
     };

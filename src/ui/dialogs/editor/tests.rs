@@ -8,10 +8,10 @@ use ratatui::layout::Rect;
 use crate::app::action::Action;
 use crate::app::editor::{Editor, Opening, Purpose};
 use crate::app::firewall::FirewallId;
-use crate::edit::Spot;
 use crate::edit::form::Site;
 use crate::edit::form::complete::Names;
-use crate::ruleset::{Backend, Family, Origin};
+use crate::edit::{Spot, Stage};
+use crate::ruleset::{Backend, Family, Origin, Ruleset};
 use crate::ui::theme::Theme;
 
 fn editor(spec: &[u8]) -> Editor {
@@ -33,6 +33,13 @@ fn editor(spec: &[u8]) -> Editor {
         spec: spec.to_vec(),
         names: Arc::new(Names::default()),
         can_ask: true,
+        stage: Stage::new(Arc::new(
+            Ruleset::parse(
+                &b"*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"[..],
+                Origin::new(Family::V4, Backend::Nft),
+            )
+            .unwrap(),
+        )),
     })
 }
 
