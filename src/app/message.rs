@@ -13,6 +13,7 @@ use crate::app::change::{Checked, Evidence, Pending};
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
 use crate::app::why::question::{Answered, Beside, Question};
+use crate::app::why::remedy::Remedies;
 use crate::edit::form::complete::Names;
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
@@ -68,6 +69,8 @@ pub enum Message {
     Answered(Box<Answered>),
     /// What the rest of the box has to say about it.
     Beside(Beside),
+    /// What could be staged to let it through.
+    Remedies(Remedies),
     /// A short word on the message line.
     Say(String),
     /// What is staged was checked.

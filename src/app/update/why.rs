@@ -9,6 +9,7 @@ use crate::app::board::{Pane, Place, Row};
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, State};
 use crate::app::why::question::{Answered, Beside, Held, Question, Spot, packets_of};
+use crate::app::why::remedy::Remedies;
 use crate::app::why::{Why, read_line};
 use crate::verdict::{Probe, Words, typical};
 
@@ -172,6 +173,11 @@ fn question(state: &State, packets: Vec<Probe>, meets: Option<Spot>) -> Question
         packets,
         meets,
         sets: held.collect(),
+        stages: state
+            .firewalls
+            .iter()
+            .filter_map(|firewall| Some((firewall.id, firewall.stage()?.clone())))
+            .collect(),
         natives: state.native.clone(),
         live: state.is_live(),
     }
@@ -218,6 +224,14 @@ pub(super) fn answered(state: &mut State, answered: Answered) -> Vec<Effect> {
 pub(super) fn beside(state: &mut State, beside: Beside) -> Vec<Effect> {
     if let Some(Dialog::Why(why)) = &mut state.dialog {
         state.dirty |= why.take_beside(beside);
+    }
+    Vec::new()
+}
+
+/// What could be staged was worked out.
+pub(super) fn remedies(state: &mut State, remedies: Remedies) -> Vec<Effect> {
+    if let Some(Dialog::Why(why)) = &mut state.dialog {
+        state.dirty |= why.take_remedies(remedies);
     }
     Vec::new()
 }

@@ -7,12 +7,14 @@
 //! Verdicts are worked out elsewhere, on a thread, and come back as messages: see [`question`].
 
 pub mod question;
+pub mod remedy;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use question::{Answered, Beside, Held, Spot};
+use remedy::Remedies;
 
 use crate::app::board::Cursor;
 use crate::verdict::{Answer, Decider, Place, Probe, Step, read_words};
@@ -61,6 +63,8 @@ pub struct Why {
     pub answer: Option<Answered>,
     /// What the rest of the box has to say, once it was read.
     pub beside: Option<Beside>,
+    /// What could be staged to let the packet through, once that was worked out.
+    pub remedies: Option<Remedies>,
     /// The rows of the path.
     pub rows: Vec<Row>,
     /// Place in the rows.
@@ -106,6 +110,8 @@ impl Why {
             *before = answered; // its rulesets are the ones of now
             return false;
         }
+        // Of other rules, or another packet: what was found for those no longer holds.
+        self.remedies = None;
         let held = self.spot_at(self.cursor.at);
         let again = self.answer.is_some();
         self.open.clear();
@@ -125,6 +131,15 @@ impl Why {
             self.beside = Some(beside);
         }
         is_news
+    }
+
+    /// Takes in what would let the packet through. True when it was of the question that stands.
+    pub fn take_remedies(&mut self, remedies: Remedies) -> bool {
+        let is_ours = remedies.number == self.number;
+        if is_ours {
+            self.remedies = Some(remedies);
+        }
+        is_ours
     }
 
     /// The path has so many rows on the screen now.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::app::firewall::FirewallId;
+use crate::edit::Stage;
 use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQuestion, TcpFlags};
 use crate::ruleset::{BaseChain, ChainIdx, Family, RuleIdx, Ruleset};
 use crate::verdict::{
@@ -43,8 +44,10 @@ pub struct Question {
     pub packets: Vec<Probe>,
     /// What one of them should meet.
     pub meets: Option<Spot>,
-    /// All rulesets.
+    /// All rulesets, as the kernel has them.
     pub sets: Vec<Held>,
+    /// What is staged on them; those without a stage are left out.
+    pub stages: Vec<(FirewallId, Stage)>,
     /// Base chains that iptables does not show.
     pub natives: Vec<BaseChain>,
     /// It is about this box, and not a saved dump: the box is to be read.

@@ -19,6 +19,7 @@ const LABEL: usize = 13;
 pub fn lines(state: &State, why: &Why, theme: &Theme, cells: usize) -> Vec<Line> {
     let mut lines = verdict_lines(why, theme, cells);
     lines.extend(box_lines(state, why, theme, cells, false));
+    lines.extend(fix_lines(why, theme, cells, 2, false));
     lines
 }
 
@@ -46,6 +47,11 @@ pub fn draw_tall(state: &State, why: &Why, theme: &Theme, area: Rect, buffer: &m
         lines.push(Line::new());
     }
     lines.extend(box_lines(state, why, theme, cells, true));
+    let fixes = fix_lines(why, theme, cells, 4, true);
+    if !fixes.is_empty() {
+        lines.push(Line::new());
+    }
+    lines.extend(fixes);
     draw_lines(&lines, theme, area, buffer);
 }
 
@@ -133,6 +139,49 @@ fn box_lines(state: &State, why: &Why, theme: &Theme, cells: usize, tall: bool) 
     }
     if let Some(first) = lines.first_mut().and_then(|line| line.first_mut()) {
         *first = label("box");
+    }
+    lines
+}
+
+/// What could be staged to let the packet through, and what else that opens; so many of them. Below the path
+/// a text is cut to its line, beside it it goes on in the next.
+fn fix_lines(why: &Why, theme: &Theme, cells: usize, most: usize, tall: bool) -> Vec<Line> {
+    let Some(remedies) = &why.remedies else {
+        return Vec::new();
+    };
+    let (text, quiet, accent) = (
+        theme.text.style(),
+        theme.quiet.style(),
+        theme.accent.style(),
+    );
+    let mut lines: Vec<Line> = Vec::new();
+    let mut add = |label: &str, value: &str, style| {
+        let value = words::clean_str(value);
+        let room = cells.saturating_sub(LABEL);
+        let parts = if tall {
+            words::wrap(&value, room)
+        } else {
+            vec![words::fit(&value, room).into_owned()]
+        };
+        for (i, part) in parts.into_iter().enumerate() {
+            let label = if i == 0 { label } else { "" };
+            lines.push(vec![(format!("{label:<LABEL$}"), quiet), (part, style)]);
+        }
+    };
+    if remedies.staged {
+        add("staged", "what is staged lets it through", accent);
+    }
+    for (at, remedy) in remedies.list.iter().take(most).enumerate() {
+        let label = if at == 0 { "fix" } else { "or" };
+        add(label, &remedy.does.join(", then "), text);
+        let mut opens = remedy.opens.join("; ");
+        if remedy.more {
+            opens.push_str("; and more");
+        }
+        add("", &format!("lets in {opens}"), quiet);
+        if remedy.answers_blocked {
+            add("", "answers to it are stopped still", theme.caution.style());
+        }
     }
     lines
 }
