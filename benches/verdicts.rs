@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ruletop::flow::{IfName, Protocol, TcpFlags};
 use ruletop::ruleset::{Document, Family, Hints, Ruleset};
-use ruletop::verdict::{CtState, Path, Probe};
+use ruletop::verdict::{CtState, Path, Probe, Side, change};
 use ruletop::verdict::{Facts, Program, Verdict};
 
 /// A server's rules: the usual opening, then one service after the other. The packet meets the last.
@@ -182,6 +182,72 @@ fn shadows(name: &str, dump: String) {
     );
 }
 
+/// The rulesets of others, where they are at hand: all of them, and the slowest.
+fn real() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/rulesets");
+    let files = ["", "/resaved"]
+        .iter()
+        .filter_map(|sub| std::fs::read_dir(format!("{folder}{sub}")).ok())
+        .flat_map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())))
+        .filter(|path| path.is_file());
+    let (mut count, mut rules, mut dead, mut redundant) = (0, 0, 0, 0);
+    let (mut all, mut slowest) = (Duration::ZERO, (Duration::ZERO, 0));
+    for path in files {
+        let text = std::fs::read(&path).unwrap_or_default();
+        let Ok(document) = Document::parse(text, Hints::default()) else {
+            continue;
+        };
+        let rulesets: Vec<&Ruleset> = document.rulesets().iter().collect();
+        for family in [Family::V4, Family::V6] {
+            let program = Program::compile(family, &rulesets);
+            let start = Instant::now();
+            let found = program.shadows(&rulesets);
+            let took = start.elapsed();
+            redundant += program.redundancies(&found, &rulesets).found.len();
+            (count, rules, dead, all) = (
+                count + 1,
+                rules + program.rule_count(),
+                dead + found.found.len(),
+                all + took,
+            );
+            slowest = slowest.max((took, program.rule_count()));
+        }
+    }
+    if count > 0 {
+        println!(
+            "{rules:>7} rules, real: shadows in {all:>9.3?} ({dead} dead, {redundant} redundant; the slowest {:.3?}, of {} rules)",
+            slowest.0, slowest.1
+        );
+    }
+}
+
+/// The time in which it is told what a change does.
+fn changes(name: &str, before: &str, after: &str) {
+    let read =
+        |text: &str| Document::parse(text.as_bytes().to_vec(), Hints::default()).expect("a dump");
+    let (before, after) = (read(before), read(after));
+    let old: Vec<&Ruleset> = before.rulesets().iter().collect();
+    let new: Vec<&Ruleset> = after.rulesets().iter().collect();
+    let (first, second) = (
+        Program::compile(Family::V4, &old),
+        Program::compile(Family::V4, &new),
+    );
+    let side = |program, rulesets| Side { program, rulesets };
+    let start = Instant::now();
+    let found = change(side(&first, &old), side(&second, &new), &Facts::default());
+    let took = start.elapsed();
+    let lines: usize = found
+        .ways
+        .iter()
+        .map(|way| way.newly_accepted.lines().len() + way.newly_dropped.lines().len())
+        .sum();
+    println!(
+        "{:>7} rules, {name}: told in {took:>9.3?} ({lines} lines, complete: {})",
+        first.rule_count(),
+        found.is_complete()
+    );
+}
+
 fn main() {
     // `cargo test` runs benches with --test; there is nothing to test here.
     if std::env::args().any(|arg| arg == "--test") {
@@ -211,5 +277,37 @@ fn main() {
         shadows("flat", flat(rules));
         shadows("server", dump(rules));
         shadows("kube", kube(rules));
+    }
+    real();
+    for rules in [100, 1_000, 10_000, 100_000] {
+        for (name, text) in [
+            ("flat", flat(rules)),
+            ("server", dump(rules)),
+            ("kube", kube(rules)),
+        ] {
+            // The last rule goes to the front of its chain.
+            let mut lines: Vec<&str> = text.lines().collect();
+            let last = lines.len() - 2;
+            let moved = lines.remove(last);
+            let chain = moved.split(' ').nth(1).unwrap_or_default();
+            let own = format!("-A {chain} ");
+            let first = lines
+                .iter()
+                .position(|line| line.starts_with(&own))
+                .unwrap_or(last);
+            lines.insert(first, moved);
+            changes(
+                &format!("{name}, a rule moved"),
+                &text,
+                &(lines.join("\n") + "\n"),
+            );
+            if name != "kube" {
+                changes(
+                    &format!("{name}, a policy"),
+                    &text,
+                    &text.replace(":INPUT DROP", ":INPUT ACCEPT"),
+                );
+            }
+        }
     }
 }

@@ -82,6 +82,12 @@ pub enum Action {
     Detail,
     /// The conntrack table in full.
     Conntrack,
+    /// Why a packet is let through or not: that of the selected rule or log line.
+    Why,
+    /// The same of a packet that is typed.
+    Ask,
+    /// Open what is folded, or fold it again.
+    Unfold,
     /// Drop feed grouped or raw.
     Group,
     /// Hold the drop feed.
@@ -158,6 +164,39 @@ pub enum Action {
     SwitchView,
 }
 
+impl Action {
+    /// It moves, sorts or filters what the panes of the board show, or opens something beside them.
+    fn is_of_board(self) -> bool {
+        matches!(
+            self,
+            Self::NextPane
+                | Self::PreviousPane
+                | Self::PaneChains
+                | Self::PaneRules
+                | Self::PaneDrops
+                | Self::Zoom
+                | Self::Left
+                | Self::Right
+                | Self::Back
+                | Self::Chains
+                | Self::NextChain
+                | Self::PreviousChain
+                | Self::NextLit
+                | Self::PreviousLit
+                | Self::Hottest
+                | Self::Sort
+                | Self::Hide
+                | Self::Zero
+                | Self::Filter
+                | Self::Detail
+                | Self::Conntrack
+                | Self::Notices
+                | Self::Pause
+                | Self::Copy
+        )
+    }
+}
+
 /// Where a key counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -172,6 +211,8 @@ pub enum Place {
     Drops,
     /// A list or text is open over the board.
     Dialog,
+    /// The explain screen is open.
+    Why,
     /// A line is being typed.
     Input,
     /// What is staged is being looked at before it is applied.
@@ -400,6 +441,8 @@ impl Keymap {
             // A typed line takes every other key as text; where a change is decided on, no other key counts.
             Place::Input | Place::Review | Place::Pending => find(place),
             Place::Editor => find(place).or_else(|| find(Place::Input)),
+            // The board is not to be seen: what would move or change it stays away.
+            Place::Why => find(place).or_else(|| find(Place::Any).filter(|a| !a.is_of_board())),
             _ => find(place).or_else(|| find(Place::Any)),
         }
     }
@@ -422,7 +465,12 @@ impl Keymap {
             Place::Input | Place::Review | Place::Pending => None,
             _ => Some(Place::Any),
         };
-        of(place).chain(rest.into_iter().flat_map(of))
+        let counts = move |binding: &Binding| {
+            let mut keys = binding.keys.iter();
+            place != Place::Why || keys.any(|key| self.action(place, *key) == Some(binding.action))
+        };
+        let rest = rest.into_iter().flat_map(of);
+        of(place).chain(rest.filter(move |(binding, _)| counts(binding)))
     }
 
     /// The first key of an action, for texts that name one.

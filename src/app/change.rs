@@ -148,6 +148,8 @@ pub struct Checked {
     pub accepted: Vec<String>,
     /// Traffic that would newly be dropped.
     pub dropped: Vec<String>,
+    /// There may be more traffic that fares otherwise than is said: the bound of the work was met.
+    pub undecided: bool,
     /// What the change does to the last drops and to live connections, in words.
     pub what_if: Vec<String>,
 }

@@ -12,6 +12,7 @@ use crate::app::attribution::LogRules;
 use crate::app::change::{Checked, Evidence, Pending};
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
+use crate::app::why::question::{Answered, Beside, Question};
 use crate::edit::form::complete::Names;
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
@@ -63,6 +64,10 @@ pub enum Message {
     Notice(Notice),
     /// What was missing is there again.
     Withdraw(String),
+    /// The verdict on a packet that was asked about.
+    Answered(Box<Answered>),
+    /// What the rest of the box has to say about it.
+    Beside(Beside),
     /// A short word on the message line.
     Say(String),
     /// What is staged was checked.
@@ -178,4 +183,6 @@ pub enum Effect {
         /// The user chains that it needs: the one that it stands in, the one that it jumps to.
         chains: Vec<Vec<u8>>,
     },
+    /// Work out what becomes of a packet, and read the box around the firewall for it.
+    Explain(Box<Question>),
 }

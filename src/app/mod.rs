@@ -13,7 +13,9 @@
 //! - `attribution`, `silence`: which rule wrote a line, and rules whose lines never come.
 //! - `staging`, `change`: what is staged on a ruleset, and the change on its way to the kernel.
 //! - `editor`: the rule editor.
+//! - `fix`: staged changes that let a blocked packet through, and what else they would open.
 //! - `notice`: what is missing, and why.
+//! - `why`: the explain screen: a packet, its verdict, what else of the box matters.
 
 pub mod action;
 pub mod attribution;
@@ -25,6 +27,7 @@ pub mod editor;
 pub mod feed;
 pub mod filter;
 pub mod firewall;
+pub mod fix;
 pub mod gauge;
 pub mod message;
 pub mod motion;
@@ -34,3 +37,4 @@ mod staging;
 pub mod state;
 pub mod succession;
 pub mod update;
+pub mod why;

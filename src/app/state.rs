@@ -15,6 +15,7 @@ use crate::app::gauge::Gauge;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
 use crate::app::silence::SilenceWatch;
+use crate::app::why::Why;
 use crate::edit::form::complete::Names;
 use crate::flow::KernelLine;
 use crate::ruleset::{BaseChain, ChainIdx};
@@ -97,6 +98,8 @@ pub enum Dialog {
     Pending(usize),
     /// A rule being written.
     Editor(Box<Editor>),
+    /// The explain screen.
+    Why(Box<Why>),
 }
 
 /// A list that narrows as one types.
@@ -165,6 +168,8 @@ pub struct State {
     pub aimed: bool,
     /// Names that a rule can hold, as they were read last.
     pub names: Arc<Names>,
+    /// Number of the last question about a packet.
+    pub questions: u64,
 }
 
 /// How long a word stands on the message line.
@@ -212,6 +217,7 @@ impl State {
             dirty: true,
             aimed: false,
             names: Arc::default(),
+            questions: 0,
         }
     }
 
@@ -240,10 +246,14 @@ impl State {
     /// Where the next key counts.
     pub fn key_place(&self) -> KeyPlace {
         match (&self.dialog, &self.input, self.board.pane) {
-            (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) | (_, Some(_), _) => KeyPlace::Input,
+            // A line over a dialog comes first; the lists and the question have lines of their own.
+            (_, Some(_), _) => KeyPlace::Input,
+            (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) => KeyPlace::Input,
+            (Some(Dialog::Why(why)), ..) if why.line.is_some() => KeyPlace::Input,
             (Some(Dialog::Review(_)), ..) => KeyPlace::Review,
             (Some(Dialog::Pending(_)), ..) => KeyPlace::Pending,
             (Some(Dialog::Editor(_)), ..) => KeyPlace::Editor,
+            (Some(Dialog::Why(_)), ..) => KeyPlace::Why,
             (Some(_), ..) => KeyPlace::Dialog,
             (None, None, Pane::Chains) => KeyPlace::Chains,
             (None, None, Pane::Rules) => KeyPlace::Rules,

@@ -37,6 +37,7 @@ pub fn keys() -> Result<ExitCode, Failure> {
             Place::Review => "before an apply: ",
             Place::Pending => "after it: ",
             Place::Editor => "rule editor: ",
+            Place::Why => "explain: ",
             Place::Dialog | Place::Input => continue,
         };
         let keys: Vec<String> = binding.keys.iter().map(|key| format!("`{key}`")).collect();

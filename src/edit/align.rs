@@ -8,8 +8,6 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use crate::ruleset::Ruleset;
-
 /// Positions of a longest strictly rising part of `numbers`, in order. Patience sorting, n log n.
 pub(super) fn longest_rising(numbers: &[u32]) -> Vec<usize> {
     // The position that ends the best run of each length, and what came before each position.
@@ -104,14 +102,6 @@ impl<'a> Words<'a> {
     pub fn number(&mut self, text: Cow<'a, [u8]>) -> u32 {
         let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
         *self.numbers.entry(text).or_insert(next)
-    }
-
-    /// The number of every rule of a ruleset.
-    pub fn of_rules(&mut self, ruleset: &'a Ruleset) -> Vec<u32> {
-        let rules = ruleset.rules();
-        rules
-            .map(|rule| self.number(ruleset.rule_text(rule)))
-            .collect()
     }
 }
 

@@ -68,16 +68,26 @@ impl ChainPair<'_> {
 /// Compares two rulesets of one family and back end.
 pub(super) fn compare<'a>(from: &'a Ruleset, to: &'a Ruleset) -> Comparison<'a> {
     let mut words = Words::default();
-    let from_words = words.of_rules(from);
-    let to_words = words.of_rules(to);
     let mut tables = pairs(from, to);
     for table in &mut tables {
         for chain in &mut table.chains {
-            align_chain(chain, from, to, &from_words, &to_words);
+            align_chain(chain, from, to, &mut words);
         }
-        find_moved(table, &from_words, &to_words);
+        find_moved(table, from, to, &mut words);
     }
     Comparison { from, to, tables }
+}
+
+/// How many rules at the head of both lists, and then at their tail, say the same.
+pub(super) fn equal_ends(
+    (from, old): (&Ruleset, &[RuleIdx]),
+    (to, new): (&Ruleset, &[RuleIdx]),
+) -> (usize, usize) {
+    let same = |(a, b): &(&RuleIdx, &RuleIdx)| from.says_the_same(**a, to, **b);
+    let head = old.iter().zip(new).take_while(same).count();
+    let old = old.get(head..).unwrap_or_default().iter().rev();
+    let new = new.get(head..).unwrap_or_default().iter().rev();
+    (head, old.zip(new).take_while(same).count())
 }
 
 /// The chains of both sides by name: those of `from` in their order, then those that only `to` has.
@@ -123,25 +133,31 @@ fn pairs<'a>(from: &'a Ruleset, to: &'a Ruleset) -> Vec<TablePair<'a>> {
     tables
 }
 
-fn align_chain(
-    chain: &mut ChainPair<'_>,
-    from: &Ruleset,
-    to: &Ruleset,
-    from_words: &[u32],
-    to_words: &[u32],
+fn align_chain<'a>(
+    chain: &mut ChainPair<'a>,
+    from: &'a Ruleset,
+    to: &'a Ruleset,
+    words: &mut Words<'a>,
 ) {
-    let rules_of = |set: &'_ Ruleset, chain: Option<ChainIdx>| -> Vec<RuleIdx> {
-        chain.map_or(Vec::new(), |chain| set.chain(chain).rules().to_vec())
-    };
-    let words_of = |rules: &[RuleIdx], words: &[u32]| -> Vec<u32> {
-        let word = |rule: &RuleIdx| words.get(rule.0 as usize).copied();
+    let old = chain
+        .from
+        .map_or(&[][..], |chain| from.chain(chain).rules());
+    let new = chain.to.map_or(&[][..], |chain| to.chain(chain).rules());
+    // Most chains are the same on both sides, and most of those that are not are but for a few rules.
+    let (head, tail) = equal_ends((from, old), (to, new));
+    let (old_tail, new_tail) = (old.len() - tail, new.len() - tail);
+    let mut numbers = |set: &'a Ruleset, rules: Option<&[RuleIdx]>| -> Vec<u32> {
+        let rules = rules.unwrap_or_default().iter();
         rules
-            .iter()
-            .map(|rule| word(rule).unwrap_or(u32::MAX))
+            .map(|rule| words.number(set.rule_text(*rule)))
             .collect()
     };
-    let (old, new) = (rules_of(from, chain.from), rules_of(to, chain.to));
-    let standing = common(&words_of(&old, from_words), &words_of(&new, to_words));
+    let old_words = numbers(from, old.get(head..old_tail));
+    let new_words = numbers(to, new.get(head..new_tail));
+    let middle = common(&old_words, &new_words).into_iter();
+    let standing = ((0..head).map(|at| (at, at)))
+        .chain(middle.map(|(a, b)| (head + a, head + b)))
+        .chain((old_tail..old.len()).zip(new_tail..new.len()));
     let (mut at_old, mut at_new) = (0, 0);
     let removed = |rules: Option<&[RuleIdx]>, into: &mut Vec<Removed>| {
         let rules = rules.unwrap_or_default().iter();
@@ -170,17 +186,21 @@ fn align_chain(
 }
 
 /// Joins rules that went with equal rules that came: in one chain first, then across the table.
-fn find_moved(table: &mut TablePair<'_>, from_words: &[u32], to_words: &[u32]) {
-    let word = |words: &[u32], rule: RuleIdx| words.get(rule.0 as usize).copied();
+fn find_moved<'a>(
+    table: &mut TablePair<'_>,
+    from: &'a Ruleset,
+    to: &'a Ruleset,
+    words: &mut Words<'a>,
+) {
     for chain in &mut table.chains {
         let mut gone: HashMap<u32, VecDeque<usize>> = HashMap::new();
         for (at, removed) in chain.removed.iter().enumerate() {
-            if let Some(word) = word(from_words, removed.rule) {
-                gone.entry(word).or_default().push_back(at);
-            }
+            let word = words.number(from.rule_text(removed.rule));
+            gone.entry(word).or_default().push_back(at);
         }
         for added in &mut chain.added {
-            let found = word(to_words, added.rule).and_then(|w| gone.get_mut(&w)?.pop_front());
+            let word = words.number(to.rule_text(added.rule));
+            let found = gone.get_mut(&word).and_then(VecDeque::pop_front);
             if let Some(removed) = found.and_then(|at| chain.removed.get_mut(at)) {
                 removed.now = Some(added.rule);
                 added.was = Some(removed.rule);
@@ -195,9 +215,8 @@ fn find_moved(table: &mut TablePair<'_>, from_words: &[u32], to_words: &[u32]) {
             .enumerate()
             .filter(|(_, r)| r.now.is_none())
         {
-            if let Some(word) = word(from_words, removed.rule) {
-                gone.entry(word).or_default().push_back((index, at));
-            }
+            let word = words.number(from.rule_text(removed.rule));
+            gone.entry(word).or_default().push_back((index, at));
         }
     }
     for index in 0..table.chains.len() {
@@ -214,7 +233,8 @@ fn find_moved(table: &mut TablePair<'_>, from_words: &[u32], to_words: &[u32]) {
             if added.was.is_some() {
                 continue;
             }
-            let found = word(to_words, rule).and_then(|w| gone.get_mut(&w)?.pop_front());
+            let word = words.number(to.rule_text(rule));
+            let found = gone.get_mut(&word).and_then(VecDeque::pop_front);
             let Some((from_chain, from_at)) = found else {
                 continue;
             };

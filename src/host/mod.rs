@@ -23,7 +23,7 @@ pub use processes::Processes;
 pub use sessions::{sessions, sessions_of};
 pub use sockets::{Connection, connections};
 
-use crate::flow::{Machine, RouteQuestion};
+use crate::flow::{Machine, RouteAnswer, RouteQuestion};
 
 /// Interfaces and addresses alone: what a verdict needs, without the walk through all processes.
 pub fn links() -> Machine {
@@ -33,6 +33,12 @@ pub fn links() -> Machine {
         Err(error) => machine.problems.push(error.to_string()),
     }
     machine
+}
+
+/// Asks the kernel about the ways of packets, with the interfaces of `machine` for names.
+pub fn routes(questions: &[RouteQuestion], machine: &Machine) -> Vec<(RouteQuestion, RouteAnswer)> {
+    let interfaces = machine.interfaces.as_deref().unwrap_or_default();
+    routes::ask(questions, interfaces)
 }
 
 /// All that is known of the box, with the kernel's answers to these questions. Takes as long as a walk
@@ -45,8 +51,7 @@ pub fn machine(questions: &[RouteQuestion]) -> Machine {
         Err(error) => machine.problems.push(error.to_string()),
     }
     machine.sysctls = sysctls::sysctls();
-    let interfaces = machine.interfaces.as_deref().unwrap_or_default();
-    machine.routes = routes::ask(questions, interfaces);
+    machine.routes = routes(questions, &machine);
     machine.managers = managers::managers(&processes, Path::new("/"));
     machine
 }

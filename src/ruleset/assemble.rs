@@ -192,10 +192,51 @@ impl Ruleset {
         Cow::Owned(out)
     }
 
+    /// Whether two rules say the same, as [`Ruleset::rule_text`] has it: without looking at words where the
+    /// texts are equal byte for byte, as those of two save tools are.
+    pub fn says_the_same(&self, rule: RuleIdx, other: &Self, other_rule: RuleIdx) -> bool {
+        let alike = self.plain && other.plain && self.spec(rule) == other.spec(other_rule);
+        alike || self.rule_text(rule) == other.rule_text(other_rule)
+    }
+
     /// Whether the kernel shall count this rule from zero again. Only a ruleset that was put together
     /// says so; a dump never does.
     pub fn is_zeroed(&self, rule: RuleIdx) -> bool {
         self.zeroed.binary_search(&rule).is_ok()
+    }
+
+    /// The same ruleset with nothing to be counted from zero: what an assembled one is once it is loaded.
+    #[must_use]
+    pub fn loaded(self: Arc<Self>) -> Arc<Self> {
+        if self.zeroed.is_empty() && self.zeroed_chains.is_empty() {
+            return self;
+        }
+        let mut assembly = Assembly::like(&self);
+        for table in &self.tables {
+            assembly.table(table.name_bytes());
+            let mut made = Vec::with_capacity(table.chains.len());
+            for index in &table.chains {
+                let chain = self.chain(*index);
+                made.push(assembly.chain(&ChainParts {
+                    name: chain.name_bytes(),
+                    policy: chain.policy,
+                    builtin: chain.builtin,
+                    counters: self.saved.policy(*index),
+                    zeroed: false,
+                }));
+            }
+            for (index, to) in table.chains.iter().zip(made) {
+                for rule in self.chain(*index).rules() {
+                    let parts = RuleParts {
+                        spec: &self.rule_text(*rule),
+                        counters: self.saved.rule(*rule),
+                        zeroed: false,
+                    };
+                    assembly.rule(to, &parts);
+                }
+            }
+        }
+        Arc::new(assembly.finish())
     }
 
     /// The same of a chain: every rule of it, and its policy.

@@ -10,6 +10,7 @@ use crate::app::attribution::LogRules;
 use crate::app::message::{Effect, Loaded, Message};
 use crate::app::notice::{Level, Notice};
 use crate::app::state::{Mode, State};
+use crate::app::why::question::Question;
 use crate::flow::{LogChannel, LogSource};
 use crate::host;
 use crate::netfilter::drops::{self, Following, silence};
@@ -18,6 +19,7 @@ use crate::runtime::board::Event;
 use crate::runtime::editing;
 use crate::runtime::poller::{self, Command, PollEvent, Poller};
 use crate::runtime::pulse::{self, Pulse};
+use crate::runtime::why::Explainer;
 use crate::runtime::words::{Prepared, is_of_demo, lossy_notice, native_notice, stage_words};
 
 /// The doors.
@@ -26,6 +28,7 @@ pub struct Doors {
     start: Instant,
     poller: Option<Poller>,
     gauge: Option<Sender<Pulse>>,
+    explainer: Option<Explainer>,
     sources: Vec<Following>,
     /// NFLOG groups that were opened, or tried.
     groups: Vec<u16>,
@@ -47,6 +50,7 @@ impl Doors {
             start,
             poller: None,
             gauge: None,
+            explainer: None,
             sources: Vec::new(),
             groups: Vec::new(),
             known: silence::Sources::default(),
@@ -185,6 +189,11 @@ impl Doors {
         if editing::carry_out(effect, &self.events) {
             return;
         }
+        // A saved dump has no poller, and can be asked all the same.
+        if let Effect::Explain(question) = effect {
+            self.explain(question);
+            return;
+        }
         let Some(poller) = &self.poller else { return };
         match *effect {
             Effect::Watch(id, chain) => {
@@ -207,17 +216,33 @@ impl Doors {
             }
             Effect::ReadNow => poller.send(Command::ReadNow),
             Effect::ExplainSilence(channel) => self.explain_silence(channel),
-            Effect::Quit
-            | Effect::Suspend
-            | Effect::Redraw
-            | Effect::Copy(_)
-            | Effect::Check
+            Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Copy(_) => {}
+            // Of changes: the loop's own.
+            Effect::Check
             | Effect::Apply(_)
             | Effect::Confirm
             | Effect::Revert
             | Effect::Extend(_) => {}
             // Carried out above.
-            Effect::ReadNames | Effect::Resolve(_) | Effect::CheckRule { .. } => {}
+            Effect::Explain(_)
+            | Effect::ReadNames
+            | Effect::Resolve(_)
+            | Effect::CheckRule { .. } => {}
+        }
+    }
+
+    /// Hands a question to the thread that explains, which the first one starts.
+    fn explain(&mut self, question: &Question) {
+        if self.explainer.is_none() {
+            match Explainer::start(self.events.clone()) {
+                Ok(explainer) => self.explainer = Some(explainer),
+                Err(error) => {
+                    self.tell(Message::Say(format!("no thread to explain with: {error}")));
+                }
+            }
+        }
+        if let Some(explainer) = &self.explainer {
+            explainer.ask(question.clone());
         }
     }
 
@@ -364,6 +389,7 @@ impl Doors {
     /// Shuts them all and waits for their threads.
     pub fn close(&mut self) {
         self.gauge = None;
+        self.explainer = None;
         self.poller = None;
         self.sources.clear();
     }

@@ -1,8 +1,8 @@
 //! Runs what the state asks for: the loop, the terminal, the threads that read the kernel.
 //!
 //! - `board`: the loop.
-//! - `live`: the open doors; `words`: what comes through them as messages; `pulse`: conntrack's thread.
-//! - `editing`: what the rule editor asks of the box.
+//! - `live`: the open doors; `words`: what comes through them as messages; `pulse`: conntrack's thread;
+//!   `why`: the thread that explains packets; `editing`: what the rule editor asks of the box.
 //! - `poller`: the thread that reads rulesets and counters within its budget.
 //! - `changes`: a staged change on its way to the kernel, and the one that is pending.
 //! - `screen`, `terminal`: the bytes that go out, and who writes them.
@@ -15,4 +15,5 @@ pub mod poller;
 mod pulse;
 mod screen;
 mod terminal;
+mod why;
 mod words;

@@ -36,7 +36,6 @@ mod decide;
 pub mod diff;
 mod dry_run;
 mod guard;
-mod interim;
 mod lossy;
 mod places;
 pub mod preflight;

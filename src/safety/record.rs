@@ -214,9 +214,15 @@ impl State {
         Ok(legs)
     }
 
-    /// Takes away everything of a change that has ended.
+    /// Takes away everything of a change that has ended, and what a process that was killed while it wrote a
+    /// record left behind.
     pub fn clear(&self, id: &str) -> Result<(), PlaceError> {
         let folder = self.folder.join(id);
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if places::is_abandoned(&entry.file_name()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         for removed in [fs::remove_file(self.file()), fs::remove_dir_all(&folder)] {
             match removed {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

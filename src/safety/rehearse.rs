@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use super::carry::{first_difference, same};
-use super::interim as edit;
+use super::carry::{first_difference, first_line, same};
 use super::request::{ApplyError, To};
+use crate::edit;
 use crate::netfilter::xtables::restore::{Mode, RestoreError};
 use crate::netfilter::xtables::scratch::{Scratch, in_scratch};
 use crate::netfilter::xtables::{Tools, XtablesError};
@@ -17,7 +17,9 @@ use crate::ruleset::{Origin, Ruleset};
 
 /// What `now` becomes when the change is made, in the back end's own words.
 ///
-/// `before` is what the change was thought of against; `sets` is `ipset save` of the real namespace.
+/// `before` is what the change was thought of against; `sets` is `ipset save` of the real namespace. What
+/// others changed since is kept, and where that is not plain the change is refused: it is to be looked at
+/// again. A script is for whatever there is.
 pub(super) fn rehearse(
     tools: &Tools,
     origin: Origin,
@@ -26,37 +28,32 @@ pub(super) fn rehearse(
     sets: &[u8],
 ) -> Result<Arc<Ruleset>, ApplyError> {
     let (script, mode) = match to {
-        To::Script(script) => {
-            if let Some(what) = first_difference(before, now) {
-                return Err(ApplyError::Changed {
-                    origin: origin.to_string(),
-                    what,
-                });
-            }
-            (script.clone(), Mode::Plain)
-        }
+        To::Script(script) => (script.clone(), Mode::Plain),
         To::Ruleset(goal) => {
-            let merged = edit::merge(before, goal, now, origin);
-            if let Some(what) = merged.remarks.first() {
+            let merged = edit::merge(before, goal, now);
+            if let Some(what) = merged.remarks.iter().find(|r| !r.is_harmless()) {
                 return Err(ApplyError::Changed {
                     origin: origin.to_string(),
-                    what: what.clone(),
+                    what: what.to_string(),
                 });
             }
             if same(&merged.ruleset, now) {
                 return Ok(Arc::clone(now));
             }
             let script = edit::script(now, &merged.ruleset, &now.saved_counters());
-            (script, Mode::Amend)
+            let script = script.map_err(|error| ApplyError::Locked {
+                what: first_line(&error),
+            })?;
+            (script.bytes(), Mode::Amend)
         }
     };
     in_scratch(tools, |scratch| {
-        play(scratch, origin, now, (&script, mode), sets)
+        there_and_back(scratch, origin, now, (&script, mode), sets)
     })
     .map_err(|error| ApplyError::from(&error))?
 }
 
-fn play(
+fn there_and_back(
     scratch: &Scratch<'_>,
     origin: Origin,
     now: &Ruleset,
@@ -81,9 +78,10 @@ fn play(
             other => ApplyError::from(&other),
         })?;
     let after = read(scratch, origin)?;
-    let back = edit::script(&after, now, &after.saved_counters());
+    let back = edit::script(&after, now, &after.saved_counters())
+        .map_err(|error| unlike(first_line(&error)))?;
     scratch
-        .restore(origin, &back, Mode::Amend)
+        .restore(origin, &back.bytes(), Mode::Amend)
         .map_err(|error| unlike(error.to_string()))?;
     match first_difference(now, &read(scratch, origin)?) {
         Some(what) => Err(unlike(what)),

@@ -134,6 +134,16 @@ fn list_width(screen: u16) -> u16 {
 }
 
 impl Areas {
+    /// All that lies between header and footer, below the bar of a pending change.
+    pub fn body(&self) -> Rect {
+        let top = self.header.bottom() + self.pending.height;
+        Rect {
+            y: top,
+            height: self.footer.y.saturating_sub(top),
+            ..self.footer
+        }
+    }
+
     /// Rows of content that each pane has, for paging and scrolling.
     pub fn viewport(&self, screen: Rect) -> Viewport {
         let rows = |area: Rect, taken: u16| usize::from(area.height.saturating_sub(taken));

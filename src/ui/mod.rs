@@ -13,7 +13,7 @@ pub use theme::{SHIPPED as THEMES, Theme, ThemeError};
 use ratatui::Frame;
 
 use crate::app::message::Viewport;
-use crate::app::state::State;
+use crate::app::state::{Dialog, State};
 
 /// Draws one frame and says how many rows each pane has.
 pub fn view(state: &State, theme: &Theme, frame: &mut Frame<'_>) -> Viewport {
@@ -29,6 +29,14 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame<'_>) -> Viewport {
     };
     panes::header::draw(state, theme, &areas, buffer);
     panes::pending::draw(state, theme, &areas, buffer);
+    if let Some(Dialog::Why(why)) = &state.dialog {
+        let rows = panes::why::draw(state, why, theme, &areas, buffer);
+        panes::footer::draw(state, theme, &areas, buffer);
+        return Viewport {
+            dialog: rows,
+            ..areas.viewport(screen)
+        };
+    }
     panes::chains::draw(state, theme, &areas, buffer);
     panes::rules::draw(state, theme, &areas, buffer);
     panes::drops::draw(state, theme, &areas, buffer);

@@ -18,7 +18,8 @@
 //! It is pure: what is known of the box is handed in as [`Facts`].
 //!
 //! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
-//! `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it;
+//! `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it; `typical`
+//! thinks of packets for a rule, `complete` of what they leave open;
 //! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at. Of packets by the set, and not one by one: `space` is what a set is, `shadow` finds
 //! rules that nothing can match, `sweep` puts sets through the program, `alter` says what a change of the rules
@@ -29,6 +30,7 @@ mod bytes;
 mod change;
 mod clock;
 mod compile;
+mod complete;
 mod cond;
 mod elsewhere;
 mod explain;
@@ -47,10 +49,12 @@ mod tests;
 mod thread;
 mod traffic;
 mod tri;
+mod typical;
 mod walk;
 mod words;
 
 pub use alter::{Alteration, Reach, Side, Stopped, Way, change};
+pub use complete::{complete, gaps, toward, way_out};
 pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
 pub use facts::Facts;
@@ -59,4 +63,5 @@ pub use probe::{Connection, CtState, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
 pub use shadow::{Dead, Redundancies, Redundant, Shadow, Shadows};
 pub use traffic::{Belongs, Line, Traffic};
+pub use typical::typical;
 pub use words::{EXAMPLE, Words, WordsError, read as read_words};

@@ -3,6 +3,14 @@
 use ruletop::edit::{ChainName, Operation, RowId, Spot, Stage};
 use ruletop::ruleset::{Family, Origin, Policy};
 
+/// How many cases to run: RULETOP_CASES says otherwise.
+pub fn cases(usual: u64) -> u64 {
+    let said = std::env::var("RULETOP_CASES").ok();
+    said.map_or(usual, |said| {
+        said.parse().expect("RULETOP_CASES is a number")
+    })
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub struct Dice(pub u64);
 

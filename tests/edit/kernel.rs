@@ -12,8 +12,10 @@ use crate::chance::{Dice, act, dump};
 use crate::pure::parse;
 use crate::support::{LEGACY4, LEGACY6, NFT4, NFT6, Net, in_namespace, send_udp};
 
-/// Random cases for each origin.
-const CASES: u64 = 40;
+/// Random cases for each origin; RULETOP_CASES for a longer look.
+fn cases() -> u64 {
+    crate::chance::cases(40)
+}
 
 fn saved(net: &Net, origin: Origin) -> Arc<Ruleset> {
     parse(&net.ok(&format!("{origin}-save -c")), origin)
@@ -125,7 +127,7 @@ fn assert_counters(base: &Ruleset, staged: &Ruleset, after: &Ruleset, keeps: boo
 fn random_cases(origin: Origin, first: u64) {
     in_namespace(move |net| {
         let keeps = keeps_counters(net, origin);
-        for number in first..first + CASES {
+        for number in first..first + cases() {
             let mut dice = Dice(number);
             clear(net, origin);
             let text = dump(&mut dice, origin, 14);

@@ -68,6 +68,12 @@ const ROWS: &[Row] = &[
     row("any", "freeze", On::Live, &[], |_, s| s.contains("❚❚ frozen")),
     row("any", "detail", On::Dump, &["j j j"], |_, s| s.contains("─ rule ─") && s.contains("9,812")),
     row("any", "conntrack", On::Dump, &[], |_, s| s.contains("─ conntrack ─")),
+    row("any", "why", On::Dump, &["j j j"], |_, s| s.contains("▸ why tcp 203.0.113.9") && s.row(deciding(s)).contains("DROP")),
+    row("any", "ask", On::Dump, &[], |_, s| s.contains("a packet: tcp")),
+    row("why", "open", On::Dump, &["j j j", "w"], |_, s| in_chain(s, "v4 filter INPUT") && at_rule(s, "4")),
+    row("why", "ask", On::Dump, &["j j j", "w"], |_, s| s.contains("a packet: tcp")),
+    row("why", "unfold", On::Dump, &["j j j", "w"], |before, s| before.contains("none matches") && !s.contains("none matches")),
+    row("why", "cancel", On::Dump, &["j j j", "w"], |_, s| in_chain(s, "v4 filter INPUT")),
     row("any", "pause", On::Demo, &[], |_, s| s.contains("❚❚ paused")),
     row("any", "next-pane", On::Dump, &[], |_, s| has_focus(s, "drops")),
     row("any", "previous-pane", On::Dump, &[], |_, s| has_focus(s, "chains")),
@@ -114,6 +120,13 @@ const ROWS: &[Row] = &[
 /// The footer, or the line in its place.
 fn foot(screen: &Screen) -> String {
     screen.row(screen.size().1 - 1)
+}
+
+/// The row of the explain screen that decides; one past the last where there is none.
+fn deciding(screen: &Screen) -> usize {
+    screen
+        .find("← decides")
+        .map_or(screen.size().1, |(row, _)| row)
 }
 
 /// The pane of that title has the focus.

@@ -7,12 +7,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod actions;
+mod change;
 mod demo;
 mod harness;
 mod harness_holds;
 mod layouts;
 mod life;
 mod misfortune;
+mod why;
 
 use harness::screen::Screen;
 use harness::{Launch, Terminal};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{editing, review, stage, travel, typing};
+use super::{editing, review, stage, travel, typing, why};
 use crate::app::action::{Action, Place as KeyPlace};
 use crate::app::board::{Entry, Pane, Place, Row, Show, Sort};
 use crate::app::message::Effect;
@@ -42,6 +42,9 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Suspend => return vec![Effect::Suspend],
         Action::Redraw => return vec![Effect::Redraw],
         Action::Cancel => cancel(state),
+        Action::Why => return why::open(state),
+        Action::Ask => why::ask(state),
+        Action::Unfold => why::unfold(state),
         Action::Help => state.dialog = Some(Dialog::Help(Picker::default())),
         Action::Chains => state.dialog = Some(Dialog::Chains(Picker::default())),
         Action::Notices => state.dialog = Some(Dialog::Notices(0)),
@@ -102,7 +105,11 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Copy => return copy(state),
         Action::Faster => return pace(state, false),
         Action::Slower => return pace(state, true),
-        Action::ReadNow => return vec![Effect::ReadNow],
+        Action::ReadNow => {
+            let mut effects = vec![Effect::ReadNow];
+            effects.extend(why::again(state));
+            return effects;
+        }
         Action::Apply => return review::open(state),
         Action::MoveUp
         | Action::MoveDown
@@ -212,6 +219,10 @@ fn travel_by(state: &mut State, by: isize) -> Vec<Effect> {
         *top = top.saturating_add_signed(by).min(10_000);
         return Vec::new();
     }
+    if let Some(Dialog::Why(why)) = &mut state.dialog {
+        why.go(by, state.viewport.dialog);
+        return Vec::new();
+    }
     let board = &mut state.board;
     match board.pane {
         Pane::Rules => {
@@ -299,6 +310,9 @@ fn open_detail(state: &mut State) {
 }
 
 fn open(state: &mut State) -> Vec<Effect> {
+    if matches!(state.dialog, Some(Dialog::Why(_))) {
+        return why::follow(state);
+    }
     match state.board.pane {
         Pane::Chains => state.board.pane = Pane::Rules,
         Pane::Rules => {

@@ -63,7 +63,9 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
         | Message::Wake
         | Message::Names(_)
         | Message::Resolved { .. }
-        | Message::RuleChecked { .. } => {}
+        | Message::RuleChecked { .. }
+        | Message::Answered(_)
+        | Message::Beside(_) => {}
     }
     Vec::new()
 }

@@ -8,6 +8,7 @@ mod stage;
 mod structure;
 mod travel;
 mod typing;
+mod why;
 
 #[cfg(test)]
 mod editing_tests;
@@ -47,6 +48,20 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
         Message::Names(names) => editing::know(state, names),
         Message::Resolved { name, result } => editing::resolved(state, &name, result),
         Message::RuleChecked { spec, result } => editing::checked(state, &spec, result),
+        Message::Answered(answered) => why::answered(state, *answered),
+        Message::Beside(beside) => why::beside(state, beside),
+        // What the rules are decides about packets: the open question is asked again.
+        other @ (Message::Loaded(_) | Message::Gone(_) | Message::Native(_)) => {
+            let mut effects = data::take(state, other);
+            effects.extend(why::again(state));
+            effects
+        }
+        // It comes with every reading.
+        other @ Message::Conntrack(_) => {
+            let mut effects = data::take(state, other);
+            effects.extend(why::refresh(state));
+            effects
+        }
         other => data::take(state, other),
     }
 }

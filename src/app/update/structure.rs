@@ -7,7 +7,7 @@ use crate::app::board::{Place, Row};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::message::{Effect, Loaded};
 use crate::app::state::State;
-use crate::edit::Stage;
+use crate::edit::{Diff, Stage};
 use crate::ruleset::{Author, ChainIdx, RuleIdx, Ruleset, TextId};
 
 /// A structure was read, for the first time or anew.
@@ -151,6 +151,10 @@ fn rebase(new: &mut Firewall, stage: Option<Stage>) -> String {
     let Some(stage) = stage else {
         return String::new();
     };
+    // What was staged is so by now: it was applied.
+    if !stage.is_empty() && Diff::between(&stage.staged(), &new.ruleset).is_empty() {
+        return String::new();
+    }
     let (stage, remarks) = stage.rebase(Arc::clone(&new.ruleset));
     new.restage(Some(stage));
     let words: Vec<String> = remarks.iter().map(ToString::to_string).collect();

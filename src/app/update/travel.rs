@@ -30,6 +30,9 @@ pub(super) fn settle(state: &mut State) {
     drops
         .cursor
         .go(drops.cursor.at, drops.rows.len(), state.viewport.drops);
+    if let Some(crate::app::state::Dialog::Why(why)) = &mut state.dialog {
+        why.resize(state.viewport.dialog);
+    }
 }
 
 /// Works out the rows anew and keeps the cursor on the same rule.

@@ -1,6 +1,6 @@
 //! Keys and typed lines: from a key to an action, or to a character of the filter.
 
-use super::{act, editing, review, stage, travel};
+use super::{act, editing, review, stage, travel, why};
 use crate::app::action::{Action, Key, Place as KeyPlace};
 use crate::app::board::Pane;
 use crate::app::filter::Filter;
@@ -74,6 +74,10 @@ fn edit(state: &mut State, change: impl FnOnce(&mut String)) -> Vec<Effect> {
             picker.at = 0;
             return Vec::new();
         }
+        Some(Dialog::Why(open)) => {
+            why::edit(open, change);
+            return Vec::new();
+        }
         Some(_) | None => {}
     }
     let Some(input) = &mut state.input else {
@@ -123,6 +127,9 @@ pub(super) fn open(state: &mut State) {
 }
 
 fn accept(state: &mut State) -> Vec<Effect> {
+    if matches!(state.dialog, Some(Dialog::Why(_))) {
+        return why::accept(state);
+    }
     match state.dialog.take() {
         Some(Dialog::Help(picker)) => {
             let chosen = state.help_choices(&picker).get(picker.at).copied();
@@ -154,6 +161,9 @@ fn accept(state: &mut State) -> Vec<Effect> {
 }
 
 fn leave(state: &mut State) -> Vec<Effect> {
+    if why::stop_typing(state) {
+        return Vec::new();
+    }
     match state.input.take() {
         Some(input) if input.purpose == Purpose::Filter => apply(state, &input.before),
         Some(_) => {} // what lies under it stays open

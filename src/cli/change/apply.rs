@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -138,12 +137,7 @@ fn make(how: &How, why: String, transitions: Vec<Transition>) -> Result<ExitCode
     request.window = how.confirm_within;
     request.keep = how.keep_backups;
     let stop = Arc::clone(&request.stop);
-    let done = begin(&request, &mut |step| {
-        if signals.came() {
-            stop.store(true, Ordering::Relaxed);
-        }
-        tell(&step);
-    });
+    let done = signals.stopping(&stop, || begin(&request, &mut |step| tell(&step)));
     let pending = done.map_err(|error| not_applied(&error))?;
     for remark in &pending.remarks {
         say(&words::clean_str(remark));

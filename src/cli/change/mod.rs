@@ -84,19 +84,21 @@ fn no_backup(error: &BackupError) -> Failure {
     }
 }
 
-/// A window to confirm within: `60s`, `2m`; from one second to a day.
+/// A window to confirm within: `60s`, `2m`; from a tenth of a second to a day.
 fn window(text: &str) -> Result<Duration, String> {
-    let expected = "expected a time such as 60s or 5m, from 1s to 24h";
+    let expected = "expected a time such as 60s or 5m, from 100ms to 24h";
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| expected.to_owned())?;
-    let seconds = match &text[digits.len()..] {
-        "s" | "" => Some(number),
-        "m" => number.checked_mul(60),
-        "h" => number.checked_mul(3_600),
+    let unit = text.strip_prefix(digits).unwrap_or_default();
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "s" | "" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
         _ => None,
     };
-    match seconds {
-        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+    match milliseconds {
+        Some(ms @ 100..=86_400_000) => Ok(Duration::from_millis(ms)),
         _ => Err(expected.to_owned()),
     }
 }

@@ -30,6 +30,17 @@ pub(super) struct Merged {
     pub placed: bool,
 }
 
+impl Merged {
+    /// One that both have in the same place.
+    pub(super) fn both((ours, theirs): (&RuleIdx, &RuleIdx)) -> Self {
+        Self {
+            ours: Some(*ours),
+            theirs: Some(*theirs),
+            placed: false,
+        }
+    }
+}
+
 /// What is to be said of a rule of ours, or of the base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -91,18 +102,21 @@ enum Anchor {
     Behind(usize),
 }
 
-/// Merges the rules of one chain.
+/// Merges lists of one chain: of the base, ours, theirs. `goes_on`: all of them are what follows upon
+/// rules that all have.
 pub(super) fn merge_rules(
-    base: &[Item],
-    ours: &[Item],
-    theirs: &[Item],
+    [base, ours, theirs]: &[Vec<Item>; 3],
+    goes_on: bool,
     say: &mut dyn FnMut(Word),
 ) -> Vec<Merged> {
     let same = |one: &[Item], other: &[Item]| {
         one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.word == b.word)
     };
     if same(ours, theirs) {
-        return pairs(ours, theirs);
+        let pairs = ours.iter().zip(theirs);
+        return pairs
+            .map(|(a, b)| Merged::both((&a.rule, &b.rule)))
+            .collect();
     }
     let lists = Lists {
         base,
@@ -110,17 +124,9 @@ pub(super) fn merge_rules(
         theirs,
         ours_of: fates(base, ours),
         theirs_of: fates(base, theirs),
+        goes_on,
     };
     lists.merge(say)
-}
-
-fn pairs(ours: &[Item], theirs: &[Item]) -> Vec<Merged> {
-    let pair = |(ours, theirs): (&Item, &Item)| Merged {
-        ours: Some(ours.rule),
-        theirs: Some(theirs.rule),
-        placed: false,
-    };
-    ours.iter().zip(theirs).map(pair).collect()
 }
 
 struct Lists<'a> {
@@ -129,6 +135,7 @@ struct Lists<'a> {
     theirs: &'a [Item],
     ours_of: (Vec<Fate>, Vec<Option<usize>>),
     theirs_of: (Vec<Fate>, Vec<Option<usize>>),
+    goes_on: bool,
 }
 
 /// What is to be done with a rule of ours.
@@ -224,7 +231,7 @@ impl Lists<'_> {
             _ => None,
         });
         match standing {
-            Some(at) if !is_first => Anchor::Before(at),
+            Some(at) if !is_first && !self.goes_on => Anchor::Before(at),
             _ => Anchor::Front,
         }
     }
@@ -292,9 +299,8 @@ mod tests {
     /// The words of the result, and how often each thing was said.
     fn merged(base: &[u32], ours: &[u32], theirs: &[u32]) -> (Vec<u32>, Vec<Word>) {
         let mut said = Vec::new();
-        let merged = merge_rules(&items(base), &items(ours), &items(theirs), &mut |word| {
-            said.push(word);
-        });
+        let lists = [items(base), items(ours), items(theirs)];
+        let merged = merge_rules(&lists, false, &mut |word| said.push(word));
         let word = |merged: &Merged| match (merged.theirs, merged.ours) {
             (Some(at), _) => theirs[at.0 as usize],
             (None, Some(at)) => ours[at.0 as usize],
@@ -399,7 +405,8 @@ mod tests {
             let (fates_of_ours, _) = fates(&items(&base), &items(&ours));
             let (_, was) = fates(&items(&base), &items(&theirs));
             let mut used = vec![0; theirs.len()];
-            let merged = merge_rules(&items(&base), &items(&ours), &items(&theirs), &mut |_| {});
+            let lists = [items(&base), items(&ours), items(&theirs)];
+            let merged = merge_rules(&lists, false, &mut |_| {});
             for rule in merged.iter().filter_map(|merged| merged.theirs) {
                 used[rule.0 as usize] += 1;
             }

@@ -123,13 +123,14 @@ pub struct Wait<'a> {
     pub told: &'a mut dyn FnMut(Option<&Holder>),
 }
 
-/// The xtables lock, held by this process until dropped, and by every process that it starts meanwhile:
-/// a restore that outlives a killed parent is still protected.
+/// The xtables lock, held by this process until dropped, and by every restore tool that runs under it: one
+/// that outlives a killed parent is still protected.
 ///
-/// For single-threaded use: whatever else the process starts while this lives inherits the lock.
+/// For single-threaded use: whatever another thread starts at the moment at which a tool is started inherits
+/// the lock as well.
 #[derive(Debug)]
 pub struct Held {
-    _lock: Option<Flock<File>>,
+    lock: Option<Flock<File>>,
     private: PrivateLock,
 }
 
@@ -142,7 +143,7 @@ impl Held {
             source,
         })?;
         Ok(Self {
-            _lock: None,
+            lock: None,
             private,
         })
     }
@@ -160,11 +161,8 @@ impl Held {
         loop {
             file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => {
-                    // Inherited, so that it ends with the last of the processes that work under it.
-                    fcntl(&*lock, FcntlArg::F_SETFD(FdFlag::empty()))
-                        .map_err(|errno| failed(errno.into()))?;
                     return Ok(Self {
-                        _lock: Some(lock),
+                        lock: Some(lock),
                         private: PrivateLock::new().map_err(failed)?,
                     });
                 }
@@ -186,6 +184,20 @@ impl Held {
                 });
             }
             std::thread::sleep(RETRY);
+        }
+    }
+}
+
+impl Held {
+    /// Whether a process that is started now gets the lock too. It is a safeguard, so failing is no error.
+    fn inherited(&self, yes: bool) {
+        let flags = if yes {
+            FdFlag::empty()
+        } else {
+            FdFlag::FD_CLOEXEC
+        };
+        if let Some(lock) = &self.lock {
+            let _ = fcntl(&**lock, FcntlArg::F_SETFD(flags));
         }
     }
 }
@@ -222,8 +234,13 @@ pub fn restore(
         }
         _ => None,
     };
-    let private = held.or(taken.as_ref()).map(|held| &held.private);
-    run(tools, origin, script, mode, private)
+    let Some(held) = held.or(taken.as_ref()) else {
+        return run(tools, origin, script, mode, None);
+    };
+    held.inherited(true);
+    let done = run(tools, origin, script, mode, Some(&held.private));
+    held.inherited(false);
+    done
 }
 
 /// Whether the back end would take `script`, without doing it. nft does not ask the kernel, and legacy asks

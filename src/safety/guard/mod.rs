@@ -48,6 +48,8 @@ struct Guard {
     tools: Tools,
     record: Record,
     legs: Vec<Leg>,
+    /// The texts of the way are lost: what was before is known from the backup, what was made of it is not.
+    blind: bool,
     keep: usize,
     standby: Option<Standby>,
     /// Says that we live. Dropped last.

@@ -5,14 +5,17 @@
 
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Guard;
 use super::wire::{self, Order};
 use crate::netfilter::xtables::Tools;
+use crate::ruleset::Origin;
 use crate::safety::GUARD;
+use crate::safety::backup;
 use crate::safety::places::Places;
-use crate::safety::record::{Phase, Record, State};
+use crate::safety::record::{Leg, Phase, Record, State};
 use crate::safety::request::KEEP;
 
 /// What a standby says when it has all it needs.
@@ -130,7 +133,26 @@ struct Waiting {
     places: Places,
     state: State,
     record: Record,
-    legs: Vec<crate::safety::record::Leg>,
+    legs: Vec<Leg>,
+    blind: bool,
+}
+
+/// Somebody emptied the folder: the backup still says how it was before.
+fn from_backup(places: &Places, record: &Record) -> Option<Vec<Leg>> {
+    let backup = backup::load(places, &record.backup).ok()?;
+    let changed = Origin::ALL
+        .into_iter()
+        .filter(|origin| record.origins.contains(&origin.to_string()));
+    changed
+        .map(|origin| {
+            let before = backup.ruleset(origin).ok()?;
+            Some(Leg {
+                origin,
+                after: Arc::clone(&before),
+                before,
+            })
+        })
+        .collect()
 }
 
 impl Waiting {
@@ -140,12 +162,19 @@ impl Waiting {
         if id.is_some_and(|id| id != record.id) {
             return None;
         }
-        let legs = state.read_legs(&record.id).ok()?;
+        let known = state.read_legs(&record.id);
+        let known = known.ok().filter(|legs| legs.len() == record.origins.len());
+        let blind = known.is_none();
+        let legs = match known {
+            Some(legs) => legs,
+            None => from_backup(places, &record)?,
+        };
         Some(Self {
             places: places.clone(),
             state,
             record,
             legs,
+            blind,
         })
     }
 
@@ -156,6 +185,7 @@ impl Waiting {
             tools: Tools::find(),
             record: self.record,
             legs: self.legs,
+            blind: self.blind,
             keep: KEEP,
             standby: None,
             _lock: lock,

@@ -30,8 +30,8 @@ impl Guard {
         loop {
             match self.look() {
                 Phase::Confirmed => return self.confirmed(),
-                Phase::Reverting | Phase::Applying => return self.revert(),
-                Phase::Reverted => return self.reverted(None),
+                // "Reverted" was not written by us: undoing once more does nothing where it is true.
+                Phase::Reverting | Phase::Applying | Phase::Reverted => return self.revert(),
                 Phase::Pending => {}
             }
             let woken = senses.wait(&self);

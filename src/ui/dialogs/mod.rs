@@ -21,7 +21,8 @@ use crate::ui::theme::Theme;
 /// Draws the open dialog, if there is one.
 pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
     match &state.dialog {
-        None => {}
+        // The explain screen is a pane of its own.
+        None | Some(Dialog::Why(_)) => {}
         Some(Dialog::Help(picker)) => list::help(state, picker, theme, screen, buffer),
         Some(Dialog::Chains(picker)) => list::chains(state, picker, theme, screen, buffer),
         Some(Dialog::Editor(editor)) => editor::draw(editor, theme, screen, buffer),

@@ -116,6 +116,18 @@ fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
             page.pair(if i == 0 { name } else { "" }, line, text);
         }
     }
+    match (
+        checked.accepted.is_empty() && checked.dropped.is_empty(),
+        checked.undecided,
+    ) {
+        (true, false) => page.pair("traffic", "✔ no packet fares otherwise", text),
+        (_, true) => page.pair(
+            "traffic",
+            "not decided in full: there may be more than this",
+            theme.caution.style(),
+        ),
+        (false, false) => {}
+    }
     for (i, line) in checked.what_if.iter().enumerate() {
         page.pair(if i == 0 { "what if" } else { "" }, line, text);
     }

@@ -6,6 +6,7 @@ pub mod footer;
 pub mod header;
 pub mod pending;
 pub mod rules;
+pub mod why;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Margin, Rect};

@@ -307,6 +307,21 @@ impl Cube {
             && self.flags.is_within(other.flags)
     }
 
+    /// Becomes the smallest box that holds both.
+    pub(in super::super) fn widen(&mut self, other: &Self) {
+        macro_rules! spans {
+            ($($field:ident),*) => {$(
+                self.$field.first = self.$field.first.min(other.$field.first);
+                self.$field.last = self.$field.last.max(other.$field.last);
+            )*};
+        }
+        spans!(src, dst, input, output, sport, dport);
+        self.protos = self.protos.or(other.protos);
+        self.flags = self.flags.or(other.flags);
+        self.ct |= other.ct;
+        self.pieces |= other.pieces;
+    }
+
     /// What both hold.
     pub(in super::super) fn and(&self, other: &Self) -> Option<Self> {
         self.meets(other).then(|| Self {

@@ -33,8 +33,8 @@ use parcel::{Field, Nat, Parcel};
 pub(super) use split::Book;
 use split::Sides;
 
-/// Parcels that are worth putting together again after a call.
-const MANY: usize = 6;
+/// Parcels that are worth putting together again, beside twice as many as there were after the last time.
+const MANY: usize = 16;
 
 /// What became of a parcel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -263,6 +263,8 @@ impl<'a> Sweep<'a> {
             self.too_much = true;
             return back;
         }
+        let mut around = parcel::around(&parcels);
+        let mut many = MANY;
         for at in entry.. {
             let Some(rule) = self.program.rules.get(at as usize) else {
                 break;
@@ -276,9 +278,16 @@ impl<'a> Sweep<'a> {
                 Action::Next => continue,
                 _ => {}
             }
+            if !self.may_meet(at, around.as_ref()) {
+                continue;
+            }
             let sides = self.divide(at, parcels);
             parcels = sides.no;
             let matched = sides.yes;
+            if parcels.len() > many {
+                parcels = merge::parcels(parcels);
+                many = parcels.len() * 2 + MANY;
+            }
             if matched.is_empty() {
                 continue;
             }
@@ -301,9 +310,8 @@ impl<'a> Sweep<'a> {
                 Action::Jump(to) => {
                     let returned = self.chain(to, matched, is_dst, depth + 1, pass);
                     parcels.extend(returned);
-                    if parcels.len() > MANY {
-                        parcels = merge::parcels(parcels);
-                    }
+                    parcels = merge::parcels(parcels);
+                    around = parcel::around(&parcels);
                 }
                 Action::Goto(to) => {
                     back.extend(self.chain(to, matched, is_dst, depth + 1, pass));
@@ -312,6 +320,7 @@ impl<'a> Sweep<'a> {
                     for parcel in matched {
                         parcels.extend(self.change(change, parcel, is_dst));
                     }
+                    around = parcel::around(&parcels);
                 }
                 Action::Nat(change) => {
                     for parcel in matched {
@@ -344,6 +353,23 @@ impl<'a> Sweep<'a> {
         for parcel in parcels {
             self.end(parcel, fate, by);
         }
+    }
+
+    /// Some of the parcels, all of which are in that box, may match the rule: what one look tells.
+    fn may_meet(&mut self, at: u32, around: Option<&Cube>) -> bool {
+        let program = self.program;
+        let (Some(rule), Some(around)) = (program.rules.get(at as usize), around) else {
+            return true;
+        };
+        *self.work = self.work.saturating_sub(1);
+        let meets = |ask: Rc<Ask>| {
+            let cubes = ask.cubes.as_deref();
+            cubes.is_none_or(|cubes| cubes.iter().any(|cube| cube.meets(around)))
+        };
+        let conds = rule.first..rule.first + u32::from(rule.count);
+        conds
+            .into_iter()
+            .all(|cond| self.ask(cond).is_none_or(meets))
     }
 
     /// Puts all conditions of a rule to the parcels.

@@ -214,3 +214,25 @@ impl Parcel {
         self
     }
 }
+
+/// A box around all parcels as rules see them; `None` of none.
+pub(super) fn around(parcels: &[Parcel]) -> Option<Cube> {
+    let all = Cube::all(true);
+    let mut around: Option<Cube> = None;
+    for parcel in parcels {
+        let mut view = parcel.view();
+        macro_rules! lost {
+            ($($field:ident),*) => {$(
+                if parcel.now.$field == Field::Lost {
+                    view.$field = all.$field;
+                }
+            )*};
+        }
+        lost!(src, dst, sport, dport, output);
+        match &mut around {
+            None => around = Some(view),
+            Some(around) => around.widen(&view),
+        }
+    }
+    around
+}

@@ -25,7 +25,9 @@ pub(super) fn text(strip: &Strip, v6: bool, path: Path) -> String {
                 format!("{}-{}", span.first, span.last)
             }
         });
-        told.filter(|_| !is_icmp).map(|ports| format!(":{ports}"))
+        let told = told.filter(|_| !is_icmp)?;
+        let but = told.strip_prefix("not ");
+        Some(but.map_or_else(|| format!(":{told}"), |but| format!(" not port {but}")))
     };
     let address = |spans: &[Span<u128>]| {
         list(&prefixes(spans, all.src), all.src, |span| {
@@ -35,6 +37,7 @@ pub(super) fn text(strip: &Strip, v6: bool, path: Path) -> String {
     // A colon after an address of IPv6 needs brackets.
     let end = |addresses: Option<String>, ports: Option<String>| match (addresses, ports) {
         (None, None) => "any".to_owned(),
+        (None, Some(ports)) if ports.starts_with(' ') => format!("any{ports}"),
         (None, Some(ports)) => ports,
         (Some(addresses), None) => addresses,
         (Some(addresses), Some(ports)) if v6 => format!("[{addresses}]{ports}"),

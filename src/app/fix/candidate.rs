@@ -1,0 +1,299 @@
+//! What to try for a packet that is blocked: operations just before the place that decides.
+//!
+//! A rule that is added says of the packet what is needed to tell its kind: protocol, service, interface,
+//! and the addresses as rules at that place see them, after a DNAT. It never says more than the probe
+//! does, so a probe that leaves much open makes a wide rule; the caller shows how wide.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use crate::edit::{Operation, RowId, Spot, Stage};
+use crate::flow::{Hook, IfName};
+use crate::ruleset::{ChainIdx, Family, RuleIdx, Ruleset};
+use crate::verdict::{
+    Answer, Connection, CtState, Decider, Explanation, Path, Place, Probe, Verdict,
+};
+
+use super::{FixStep, Kind};
+
+/// The rule that lets answers through.
+const ANSWERS: &str = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT";
+
+/// A packet, and the place that stops it.
+pub(super) struct Blocked<'a> {
+    stages: &'a [Stage],
+    probe: &'a Probe,
+    explanation: &'a Explanation,
+    at: Place,
+    hook: Hook,
+}
+
+impl<'a> Blocked<'a> {
+    /// `None` where what stops it is no rule and no policy.
+    pub(super) fn of(
+        stages: &'a [Stage],
+        probe: &'a Probe,
+        explanation: &'a Explanation,
+    ) -> Option<Self> {
+        let stops = |verdict: Verdict| matches!(verdict, Verdict::Drop | Verdict::Reject);
+        let by = match explanation.by {
+            Some(by) if stops(explanation.verdict) => by,
+            // It may be stopped: the first that may.
+            _ => {
+                let mut ways = explanation.possible.iter();
+                ways.find(|way| stops(way.verdict))?.by?
+            }
+        };
+        let Decider::Place(at) = by else { return None };
+        let step = explanation
+            .path
+            .iter()
+            .rev()
+            .find(|step| step.place == at)?;
+        Some(Self {
+            stages,
+            probe,
+            explanation,
+            at,
+            hook: step.hook,
+        })
+    }
+
+    /// The chain that stops the packet.
+    pub(super) fn chain(&self) -> (usize, ChainIdx) {
+        (self.at.ruleset, self.at.chain)
+    }
+
+    /// The operations of a fix of that kind; `None` where there is nothing of the kind to do.
+    pub(super) fn steps(&self, kind: Kind) -> Option<Vec<FixStep>> {
+        match kind {
+            Kind::MoveAccept => self.move_accept().map(|step| vec![step]),
+            Kind::AcceptSource => {
+                self.probe.src?;
+                let spec = self.accept(true)?;
+                Some(vec![self.insert(&spec)?])
+            }
+            Kind::AcceptAll => {
+                let spec = self.accept(false)?;
+                Some(vec![self.insert(&spec)?])
+            }
+            Kind::AcceptAnswers => {
+                let is_answer = matches!(
+                    self.probe.ctstate,
+                    Some(CtState::Established | CtState::Related)
+                );
+                let step = self.insert(ANSWERS)?;
+                is_answer.then_some(vec![step])
+            }
+            Kind::Forward => self.forward(),
+        }
+    }
+
+    fn ruleset(&self) -> Option<std::sync::Arc<Ruleset>> {
+        self.stages.get(self.at.ruleset).map(Stage::staged)
+    }
+
+    /// Just before the place that stops the packet: before that rule, or at the end of the chain.
+    fn spot(&self) -> Option<Spot> {
+        let ruleset = self.ruleset()?;
+        let chain = ruleset.chain(self.at.chain);
+        let table = ruleset.table(chain.table()).name();
+        let before = match self.at.rule {
+            Some(rule) => Some(self.row(&ruleset, rule)?),
+            None => None,
+        };
+        Some(Spot::new(table, chain.name_bytes(), before))
+    }
+
+    /// The row of a rule of the staged ruleset.
+    fn row(&self, ruleset: &Ruleset, rule: RuleIdx) -> Option<RowId> {
+        let chain = ruleset.chain(ruleset.chain_of(rule)?);
+        let table = ruleset.table(chain.table()).name();
+        let shown = self.stages.get(self.at.ruleset)?.shown();
+        let table = shown.ruleset.find_table(table)?;
+        let own = shown.ruleset.chain_named(table, chain.name_bytes())?;
+        let wanted = Some(ruleset.number(rule));
+        let rows = shown.ruleset.chain(own).rules().iter();
+        rows.filter_map(|rule| shown.row(*rule))
+            .find(|row| row.number == wanted)
+            .map(|row| row.id)
+    }
+
+    fn insert(&self, spec: &str) -> Option<FixStep> {
+        Some(FixStep {
+            stage: self.at.ruleset,
+            operation: Operation::Insert {
+                at: self.spot()?,
+                spec: spec.as_bytes().to_vec(),
+            },
+        })
+    }
+
+    /// The rule that would accept, if it stands in the same table, to just before the one that decides. Where it
+    /// stands in a chain that calls the deciding one, it stays in its chain and goes before the call.
+    fn move_accept(&self) -> Option<FixStep> {
+        let would = self.explanation.would_accept?;
+        let ruleset = self.ruleset()?;
+        let (from, to) = (ruleset.chain(would.chain), ruleset.chain(self.at.chain));
+        if would.ruleset != self.at.ruleset || from.table() != to.table() {
+            return None;
+        }
+        let call = self.explanation.path.iter().rev().find(|step| {
+            step.place.ruleset == would.ruleset
+                && step.place.chain == would.chain
+                && step.answer != Answer::No
+                && step.place.rule != would.rule
+        });
+        let above = match call.and_then(|call| call.place.rule) {
+            Some(call) if would.chain != self.at.chain => {
+                let table = ruleset.table(from.table()).name();
+                Spot::new(table, from.name_bytes(), self.row(&ruleset, call)?)
+            }
+            _ => self.spot()?,
+        };
+        Some(FixStep {
+            stage: self.at.ruleset,
+            operation: Operation::Move {
+                row: self.row(&ruleset, would.rule?)?,
+                to: above,
+            },
+        })
+    }
+
+    /// The destination as rules see it here.
+    fn seen_dst(&self) -> (Option<IpAddr>, Option<u16>) {
+        let translated = self.explanation.dst.as_ref();
+        match translated.filter(|_| self.hook != Hook::Prerouting) {
+            Some(to) => (to.address, to.port),
+            None => (self.probe.dst, self.probe.dport),
+        }
+    }
+
+    /// The conditions of a rule for the packet's kind, and its target.
+    fn accept(&self, from_there_only: bool) -> Option<String> {
+        let probe = self.probe;
+        let mut spec = String::new();
+        let (dst, dport) = self.seen_dst();
+        if let Some(src) = probe.src.filter(|_| from_there_only) {
+            let _ = write!(spec, "-s {} ", host(src));
+        }
+        // To this host itself the address says nothing; through it, it says which host is opened.
+        if let Some(dst) = dst.filter(|_| probe.path != Path::Input || from_there_only) {
+            let _ = write!(spec, "-d {} ", host(dst));
+        }
+        let shows_input = self.hook != Hook::Output && self.hook != Hook::Postrouting;
+        if let Some(input) = probe
+            .input
+            .and_then(sayable)
+            .filter(|_| shows_input && probe.path != Path::Output)
+        {
+            let _ = write!(spec, "-i {input} ");
+        }
+        let shows_output = matches!(self.hook, Hook::Forward | Hook::Output | Hook::Postrouting);
+        if let Some(output) = probe
+            .output
+            .and_then(sayable)
+            .filter(|_| shows_output && probe.path != Path::Input)
+        {
+            let _ = write!(spec, "-o {output} ");
+        }
+        self.service(&mut spec, dport);
+        if probe.ctstate == Some(CtState::New) && self.hook != Hook::Prerouting {
+            spec.push_str("-m conntrack --ctstate NEW ");
+        }
+        if spec.is_empty() {
+            return None;
+        }
+        spec.push_str("-j ACCEPT");
+        Some(spec)
+    }
+
+    /// Protocol and port.
+    fn service(&self, spec: &mut String, dport: Option<u16>) {
+        let Some(proto) = self.probe.proto else {
+            return;
+        };
+        let _ = write!(spec, "-p {} ", proto);
+        if proto.has_ports() {
+            let ports = match (dport, self.probe.sport) {
+                // An answer is told by the port that it comes from.
+                (Some(to), Some(from)) if from < 1024 && to >= 1024 => format!("--sport {from} "),
+                (Some(to), _) => format!("--dport {to} "),
+                (None, _) => return,
+            };
+            let _ = write!(spec, "-m {} {ports}", proto);
+        } else if let (Some(kind), true) = (self.probe.icmp_type, proto.is_icmp()) {
+            let (name, option) = if self.probe.family == Family::V6 {
+                ("icmp6", "--icmpv6-type")
+            } else {
+                ("icmp", "--icmp-type")
+            };
+            let _ = write!(spec, "-m {name} {option} {kind} ");
+        }
+    }
+
+    /// For a packet that a DNAT sends on: the accept in FORWARD to where it goes, and the way back.
+    fn forward(&self) -> Option<Vec<FixStep>> {
+        let to = self.explanation.dst.as_ref()?;
+        let inside = to.address?;
+        if self.hook != Hook::Forward || self.probe.path != Path::Forward {
+            return None;
+        }
+        let mut there = format!("-d {} ", host(inside));
+        self.service(&mut there, to.port);
+        there.push_str("-m conntrack --ctstate NEW,ESTABLISHED,RELATED -j ACCEPT");
+        let back = format!(
+            "-s {} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+            host(inside)
+        );
+        Some(vec![self.insert(&there)?, self.insert(&back)?])
+    }
+}
+
+/// What comes back to the sender of a first packet, as conntrack sees it; `None` where too little is known.
+pub(super) fn answer_to(probe: &Probe, there: &Explanation) -> Option<Probe> {
+    if probe.ctstate != Some(CtState::New) || probe.path != Path::Forward {
+        return None;
+    }
+    let (dst, dport) = match &there.dst {
+        Some(to) => (to.address, to.port),
+        None => (probe.dst, probe.dport),
+    };
+    Some(Probe {
+        input: probe.output,
+        output: probe.input,
+        proto: probe.proto,
+        src: dst,
+        dst: probe.src,
+        sport: dport,
+        dport: probe.sport,
+        icmp_type: None,
+        ctstate: Some(CtState::Established),
+        connection: Connection {
+            reply: Some(true),
+            src: probe.src,
+            dst: probe.dst,
+            sport: probe.sport,
+            dport: probe.dport,
+            mark: None,
+        },
+        ..Probe::new(probe.family, Path::Forward)
+    })
+}
+
+/// One address as a network.
+fn host(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("{address}/32"),
+        IpAddr::V6(address) => format!("{address}/128"),
+    }
+}
+
+/// A name that a rule can say: nothing that a shell or the rule's own syntax would read as something else, such
+/// as the `+` of a wildcard.
+fn sayable(name: IfName) -> Option<IfName> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._@:-".contains(byte);
+    let bytes = name.as_bytes();
+    let first = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
+    (first && bytes.iter().all(plain)).then_some(name)
+}

@@ -1,0 +1,211 @@
+//! Fix from there: the smallest staged changes that let a blocked packet through.
+//!
+//! Given what is staged (or nothing staged yet) and a packet that the rules block, [`fixes`] tries what an
+//! administrator would try: move the rule that would accept it above the one that decides, put an accept just
+//! before that one, add the rule for answers, open FORWARD for a DNAT in both directions. Each is carried
+//! out on a copy of the stage, and the packet is walked through the result; what does not let it through
+//! is not offered. With each comes what else it would let through, and they are ordered by that.
+//!
+//! Nothing is applied and the user's stage is not touched: a fix is [`Operation`]s to carry out there. What is
+//! not the rules' doing (a native chain, no hops left) has no fix here.
+//!
+//! `candidate` says what to try; `what_if` puts many packets through both rulesets.
+
+mod candidate;
+#[cfg(test)]
+mod tests;
+mod what_if;
+
+use std::sync::Arc;
+
+use candidate::Blocked;
+
+use crate::edit::{Operation, Refused, Stage};
+use crate::ruleset::{BaseChain, Ruleset};
+use crate::verdict::{Alteration, Explanation, Facts, Probe, Program, Side, Verdict, change};
+pub use what_if::{WhatIf, what_if};
+
+/// Rules that one fix may take: a packet may be stopped by one table after the other.
+const STEPS: usize = 4;
+
+/// What kind of change a fix is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// The rule that would accept goes above the one that decides.
+    MoveAccept,
+    /// An accept for this packet's source just before the rule that decides.
+    AcceptSource,
+    /// The same from anywhere.
+    AcceptAll,
+    /// The rule that lets answers through: RELATED,ESTABLISHED.
+    AcceptAnswers,
+    /// FORWARD for a DNAT, there and back.
+    Forward,
+}
+
+/// One operation on one of the stages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FixStep {
+    /// Which stage, by its place in the list that was given.
+    pub stage: usize,
+    /// What to do there.
+    pub operation: Operation,
+}
+
+/// A change that lets the packet through, proved by walking it through the result.
+#[derive(Clone, Debug)]
+pub struct Fix {
+    /// What kind of change it is.
+    pub kind: Kind,
+    /// To be carried out in this order.
+    pub steps: Vec<FixStep>,
+    /// All that it lets through, this packet included, and all that it stops.
+    pub alteration: Alteration,
+    /// Answers to the packet are stopped still, and no rule that would be added here lets them through.
+    pub answers_blocked: bool,
+}
+
+/// Finds changes that let `probe` through, the one that opens least first. `stages` are those of one family,
+/// in the order in which their rulesets are compiled; `native` are the chains beside them. Empty for a packet
+/// that is not blocked by a rule or a policy.
+pub fn fixes(stages: &[Stage], native: &[BaseChain], probe: &Probe, facts: &Facts) -> Vec<Fix> {
+    let bench = Bench {
+        native,
+        probe,
+        facts,
+    };
+    let before = bench.compiled(stages);
+    let explanation = bench.explain(&before, probe);
+    if explanation.verdict == Verdict::Accept {
+        return Vec::new();
+    }
+    let mut found: Vec<Fix> = Vec::new();
+    let mut results: Vec<Vec<Arc<Ruleset>>> = Vec::new();
+    for kind in [
+        Kind::MoveAccept,
+        Kind::AcceptSource,
+        Kind::AcceptAll,
+        Kind::AcceptAnswers,
+        Kind::Forward,
+    ] {
+        let Some((steps, after)) = bench.attempt(kind, stages, &explanation) else {
+            continue;
+        };
+        let texts = |one: &[Arc<Ruleset>], other: &[Arc<Ruleset>]| {
+            one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.bytes() == b.bytes())
+        };
+        if results.iter().any(|known| texts(known, &after.rulesets)) {
+            continue;
+        }
+        let answers_blocked = bench.answers_are_blocked(&after);
+        let alteration = bench.change(&before, &after);
+        results.push(after.rulesets);
+        found.push(Fix {
+            kind,
+            steps,
+            alteration,
+            answers_blocked,
+        });
+    }
+    let dearness = |fix: &Fix| {
+        let opened = fix.alteration.opened();
+        if fix.alteration.is_complete() {
+            opened
+        } else {
+            f64::INFINITY
+        }
+    };
+    found.sort_by(|one, other| {
+        let by_opened = dearness(one).total_cmp(&dearness(other));
+        by_opened.then(one.steps.len().cmp(&other.steps.len()))
+    });
+    found
+}
+
+/// Rulesets as the kernel would hold them, compiled.
+struct Compiled {
+    rulesets: Vec<Arc<Ruleset>>,
+    program: Program,
+}
+
+/// What does not change from one attempt to the next.
+struct Bench<'a> {
+    native: &'a [BaseChain],
+    probe: &'a Probe,
+    facts: &'a Facts,
+}
+
+impl Bench<'_> {
+    fn compiled(&self, stages: &[Stage]) -> Compiled {
+        let rulesets: Vec<Arc<Ruleset>> = stages.iter().map(Stage::staged).collect();
+        let list: Vec<&Ruleset> = rulesets.iter().map(AsRef::as_ref).collect();
+        let program = Program::compile_beside(self.probe.family, &list, self.native);
+        Compiled { rulesets, program }
+    }
+
+    fn explain(&self, compiled: &Compiled, probe: &Probe) -> Explanation {
+        let list: Vec<&Ruleset> = compiled.rulesets.iter().map(AsRef::as_ref).collect();
+        compiled.program.explain(probe, self.facts, &list)
+    }
+
+    /// Changes of one kind until the packet comes through: the steps and what they lead to.
+    fn attempt(
+        &self,
+        kind: Kind,
+        stages: &[Stage],
+        explanation: &Explanation,
+    ) -> Option<(Vec<FixStep>, Compiled)> {
+        let mut stages = stages.to_vec();
+        let mut steps = Vec::new();
+        let mut stopped_in = Vec::new();
+        let mut explanation = explanation.clone();
+        for _ in 0..STEPS {
+            let blocked = Blocked::of(&stages, self.probe, &explanation)?;
+            // Stopped again in the same chain: this kind does not help.
+            if stopped_in.contains(&blocked.chain()) {
+                return None;
+            }
+            stopped_in.push(blocked.chain());
+            for step in blocked.steps(kind)? {
+                carry_out(&mut stages, &step).ok()?;
+                steps.push(step);
+            }
+            let after = self.compiled(&stages);
+            let next = self.explain(&after, self.probe);
+            if next.verdict == Verdict::Accept {
+                return Some((steps, after));
+            }
+            explanation = next;
+        }
+        None
+    }
+
+    /// What comes back from where the packet goes is not certain to pass.
+    fn answers_are_blocked(&self, after: &Compiled) -> bool {
+        let there = self.explain(after, self.probe);
+        candidate::answer_to(self.probe, &there).is_some_and(|answer| {
+            matches!(
+                self.explain(after, &answer).verdict,
+                Verdict::Drop | Verdict::Reject
+            )
+        })
+    }
+
+    fn change(&self, before: &Compiled, after: &Compiled) -> Alteration {
+        let old: Vec<&Ruleset> = before.rulesets.iter().map(AsRef::as_ref).collect();
+        let new: Vec<&Ruleset> = after.rulesets.iter().map(AsRef::as_ref).collect();
+        let side = |program, rulesets| Side { program, rulesets };
+        change(
+            side(&before.program, &old),
+            side(&after.program, &new),
+            self.facts,
+        )
+    }
+}
+
+fn carry_out(stages: &mut [Stage], step: &FixStep) -> Result<(), Refused> {
+    match stages.get_mut(step.stage) {
+        Some(stage) => stage.carry_out(step.operation.clone()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,203 @@
+//! Fixes of small rulesets: what is offered, in which order, and what it opens.
+
+use super::*;
+use crate::ruleset::{Document, Hints};
+
+fn stages(text: &str) -> Vec<Stage> {
+    let document = Document::parse(text.as_bytes().to_vec(), Hints::default()).unwrap();
+    let rulesets = document.into_rulesets();
+    rulesets
+        .into_iter()
+        .map(|ruleset| Stage::new(Arc::new(ruleset)))
+        .collect()
+}
+
+/// Each fix: its kind, the rules that are added or moved with their new number, and what it lets through.
+fn told(dump: &str, packet: &str) -> Vec<String> {
+    let stages = stages(dump);
+    let probe = Probe::from_json(packet.as_bytes()).unwrap();
+    let found = fixes(&stages, &[], &probe, &Facts::default());
+    found
+        .iter()
+        .map(|fix| {
+            let mut stages = stages.clone();
+            for step in &fix.steps {
+                carry_out(&mut stages, step).unwrap();
+            }
+            assert!(fix.alteration.is_complete());
+            let mut rows = Vec::new();
+            for stage in &stages {
+                let shown = stage.shown();
+                for (row, rule) in shown.rows.iter().zip(shown.ruleset.rules()) {
+                    if !matches!(row.mark, crate::edit::Mark::Same) {
+                        let line = String::from_utf8_lossy(shown.ruleset.line(rule)).into_owned();
+                        rows.push(format!("{} {line}", row.number.unwrap()));
+                    }
+                }
+            }
+            let opened = fix
+                .alteration
+                .ways
+                .iter()
+                .flat_map(|way| way.newly_accepted.lines());
+            let opened: Vec<String> = opened.map(ToString::to_string).collect();
+            format!(
+                "{:?}: {} => {}",
+                fix.kind,
+                rows.join("; "),
+                opened.join("; ")
+            )
+        })
+        .collect()
+}
+
+const TCP: &str = r#"{"proto":"tcp","src":"203.0.113.9","sport":40000,"dst":"192.0.2.1","dport":443,"tcp_flags":["SYN"],"ctstate":"NEW","in":"eth0"}"#;
+
+fn filter(rules: &str) -> String {
+    format!(
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:a - [0:0]\n{rules}COMMIT\n"
+    )
+}
+
+#[test]
+fn an_accept_that_stands_too_low_is_moved() {
+    let dump = filter(
+        "-A INPUT -s 203.0.113.0/24 -j DROP\n-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\n",
+    );
+    assert_eq!(
+        told(&dump, TCP),
+        [
+            "AcceptSource: 1 -A INPUT -s 203.0.113.9/32 -d 192.0.2.1/32 -i eth0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT => tcp 203.0.113.9 -> 192.0.2.1:443 on eth0, new",
+            "AcceptAll: 1 -A INPUT -i eth0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT => tcp 203.0.113.0/24 -> :443 on eth0, new",
+            "MoveAccept: 1 -A INPUT -p tcp -m tcp --dport 443 -j ACCEPT => tcp 203.0.113.0/24 -> :443",
+        ]
+    );
+}
+
+#[test]
+fn a_call_is_gone_before() {
+    let dump = filter(
+        "-A INPUT -i eth0 -j a\n-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\n-A a -j DROP\n",
+    );
+    let told = told(&dump, TCP);
+    assert!(told.contains(&"MoveAccept: 1 -A INPUT -p tcp -m tcp --dport 443 -j ACCEPT => tcp any -> :443 on eth0".to_owned()), "{told:#?}");
+    assert!(
+        told.iter().any(|fix| fix.starts_with("AcceptAll: 1 -A a ")),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn the_end_of_a_chain_is_before_its_policy() {
+    let told = told(&filter("-A INPUT -i lo -j ACCEPT\n"), TCP);
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(
+        told[1].starts_with("AcceptAll: 2 -A INPUT -i eth0 -p tcp"),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn answers_have_their_own_rule() {
+    let answer = r#"{"proto":"tcp","src":"203.0.113.9","sport":443,"dst":"192.0.2.1","dport":40000,"tcp_flags":["ACK"],"ctstate":"ESTABLISHED","in":"eth0"}"#;
+    let told = told(&filter("-A INPUT -p tcp -j REJECT\n"), answer);
+    let answers = "AcceptAnswers: 1 -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT => any protocol any -> any, related/established";
+    assert!(told.contains(&answers.to_owned()), "{told:#?}");
+}
+
+#[test]
+fn a_dnat_gets_its_forward_both_ways() {
+    let dump = "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n\
+        -A PREROUTING -i eth0 -p tcp -m tcp --dport 443 -j DNAT --to-destination 10.0.0.5:8443\nCOMMIT\n"
+        .to_owned() + &filter("");
+    let packet = TCP.replace("\"in\":\"eth0\"", "\"in\":\"eth0\",\"out\":\"br0\"");
+    let stages = stages(&dump);
+    let probe = Probe::from_json(packet.as_bytes()).unwrap();
+    let found = fixes(&stages, &[], &probe, &Facts::default());
+    let forward = found.iter().find(|fix| fix.kind == Kind::Forward).unwrap();
+    assert_eq!(forward.steps.len(), 2);
+    assert!(!forward.answers_blocked);
+    let one_way = found
+        .iter()
+        .find(|fix| fix.kind == Kind::AcceptSource)
+        .unwrap();
+    assert!(one_way.answers_blocked);
+    let Operation::Insert { spec, .. } = &one_way.steps[0].operation else {
+        panic!("{one_way:?}");
+    };
+    assert_eq!(
+        String::from_utf8_lossy(spec),
+        "-s 203.0.113.9/32 -d 10.0.0.5/32 -i eth0 -o br0 -p tcp -m tcp --dport 8443 -m conntrack --ctstate NEW -j ACCEPT"
+    );
+}
+
+#[test]
+fn two_tables_that_stop_it_are_both_opened() {
+    let dump =
+        "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -s 203.0.113.9/32 -j DROP\nCOMMIT\n"
+            .to_owned()
+            + &filter("");
+    let told = told(&dump, TCP);
+    assert!(
+        told.iter()
+            .any(|fix| fix.contains("-A PREROUTING") && fix.contains("-A INPUT")),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn what_is_let_through_needs_no_fix_and_hostile_names_are_not_said() {
+    assert_eq!(told(&filter("-A INPUT -j ACCEPT\n"), TCP), [""; 0]);
+    let packet = TCP.replace("eth0", "e+");
+    for fix in told(&filter(""), &packet) {
+        assert!(!fix.contains("-i e"), "{fix}");
+    }
+    let native = r#"{"family":4,"in":"eth0"}"#;
+    for fix in told(
+        &filter("-A INPUT -m limit --limit 1/sec -j ACCEPT\n"),
+        native,
+    ) {
+        assert!(fix.contains("=>"), "{fix}");
+    }
+}
+
+#[test]
+fn what_was_seen_is_counted_by_how_it_fares() {
+    let (before, after) = (
+        stages(&filter("-A INPUT -p udp -j ACCEPT\n")),
+        stages(&filter("-A INPUT -p tcp -j ACCEPT\n")),
+    );
+    let packets: Vec<Probe> = [
+        TCP,
+        &TCP.replace("tcp\"", "udp\""),
+        r#"{"proto":"icmp"}"#,
+        "{}",
+        r#"{"src":"::1"}"#,
+    ]
+    .iter()
+    .map(|text| Probe::from_json(text.as_bytes()).unwrap())
+    .collect();
+    let (before, after) = (before[0].staged(), after[0].staged());
+    let (old, new) = ([&*before], [&*after]);
+    let family = crate::ruleset::Family::V4;
+    let programs = (
+        Program::compile(family, &old),
+        Program::compile(family, &new),
+    );
+    let side = |program, rulesets| Side { program, rulesets };
+    let counted = what_if(
+        side(&programs.0, &old),
+        side(&programs.1, &new),
+        &packets,
+        &Facts::default(),
+    );
+    assert_eq!(
+        counted,
+        WhatIf {
+            packets: 4,
+            newly_accepted: 1,
+            newly_cut: 1,
+            not_certain: 0
+        }
+    );
+}

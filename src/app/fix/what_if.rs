@@ -1,0 +1,47 @@
+//! What would become of traffic that was seen: many packets through the rules as they are and as staged.
+//!
+//! The packets are lines of the drop feed or connections of conntrack, brought into the engine's form by
+//! whoever has them. The count says only what is certain in both rulesets; the rest is counted as such.
+
+use crate::verdict::{Decision, Facts, Probe, Side, Verdict};
+
+/// How many of the packets fare otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WhatIf {
+    /// Packets that were put through.
+    pub packets: usize,
+    /// Dropped or rejected before, accepted after.
+    pub newly_accepted: usize,
+    /// Accepted before, dropped or rejected after.
+    pub newly_cut: usize,
+    /// Of one of both it cannot be told, and something about the way that it goes has changed.
+    pub not_certain: usize,
+}
+
+/// Puts packets through both. Packets of another family than the programs' are passed by.
+pub fn what_if<'p>(
+    before: Side<'_>,
+    after: Side<'_>,
+    packets: impl IntoIterator<Item = &'p Probe>,
+    facts: &Facts,
+) -> WhatIf {
+    let mut count = WhatIf::default();
+    for packet in packets {
+        if packet.family != after.program.family() {
+            continue;
+        }
+        count.packets += 1;
+        let end =
+            |side: Side<'_>| -> Decision { side.program.decide(packet, facts, side.rulesets) };
+        let (was, is) = (end(before), end(after));
+        let stopped = |end: Decision| matches!(end.verdict, Verdict::Drop | Verdict::Reject);
+        match (was.verdict, is.verdict) {
+            (_, Verdict::Accept) if stopped(was) => count.newly_accepted += 1,
+            (Verdict::Accept, _) if stopped(is) => count.newly_cut += 1,
+            (Verdict::Unknown, Verdict::Unknown) => {}
+            (Verdict::Unknown, _) | (_, Verdict::Unknown) => count.not_certain += 1,
+            _ => {}
+        }
+    }
+    count
+}

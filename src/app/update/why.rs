@@ -1,0 +1,263 @@
+//! The explain screen's keys: from a rule, a log line or typed words to a question, and from the answer back
+//! to the board.
+
+use std::time::Duration;
+
+use super::{act, travel};
+use crate::app::attribution::{Attribution, Then};
+use crate::app::board::{Pane, Place, Row};
+use crate::app::message::Effect;
+use crate::app::state::{Dialog, State};
+use crate::app::why::question::{Answered, Beside, Held, Question, Spot, packets_of};
+use crate::app::why::{Why, read_line};
+use crate::verdict::{Probe, Words, typical};
+
+/// How often an open question is asked again. Reading the box is a walk through all processes.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Asks about the log line under the cursor, or the rule.
+pub(super) fn open(state: &mut State) -> Vec<Effect> {
+    match state.board.pane {
+        Pane::Drops => open_line(state),
+        Pane::Rules => open_rule(state),
+        Pane::Chains => {
+            ask(state);
+            Vec::new()
+        }
+    }
+}
+
+fn open_line(state: &mut State) -> Vec<Effect> {
+    let Some(row) = state.drops.selected() else {
+        ask(state);
+        return Vec::new();
+    };
+    let line = row.line();
+    let packets = packets_of(line);
+    if packets.is_empty() {
+        act::say(state, "this line tells of no packet");
+        return Vec::new();
+    }
+    // A line that one rule wrote, of a packet that then met another: that is the one to meet.
+    let writer = match state.writer_of(line) {
+        Attribution::Certain(writer) => Some(writer),
+        Attribution::Several(writers) => writers.first().copied(),
+        Attribution::NoRule(_) | Attribution::Nobody => None,
+    };
+    let about = writer.and_then(|writer| {
+        let firewall = state.firewalls.get(writer.set)?;
+        let rule = match writer.then {
+            Some(Then::Rule(rule)) => rule,
+            Some(Then::Policy(_)) | None => writer.rule,
+        };
+        Some(Spot {
+            id: firewall.id,
+            chain: firewall.kernel().chain_of(rule)?,
+            rule: Some(rule),
+        })
+    });
+    put(state, packets, about)
+}
+
+fn open_rule(state: &mut State) -> Vec<Effect> {
+    let Some(selected) = state.selected() else {
+        ask(state);
+        return Vec::new();
+    };
+    let Some(firewall) = state.firewalls.get(selected.firewall) else {
+        return Vec::new();
+    };
+    let shown = match selected.row {
+        Some(Row::Rule(rule, _)) => Some(rule),
+        Some(Row::Policy) | None => None,
+    };
+    // Packets meet what the kernel holds, not what is staged.
+    let rule = shown.map(|rule| firewall.kernel_rule(rule));
+    let (Some(chain), false) = (firewall.kernel_chain(selected.chain), rule == Some(None)) else {
+        act::say(
+            state,
+            "this is staged only: the kernel does not hold it yet",
+        );
+        return Vec::new();
+    };
+    let rule = rule.flatten();
+    let packets = typical(firewall.kernel(), chain, rule);
+    let about = Spot {
+        id: firewall.id,
+        chain,
+        rule,
+    };
+    if packets.is_empty() {
+        act::say(
+            state,
+            "nothing leads to this chain, or no packet can be what the rule asks for",
+        );
+        return Vec::new();
+    }
+    put(state, packets, Some(about))
+}
+
+/// Opens a line to type a packet into; in an open screen with the packet that it is about.
+pub(super) fn ask(state: &mut State) {
+    let mut why = match state.dialog.take() {
+        Some(Dialog::Why(why)) => why,
+        _ => Box::default(),
+    };
+    let text = why
+        .answer
+        .as_ref()
+        .map(|answer| Words(&answer.probe).to_string())
+        .unwrap_or_default();
+    why.typing(text);
+    state.dialog = Some(Dialog::Why(why));
+}
+
+/// Changes the line being typed, and says at once what is wrong with it.
+pub(super) fn edit(why: &mut Why, change: impl FnOnce(&mut String)) {
+    if let Some(line) = &mut why.line {
+        change(&mut line.text);
+        line.problem = read_line(&line.text).err();
+    }
+}
+
+/// Asks about what was typed.
+pub(super) fn accept(state: &mut State) -> Vec<Effect> {
+    let Some(Dialog::Why(why)) = &mut state.dialog else {
+        return Vec::new();
+    };
+    let Some(line) = &mut why.line else {
+        return Vec::new();
+    };
+    match read_line(&line.text) {
+        Ok(probe) => put(state, vec![probe], None),
+        Err(problem) => {
+            line.problem = Some(problem);
+            Vec::new()
+        }
+    }
+}
+
+/// Leaves the line as it was; without a packet there is nothing to go back to. True when there was a line.
+pub(super) fn stop_typing(state: &mut State) -> bool {
+    let Some(Dialog::Why(why)) = &mut state.dialog else {
+        return false;
+    };
+    let was_typing = why.line.take().is_some();
+    if why.packets.is_empty() {
+        state.dialog = None;
+    }
+    was_typing
+}
+
+/// Puts a question. An open screen stays as it is until the answer comes.
+fn put(state: &mut State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effect> {
+    state.questions += 1;
+    let mut why = match state.dialog.take() {
+        Some(Dialog::Why(why)) => why,
+        _ => Box::default(),
+    };
+    *why = Why::asked(state.questions, packets.clone(), about, state.now);
+    let question = question(state, packets, about);
+    state.dialog = Some(Dialog::Why(why));
+    vec![Effect::Explain(Box::new(question))]
+}
+
+fn question(state: &State, packets: Vec<Probe>, meets: Option<Spot>) -> Question {
+    let held = state.firewalls.iter().map(|firewall| Held {
+        id: firewall.id,
+        ruleset: std::sync::Arc::clone(firewall.kernel()),
+    });
+    Question {
+        number: state.questions,
+        packets,
+        meets,
+        sets: held.collect(),
+        natives: state.native.clone(),
+        live: state.is_live(),
+    }
+}
+
+/// Asks the open question again: the rules have changed, or the user wants the box read anew. The packet
+/// that was taken stays the one.
+pub(super) fn again(state: &mut State) -> Vec<Effect> {
+    let Some(Dialog::Why(why)) = &mut state.dialog else {
+        return Vec::new();
+    };
+    if why.packets.is_empty() {
+        return Vec::new();
+    }
+    state.questions += 1;
+    why.number = state.questions;
+    why.asked = state.now;
+    if let Some(answer) = &why.answer {
+        why.packets = vec![answer.probe.clone()];
+        // What the rule was is told by the ruleset that it stood in.
+        why.about = None;
+    }
+    let (packets, about) = (why.packets.clone(), why.about);
+    vec![Effect::Explain(Box::new(question(state, packets, about)))]
+}
+
+/// Reads the box anew where the last time is a while ago: a table fills, a service comes up.
+pub(super) fn refresh(state: &mut State) -> Vec<Effect> {
+    match &state.dialog {
+        Some(Dialog::Why(why)) if state.now >= why.asked + EVERY && !state.frozen => again(state),
+        _ => Vec::new(),
+    }
+}
+
+/// The verdict came.
+pub(super) fn answered(state: &mut State, answered: Answered) -> Vec<Effect> {
+    if let Some(Dialog::Why(why)) = &mut state.dialog {
+        state.dirty |= why.take(answered, state.viewport.dialog);
+    }
+    Vec::new()
+}
+
+/// The rest of the box was read.
+pub(super) fn beside(state: &mut State, beside: Beside) -> Vec<Effect> {
+    if let Some(Dialog::Why(why)) = &mut state.dialog {
+        state.dirty |= why.take_beside(beside);
+    }
+    Vec::new()
+}
+
+/// To the rule under the cursor; what is folded there opens instead.
+pub(super) fn follow(state: &mut State) -> Vec<Effect> {
+    let Some(Dialog::Why(why)) = &mut state.dialog else {
+        return Vec::new();
+    };
+    if why.unfold(state.viewport.dialog) {
+        return Vec::new();
+    }
+    let Some(spot) = why.spot_at(why.cursor.at) else {
+        return Vec::new();
+    };
+    // The board may hold a newer ruleset than the one that was asked: its answer is on its way.
+    let asked = why.answer.as_ref().and_then(|answer| {
+        let mut sets = answer.sets.iter();
+        sets.find(|held| held.id == spot.id)
+    });
+    let at = state.firewalls.iter().position(|firewall| {
+        let same = |held: &Held| std::sync::Arc::ptr_eq(&held.ruleset, firewall.kernel());
+        firewall.id == spot.id && asked.is_some_and(same)
+    });
+    let Some((firewall, found)) = at.and_then(|at| Some((at, state.firewalls.get(at)?))) else {
+        act::say(state, "the rules have just changed");
+        return Vec::new();
+    };
+    let place = Place {
+        firewall,
+        chain: found.shown_chain(spot.chain),
+    };
+    let rule = spot.rule.map(|rule| found.shown_rule(rule));
+    state.dialog = None;
+    travel::go_to_rule(state, place, rule)
+}
+
+/// Every rule that was tried, or those that matter.
+pub(super) fn unfold(state: &mut State) {
+    if let Some(Dialog::Why(why)) = &mut state.dialog {
+        why.unfold_all(state.viewport.dialog);
+    }
+}

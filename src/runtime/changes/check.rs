@@ -1,0 +1,261 @@
+//! What is looked at before anybody is asked to apply a change: the back end's own dry run, the
+//! administrator's sessions, and what the change does to traffic.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::app::change::{Checked, Session};
+use crate::app::firewall::FirewallId;
+use crate::app::message::Message;
+use crate::app::state::State;
+use crate::host;
+use crate::ruleset::{BaseChain, Family, Origin, Ruleset};
+use crate::runtime::board::Event;
+use crate::safety::preflight::{Question, Report, Standing, preflight};
+use crate::safety::{self, To, Transition};
+use crate::verdict::{Facts, Path, Program, Side, Traffic, change};
+
+/// What is staged on one ruleset.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    /// Which one.
+    pub origin: Origin,
+    /// As the kernel has it.
+    pub before: Arc<Ruleset>,
+    /// As it would be.
+    pub after: Arc<Ruleset>,
+}
+
+/// All that the checks look at, taken out of the state so that they can run beside it.
+#[derive(Debug)]
+pub struct Material {
+    of: Vec<(FirewallId, usize)>,
+    staged: Vec<Staged>,
+    before: Vec<Arc<Ruleset>>,
+    after: Vec<Arc<Ruleset>>,
+    natives: Vec<BaseChain>,
+    tracked: bool,
+}
+
+impl Material {
+    /// What the state has staged.
+    pub fn of(state: &State) -> Self {
+        let mut material = Self {
+            of: state.staged_counts(),
+            staged: Vec::new(),
+            before: Vec::new(),
+            after: Vec::new(),
+            natives: state.native.clone(),
+            tracked: state
+                .gauge
+                .reading()
+                .is_some_and(|reading| reading.count > 0),
+        };
+        for firewall in &state.firewalls {
+            let before = Arc::clone(firewall.kernel());
+            let after = match firewall.stage().filter(|stage| !stage.is_empty()) {
+                Some(stage) => stage.staged(),
+                None => Arc::clone(&before),
+            };
+            if let (Some(origin), false) = (firewall.id.origin(), Arc::ptr_eq(&before, &after)) {
+                material.staged.push(Staged {
+                    origin,
+                    before: Arc::clone(&before),
+                    after: Arc::clone(&after),
+                });
+            }
+            material.before.push(before);
+            material.after.push(after);
+        }
+        material
+    }
+}
+
+impl Material {
+    pub(super) fn transitions(&self) -> impl Iterator<Item = Transition> + '_ {
+        self.staged.iter().map(|staged| Transition {
+            origin: staged.origin,
+            before: Arc::clone(&staged.before),
+            to: To::Ruleset(Arc::clone(&staged.after)),
+        })
+    }
+}
+
+/// Why the back end would not take a change, in its own words.
+fn refusal(transition: Transition) -> Option<String> {
+    let error = safety::dry_run(&transition).err()?;
+    Some(format!("{}: {error}", transition.origin))
+}
+
+/// Looks at what is staged, on a thread of its own.
+pub fn check(events: UnboundedSender<Event>, material: Material, live: bool) {
+    let look = move || {
+        let checked = checked(&material, live);
+        let _ = events.send(Event::Message(Message::Checked(checked)));
+    };
+    if let Err(error) = std::thread::Builder::new()
+        .name("check".to_owned())
+        .spawn(look)
+    {
+        tracing::warn!(%error, "no thread to check a change with");
+    }
+}
+
+fn checked(material: &Material, live: bool) -> Checked {
+    let mut checked = Checked {
+        of: material.of.clone(),
+        ..Checked::default()
+    };
+    let facts = facts(live);
+    for family in [Family::V4, Family::V6] {
+        traffic(material, family, &facts, &mut checked);
+    }
+    if live {
+        checked.refused = material.transitions().filter_map(refusal).collect();
+        checked.sessions = sessions(material, &facts);
+    }
+    checked.has_kernel = live;
+    checked
+}
+
+/// What verdicts may know of the box. Of a dump's box nothing is known.
+fn facts(live: bool) -> Facts {
+    if !live {
+        return Facts::default();
+    }
+    let links = host::links();
+    Facts {
+        local: links.addresses(),
+        broadcast: links.broadcasts(),
+        ..Facts::default()
+    }
+}
+
+/// Lines of traffic that the dialog has room for, for each way and direction.
+const LINES: usize = 4;
+
+/// What the change opens and closes for one family.
+fn traffic(material: &Material, family: Family, facts: &Facts, checked: &mut Checked) {
+    if !material
+        .staged
+        .iter()
+        .any(|staged| staged.origin.family == family)
+    {
+        return;
+    }
+    let of_family = |all: &'_ [Arc<Ruleset>]| -> Vec<Arc<Ruleset>> {
+        all.iter()
+            .filter(|set| set.family() == family)
+            .cloned()
+            .collect()
+    };
+    let (before, after) = (of_family(&material.before), of_family(&material.after));
+    let before: Vec<&Ruleset> = before.iter().map(AsRef::as_ref).collect();
+    let after: Vec<&Ruleset> = after.iter().map(AsRef::as_ref).collect();
+    let old = Program::compile_beside(family, &before, &material.natives);
+    let new = Program::compile_beside(family, &after, &material.natives);
+    let done = change(
+        Side {
+            program: &old,
+            rulesets: &before,
+        },
+        Side {
+            program: &new,
+            rulesets: &after,
+        },
+        facts,
+    );
+    for way in &done.ways {
+        let lines = |traffic: &Traffic| words(family, way.path(), traffic);
+        checked.accepted.extend(lines(&way.newly_accepted));
+        checked.dropped.extend(lines(&way.newly_dropped));
+        if !way.complete {
+            checked.undecided = true;
+        }
+    }
+}
+
+/// `v4 in  tcp any → :443 on eth0, new`, a line each.
+fn words(family: Family, path: Path, traffic: &Traffic) -> Vec<String> {
+    let way = match path {
+        Path::Input => "in",
+        Path::Forward => "forward",
+        Path::Output => "out",
+    };
+    let all = traffic.lines();
+    let mut lines: Vec<String> = all
+        .iter()
+        .take(LINES)
+        .map(|line| {
+            let when = match line.when.as_slice() {
+                [] => String::new(),
+                when => format!(" when {}", when.join(" and ")),
+            };
+            format!("{} {way}: {}{when}", family.name(), line.text)
+        })
+        .collect();
+    if all.len() > LINES {
+        lines.push(format!(
+            "{} {way}: and {} lines more",
+            family.name(),
+            all.len() - LINES
+        ));
+    }
+    lines
+}
+
+/// The administrator's sessions, put through what is staged.
+fn sessions(material: &Material, facts: &Facts) -> Vec<Session> {
+    let sessions = match host::sessions() {
+        Ok(sessions) => sessions,
+        Err(error) => {
+            return vec![Session {
+                words: format!("cannot be found: {error}"),
+                safe: false,
+            }];
+        }
+    };
+    let before: Vec<&Ruleset> = material.before.iter().map(AsRef::as_ref).collect();
+    let after: Vec<&Ruleset> = material.after.iter().map(AsRef::as_ref).collect();
+    let reports = preflight(&Question {
+        sessions: &sessions,
+        before: &before,
+        after: &after,
+        natives: &material.natives,
+        facts,
+        tracked: material.tracked,
+    });
+    reports.iter().map(session).collect()
+}
+
+/// One session in a line.
+fn session(report: &Report) -> Session {
+    let (peer, port) = (report.session.peer.ip(), report.session.local.port());
+    let name = format!("{peer} → :{port}");
+    match report.foremost() {
+        None => Session {
+            words: format!("{name} accepted, established and new"),
+            safe: true,
+        },
+        Some(passage) => {
+            let what = match passage.standing {
+                Standing::Cut => "would be cut",
+                Standing::Doubtful | Standing::Accepted => "is not provably accepted",
+            };
+            let was = if passage.before == passage.standing {
+                ", as it is now"
+            } else {
+                ""
+            };
+            Session {
+                words: format!(
+                    "{name}: {} {what}{was}: {}",
+                    passage.moment.words(),
+                    passage.why
+                ),
+                safe: false,
+            }
+        }
+    }
+}

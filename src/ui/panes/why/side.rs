@@ -1,0 +1,202 @@
+//! What the client sees, on what the verdict depends, and what the rest of the box has to say: as a few lines
+//! below the path, or as a column beside it.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::app::state::State;
+use crate::app::why::Why;
+use crate::ui::dialogs::Line;
+use crate::ui::pen::Pen;
+use crate::ui::theme::Theme;
+use crate::ui::words;
+use crate::verdict::{Cause, Grade, Translated, Verdict};
+
+/// Cells of the words at the left.
+const LABEL: usize = 13;
+
+/// The lines below the path.
+pub fn lines(state: &State, why: &Why, theme: &Theme, cells: usize) -> Vec<Line> {
+    let mut lines = verdict_lines(why, theme, cells);
+    lines.extend(box_lines(state, why, theme, cells, false));
+    lines
+}
+
+/// Draws them; what does not fit is told of.
+pub fn draw_lines(lines: &[Line], theme: &Theme, area: Rect, buffer: &mut Buffer) {
+    let height = usize::from(area.height);
+    for (row, line) in (0..area.height).zip(lines) {
+        let mut pen = Pen::new(buffer, area, row);
+        pen.skip(1);
+        for (text, style) in line {
+            pen.put(text, *style);
+        }
+    }
+    if lines.len() > height && area.height > 0 {
+        let words = format!(" {} more ", lines.len() - height);
+        Pen::new(buffer, area, area.height - 1).right(&[(words.as_str(), theme.quiet.style())]);
+    }
+}
+
+/// The column beside the path.
+pub fn draw_tall(state: &State, why: &Why, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+    let cells = usize::from(area.width.saturating_sub(2));
+    let mut lines = verdict_lines(why, theme, cells);
+    if !lines.is_empty() {
+        lines.push(Line::new());
+    }
+    lines.extend(box_lines(state, why, theme, cells, true));
+    draw_lines(&lines, theme, area, buffer);
+}
+
+/// What the rules mean for who sent the packet.
+fn verdict_lines(why: &Why, theme: &Theme, cells: usize) -> Vec<Line> {
+    let Some(answer) = &why.answer else {
+        return Vec::new();
+    };
+    let explanation = &answer.explanation;
+    let (text, quiet, caution) = (
+        theme.text.style(),
+        theme.quiet.style(),
+        theme.caution.style(),
+    );
+    let mut lines = Vec::new();
+    let mut add = |label: &str, value: &str, style| {
+        let value = words::clean_str(value);
+        for (i, part) in words::wrap(&value, cells.saturating_sub(LABEL))
+            .into_iter()
+            .enumerate()
+        {
+            let label = if i == 0 { label } else { "" };
+            lines.push(vec![(format!("{label:<LABEL$}"), quiet), (part, style)]);
+        }
+    };
+    if why.about.is_some() && !answer.met {
+        add(
+            "this rule",
+            "no packet that we tried gets as far as it",
+            caution,
+        );
+    }
+    if explanation.verdict == Verdict::Unknown {
+        for reason in explanation.unknown.iter().take(3) {
+            add("depends on", reason, caution);
+        }
+    }
+    for (word, end) in [("to", &explanation.dst), ("from", &explanation.src)] {
+        if let Some(end) = end {
+            add("nat", &format!("{word} {}", spelled(end)), text);
+        }
+    }
+    if let Some(sees) = explanation.client_sees(&answer.probe) {
+        add("client sees", sees, text);
+    }
+    lines
+}
+
+fn spelled(end: &Translated) -> String {
+    match (end.address, end.port) {
+        (Some(address), Some(port)) => std::net::SocketAddr::new(address, port).to_string(),
+        (Some(address), None) => address.to_string(),
+        (None, Some(port)) => format!("?:{port}"),
+        (None, None) => "?".to_owned(),
+    }
+}
+
+/// The causes that are not the firewall; in a column each fine one has a line of its own.
+fn box_lines(state: &State, why: &Why, theme: &Theme, cells: usize, tall: bool) -> Vec<Line> {
+    let quiet = theme.quiet.style();
+    let label = |text: &str| (format!("{text:<LABEL$}"), quiet);
+    if !state.is_live() {
+        return vec![vec![
+            label("box"),
+            ("a saved dump tells of no box".to_owned(), quiet),
+        ]];
+    }
+    let Some(beside) = &why.beside else {
+        let reading = why.answer.is_some();
+        let words = if reading { "reading …" } else { "" };
+        return vec![vec![label("box"), (words.to_owned(), quiet)]];
+    };
+    let grave = beside.causes.iter().filter(|one| one.grade > Grade::Fine);
+    let fine = beside.causes.iter().filter(|one| one.grade == Grade::Fine);
+    let mut lines: Vec<Line> = Vec::new();
+    for cause in grave {
+        cause_lines(&mut lines, cause, theme, cells, tall);
+    }
+    if tall {
+        for cause in fine {
+            cause_lines(&mut lines, cause, theme, cells, true);
+        }
+    } else {
+        ticks(&mut lines, fine, theme, cells);
+    }
+    if let Some(first) = lines.first_mut().and_then(|line| line.first_mut()) {
+        *first = label("box");
+    }
+    lines
+}
+
+/// A cause with its evidence, on as many lines as they take.
+fn cause_lines(lines: &mut Vec<Line>, cause: &Cause, theme: &Theme, cells: usize, tall: bool) {
+    let (mark, style) = match cause.grade {
+        Grade::Fine => ("✔ ", theme.text.style()),
+        Grade::Note => ("· ", theme.text.style()),
+        Grade::Doubt => ("! ", theme.caution.style()),
+        Grade::Blocks => ("✘ ", theme.alarm.style()),
+    };
+    let quiet = theme.quiet.style();
+    let room = cells.saturating_sub(LABEL + 2);
+    let blank = " ".repeat(LABEL);
+    let (says, evidence) = (
+        words::clean_str(&cause.says),
+        words::clean_str(&cause.evidence),
+    );
+    for (i, part) in words::wrap(&says, room).into_iter().enumerate() {
+        let mark = if i == 0 { mark } else { "  " };
+        lines.push(vec![
+            (blank.clone(), quiet),
+            (mark.to_owned(), style),
+            (part, style),
+        ]);
+    }
+    if evidence.is_empty() {
+        return;
+    }
+    if !tall {
+        // Few lines: the evidence on the same one, as much as fits.
+        if let Some(line) = lines.last_mut() {
+            line.push((format!("   {evidence}"), quiet));
+        }
+        return;
+    }
+    for part in words::wrap(&evidence, room) {
+        lines.push(vec![(format!("{blank}  "), quiet), (part, quiet)]);
+    }
+}
+
+/// What is fine, several on a line.
+fn ticks<'a>(
+    lines: &mut Vec<Line>,
+    fine: impl Iterator<Item = &'a Cause>,
+    theme: &Theme,
+    cells: usize,
+) {
+    let room = cells.saturating_sub(LABEL);
+    let start = || vec![(" ".repeat(LABEL), theme.quiet.style())];
+    let (mut line, mut used) = (start(), 0);
+    for cause in fine {
+        let says = words::clean_str(&cause.says).into_owned();
+        let width = words::width(&says) + 4;
+        if used > 0 && used + width > room {
+            lines.push(std::mem::replace(&mut line, start()));
+            used = 0;
+        }
+        used += width;
+        line.push(("✔ ".to_owned(), theme.hot.style()));
+        line.push((format!("{says}  "), theme.text.style()));
+    }
+    if used > 0 {
+        lines.push(line);
+    }
+}

@@ -1,0 +1,79 @@
+//! What a question leaves open and the box can answer: by which interface such a packet comes, which of
+//! the box's addresses it is for.
+//!
+//! A person types `tcp 203.0.113.9 -> :443`, and every rule with an interface then depends. The kernel's own
+//! routes say where a packet from there comes in, as far as ways are the same in both directions; that is
+//! what an administrator would have typed. What is filled in shows in the packet's words, so nobody takes
+//! it for something that he said. Where nothing is known of the box, nothing is filled in.
+
+use std::net::IpAddr;
+
+use super::probe::{Path, Probe};
+use crate::flow::{IfName, Interface, Machine, RouteAnswer, RouteQuestion};
+use crate::ruleset::Family;
+
+/// What must be asked of the routes to complete a packet.
+pub fn gaps(probe: &Probe) -> Vec<RouteQuestion> {
+    let mut asked = Vec::new();
+    if probe.path != Path::Output && probe.input.is_none() {
+        asked.extend(probe.src.map(toward));
+    }
+    if probe.path != Path::Input && probe.output.is_none() {
+        asked.extend(probe.dst.map(toward));
+    }
+    asked
+}
+
+/// The packet with what the box says of it; `machine` holds the answers to [`gaps`].
+pub fn complete(probe: &Probe, machine: &Machine) -> Probe {
+    let mut probe = probe.clone();
+    if probe.path != Path::Output && probe.input.is_none() {
+        probe.input = way_out(machine, probe.src);
+    }
+    if probe.path != Path::Input && probe.output.is_none() {
+        probe.output = way_out(machine, probe.dst);
+    }
+    if probe.path == Path::Input && probe.dst.is_none() {
+        probe.dst = probe
+            .input
+            .and_then(|name| own(machine, name, probe.family));
+    }
+    if probe.path == Path::Output && probe.src.is_none() {
+        probe.src = probe
+            .output
+            .and_then(|name| own(machine, name, probe.family));
+    }
+    probe
+}
+
+/// The way to an address, for a packet of this box.
+pub fn toward(address: IpAddr) -> RouteQuestion {
+    RouteQuestion {
+        to: address,
+        from: None,
+        input: None,
+        output: None,
+        mark: None,
+    }
+}
+
+/// The interface by which packets to an address leave, where `machine` has the answer to [`toward`].
+pub fn way_out(machine: &Machine, address: Option<IpAddr>) -> Option<IfName> {
+    match machine.route(&toward(address?))? {
+        RouteAnswer::Way(way) => way.output,
+        RouteAnswer::None { .. } | RouteAnswer::NotAsked(_) => None,
+    }
+}
+
+/// The first address of an interface that others would call it by: not a link-local one.
+fn own(machine: &Machine, name: IfName, family: Family) -> Option<IpAddr> {
+    let interface: &Interface = machine.interface(name)?;
+    let is_local = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let of_family = |ip: &IpAddr| ip.is_ipv6() == (family == Family::V6);
+    let all = interface.addresses.iter().map(ipnet::IpNet::addr);
+    let mut own = all.filter(of_family);
+    own.clone().find(|ip| !is_local(ip)).or_else(|| own.next())
+}
