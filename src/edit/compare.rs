@@ -93,6 +93,30 @@ pub(super) fn compare_pinned<'a>(
     Comparison { from, to, tables }
 }
 
+/// `reread` with those rules and chains to be counted from zero that are so in `staged`: what was staged, in
+/// the words in which a back end printed it. Both hold the same rules, or nearly.
+pub fn zero_as(staged: &Ruleset, reread: Ruleset) -> Ruleset {
+    if staged.zeroed_rules().is_empty() && staged.zeroed_chains().is_empty() {
+        return reread;
+    }
+    let (mut rules, mut chains) = (Vec::new(), Vec::new());
+    for chain in compare(staged, &reread)
+        .tables
+        .iter()
+        .flat_map(|table| &table.chains)
+    {
+        let kept = chain.kept.iter().filter(|(old, _)| staged.is_zeroed(*old));
+        rules.extend(kept.map(|(_, new)| *new));
+        if chain
+            .from
+            .is_some_and(|chain| staged.is_chain_zeroed(chain))
+        {
+            chains.extend(chain.to);
+        }
+    }
+    reread.counting_anew(rules, chains)
+}
+
 /// How many rules at the head of both lists, and then at their tail, say the same.
 pub(super) fn equal_ends(
     (from, old): (&Ruleset, &[RuleIdx]),
