@@ -47,6 +47,7 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
+pub use compare::zero_as;
 pub use diff::{ChainDiff, Diff, DiffLine};
 pub use merge::{Merge, merge};
 pub use operation::{ChainName, Operation, RowId, Spot};
