@@ -121,6 +121,13 @@ impl Bench<'_> {
         self.net.ok("printf %s \"$XTABLES_LOCKFILE\"")
     }
 
+    /// A file with that ruleset.
+    pub fn saved(&self, ruleset: &Ruleset) -> String {
+        let path = self.path("saved");
+        std::fs::write(&path, ruleset.bytes()).unwrap();
+        path
+    }
+
     fn script(&self) -> String {
         let path = self.path("change");
         std::fs::write(&path, Self::change()).unwrap();

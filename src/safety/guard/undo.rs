@@ -108,13 +108,10 @@ impl Guard {
                 self.restore_leg(leg, held)
             });
             // A tool may have been killed at any of the steps, here or under a guard before us.
-            let done = done.and_then(|()| {
-                if leg.origin.backend == Backend::Legacy && self.shaken {
-                    whole::heal_counters(&self.tools, leg, held)
-                } else {
-                    Ok(())
-                }
-            });
+            if leg.origin.backend == Backend::Legacy && self.shaken && done.is_ok() {
+                let healed = whole::heal_counters(&self.tools, leg, held);
+                remarks.extend(healed.err().map(|why| format!("counters are lost: {why}")));
+            }
             trouble.extend(done.err());
         }
         drop(hands);
