@@ -171,6 +171,18 @@ impl Bench<'_> {
         self.start(&self.script(), window)
     }
 
+    /// `ruletop apply --no-wait` of the change, with that folder first in PATH.
+    pub fn run_change_with(&self, folder: &str) -> Output {
+        let mut arguments = self.apply_arguments(&self.script(), "60s");
+        arguments.push("--no-wait".to_owned());
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = self.command();
+        command
+            .args(arguments)
+            .env("PATH", format!("{folder}:{path}"));
+        command.output().unwrap()
+    }
+
     /// The program without arguments, its processes known.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ruletop"));

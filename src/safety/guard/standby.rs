@@ -201,6 +201,7 @@ impl Waiting {
             record: self.record,
             legs: self.legs,
             blind: self.blind,
+            held: None,
             keep: KEEP,
             standby: None,
             _lock: lock,
