@@ -7,7 +7,7 @@
 //! ```
 //!
 //! One promise: an unconfirmed change never outlives its deadline, whatever dies. So the change is made by a
-//! process of its own ([`guard`]) that owes nothing to the terminal it was asked for on; the confirmation can
+//! process of its own (`guard`) that owes nothing to the terminal it was asked for on; the confirmation can
 //! come from any login, since all that is known stands in a file; and everything is undone by the inverse of
 //! the change, so that what other programs did meanwhile stays.
 //!
