@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::app::attribution::LogRules;
 use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
 use crate::app::staging::Staging;
+use crate::edit::probe::{self, Tag};
 use crate::flow::{IpVersion, LogChannel};
 use crate::ruleset::{
     Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Policy, Reading,
@@ -105,6 +106,8 @@ pub struct Firewall {
     pub(super) handles: Vec<Handle>,
     /// Rules whose text says less than what the kernel holds.
     lossy: Vec<Lossy>,
+    /// Probes among the shown rules, in order.
+    pub(super) probes: Vec<(RuleIdx, Tag)>,
     /// Rules that log.
     pub log_rules: LogRules,
     /// Rules and policies that the kernel does not count, each list in order.
@@ -134,6 +137,7 @@ impl Firewall {
             log_rules: LogRules::default(),
             uncounted: Default::default(),
             staging: None,
+            probes: probe::probes(&ruleset),
             baseline: None,
             rules: vec![Track::default(); rules],
             policies: vec![Track::default(); chains],

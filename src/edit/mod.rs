@@ -19,7 +19,7 @@
 //! `chains` work operations out, `check` and `graph` say what cannot be; `stage` is all of it with undo,
 //! `shown` and `marks` its picture, `shelf` the disabled rules; `align` and `compare` put two rulesets
 //! side by side, and `diff`, `script` (with `shell`) and `merge` are made of that. [`form`] is one rule as
-//! a form and a line, with what is wrong in it and what it does in words.
+//! a form and a line, with what is wrong in it and what it does in words; [`probe`] is a rule that only logs.
 
 mod align;
 mod carry;
@@ -33,6 +33,7 @@ mod graph;
 mod marks;
 mod merge;
 mod operation;
+pub mod probe;
 mod rebase;
 mod refused;
 mod remark;

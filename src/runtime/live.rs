@@ -20,7 +20,9 @@ use crate::runtime::editing;
 use crate::runtime::poller::{self, Command, PollEvent, Poller};
 use crate::runtime::pulse::{self, Pulse};
 use crate::runtime::why::Explainer;
-use crate::runtime::words::{Prepared, is_of_demo, lossy_notice, native_notice, stage_words};
+use crate::runtime::words::{
+    Prepared, is_of_demo, leftover_notice, lossy_notice, native_notice, stage_words,
+};
 
 /// The doors.
 pub struct Doors {
@@ -222,7 +224,9 @@ impl Doors {
             | Effect::Apply(_)
             | Effect::Confirm
             | Effect::Revert
-            | Effect::Extend(_) => {}
+            | Effect::Extend(_)
+            | Effect::Probe(..)
+            | Effect::Unprobe(..) => {}
             // Carried out above.
             Effect::Explain(_)
             | Effect::ReadNames
@@ -325,6 +329,7 @@ impl Doors {
             loaded,
             log_rules,
             handles,
+            leftovers,
         } = prepared;
         tracing::info!(
             origin = %loaded.origin,
@@ -350,6 +355,7 @@ impl Doors {
             )));
         }
         messages.push(lossy_notice(origin, &loaded));
+        messages.push(leftover_notice(origin, leftovers));
         messages.push(Message::Loaded(Box::new(Loaded {
             id: origin.into(),
             handles,

@@ -32,6 +32,8 @@ pub(super) struct Line {
     reset: bool,
     /// What the text leaves out.
     lossy: Option<String>,
+    /// It only logs, for a while.
+    probe: bool,
     /// What is staged about it.
     staged: Mark,
 }
@@ -42,11 +44,14 @@ impl Line {
         match row {
             Row::Rule(rule, number) => {
                 let jump = firewall.ruleset.jump(rule);
+                let probe = firewall.probe(rule).is_some();
+                // A rule that the kernel would not hold has no number, nor has a probe.
+                let none = if probe { "" } else { "·" };
                 Self {
-                    // A rule that the kernel would not hold has no number.
                     number: firewall
                         .number(rule, number - 1)
-                        .map_or_else(|| "·".to_owned(), |number| number.to_string()),
+                        .map_or_else(|| none.to_owned(), |number| number.to_string()),
+                    probe,
                     drops: firewall.ruleset.drops_or_rejects(rule),
                     jumps: jump.is_some_and(|jump| jump.chain.is_some()),
                     cells: firewall.ruleset.cells(rule),
@@ -70,6 +75,7 @@ impl Line {
                 let target = stated.to_owned();
                 Self {
                     number: "–".to_owned(),
+                    probe: false,
                     drops: policy == Some(Policy::Drop),
                     jumps: false,
                     cells: Cells {
@@ -110,6 +116,9 @@ impl Line {
     /// counters were zeroed.
     fn remark(&self, theme: &Theme) -> (&'static str, Style) {
         let (staged, caution) = (theme.staged.style(), theme.caution.style());
+        if self.probe {
+            return ("◦", theme.quiet.style());
+        }
         match (self.staged, &self.lossy, self.reset) {
             (Mark::New, ..) => ("+", staged),
             (Mark::Moved, ..) => ("↕", staged),
@@ -158,6 +167,8 @@ impl Line {
         let (lit, quiet) = (self.lit(theme), theme.quiet.style());
         let plain = if self.leaves() {
             theme.leaving.style()
+        } else if self.probe {
+            quiet
         } else if self.staged != Mark::Same {
             theme.staged.style()
         } else if self.heat == Heat::Cold && self.counters.packets == 0 {
