@@ -12,6 +12,7 @@ use crate::app::attribution::LogRules;
 use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
 use crate::app::staging::Staging;
 use crate::edit::Mark;
+use crate::edit::probe::{self, Tag};
 use crate::flow::{IpVersion, LogChannel};
 use crate::ruleset::{
     Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Policy, Reading,
@@ -108,6 +109,8 @@ pub struct Firewall {
     lossy: Vec<Lossy>,
     /// Rules that no packet can match, with the reason.
     shadows: BTreeMap<RuleIdx, String>,
+    /// Probes among the shown rules, in order.
+    pub(super) probes: Vec<(RuleIdx, Tag)>,
     /// Rules that log.
     pub log_rules: LogRules,
     /// Rules and policies that the kernel does not count, each list in order.
@@ -138,6 +141,7 @@ impl Firewall {
             log_rules: LogRules::default(),
             uncounted: Default::default(),
             staging: None,
+            probes: probe::probes(&ruleset),
             baseline: None,
             rules: vec![Track::default(); rules],
             policies: vec![Track::default(); chains],

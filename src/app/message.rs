@@ -16,6 +16,7 @@ use crate::app::notice::Notice;
 use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Question};
 use crate::edit::form::complete::Names;
+use crate::edit::probe::Site;
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
 use crate::verdict::{Dead, Place, Program, Shadow};
@@ -243,6 +244,11 @@ pub enum Effect {
         /// The user chains that it needs: the one that it stands in, the one that it jumps to.
         chains: Vec<Vec<u8>>,
     },
+    /// Put a probe there: the rules of the kernel log what they match at that place, for a while. Where one is
+    /// being put already, take it away.
+    Probe(FirewallId, Box<Site>),
+    /// Take the probe of that name away.
+    Unprobe(FirewallId, String),
     /// Work out what becomes of a packet, and read the box around the firewall for it.
     Explain(Box<Question>),
 }

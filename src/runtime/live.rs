@@ -22,7 +22,9 @@ use crate::runtime::poller::{self, Command, PollEvent, Poller};
 use crate::runtime::pulse::{self, Pulse};
 use crate::runtime::shadows::Shadower;
 use crate::runtime::why::Explainer;
-use crate::runtime::words::{Prepared, is_of_demo, lossy_notice, native_notice, stage_words};
+use crate::runtime::words::{
+    Prepared, is_of_demo, leftover_notice, lossy_notice, native_notice, stage_words,
+};
 
 /// The doors.
 pub struct Doors {
@@ -228,7 +230,9 @@ impl Doors {
             | Effect::Apply(_)
             | Effect::Confirm
             | Effect::Revert
-            | Effect::Extend(_) => {}
+            | Effect::Extend(_)
+            | Effect::Probe(..)
+            | Effect::Unprobe(..) => {}
             // Carried out above.
             Effect::Explain(_)
             | Effect::ReadNames
@@ -331,6 +335,7 @@ impl Doors {
             loaded,
             log_rules,
             handles,
+            leftovers,
         } = prepared;
         tracing::info!(
             origin = %loaded.origin,
@@ -359,6 +364,7 @@ impl Doors {
             shadower.look(origin.into(), Arc::clone(&loaded.ruleset));
         }
         messages.push(lossy_notice(origin, &loaded));
+        messages.push(leftover_notice(origin, leftovers));
         messages.push(Message::Loaded(Box::new(Loaded {
             id: origin.into(),
             handles,

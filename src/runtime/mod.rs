@@ -6,6 +6,7 @@
 //! - `poller`: the thread that reads rulesets and counters within its budget.
 //! - `changes`: a staged change on its way to the kernel, and the one that is pending.
 //! - `shadows`: the thread that looks for rules that no packet can match.
+//! - `probes`: rules that only log, for a while, and the helpers that keep them.
 //! - `screen`, `terminal`: the bytes that go out, and who writes them.
 
 pub mod board;
@@ -13,6 +14,7 @@ mod changes;
 mod editing;
 mod live;
 pub mod poller;
+mod probes;
 mod pulse;
 mod screen;
 mod shadows;

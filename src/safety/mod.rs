@@ -23,6 +23,7 @@
 //! whole      the last resort: a ruleset put back from its backup
 //! backup     the store
 //! trail      the audit log
+//! probe      rules that only log, for a while, and the process that takes them away
 //! decide     confirm, revert, extend; look at what is pending; be woken when it changes
 //! ```
 //!
@@ -39,6 +40,7 @@ mod guard;
 mod lossy;
 mod places;
 pub mod preflight;
+pub mod probe;
 mod record;
 mod rehearse;
 mod request;

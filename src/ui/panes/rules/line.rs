@@ -34,6 +34,8 @@ pub(super) struct Line {
     lossy: Option<String>,
     /// Why no packet can match it.
     shadow: Option<String>,
+    /// It only logs, for a while.
+    probe: bool,
     /// What is staged about it.
     staged: Mark,
     /// Its counters are to start from zero.
@@ -46,11 +48,14 @@ impl Line {
         match row {
             Row::Rule(rule, number) => {
                 let jump = firewall.ruleset.jump(rule);
+                let probe = firewall.probe(rule).is_some();
+                // A rule that the kernel would not hold has no number, nor has a probe.
+                let none = if probe { "" } else { "·" };
                 Self {
-                    // A rule that the kernel would not hold has no number.
                     number: firewall
                         .number(rule, number - 1)
-                        .map_or_else(|| "·".to_owned(), |number| number.to_string()),
+                        .map_or_else(|| none.to_owned(), |number| number.to_string()),
+                    probe,
                     drops: firewall.ruleset.drops_or_rejects(rule),
                     jumps: jump.is_some_and(|jump| jump.chain.is_some()),
                     cells: firewall.ruleset.cells(rule),
@@ -76,6 +81,7 @@ impl Line {
                 let target = stated.to_owned();
                 Self {
                     number: "–".to_owned(),
+                    probe: false,
                     drops: policy == Some(Policy::Drop),
                     jumps: false,
                     cells: Cells {
@@ -120,6 +126,9 @@ impl Line {
         let (staged, caution) = (theme.staged.style(), theme.caution.style());
         if self.zeroed && self.staged == Mark::Same {
             return ("0", staged);
+        }
+        if self.probe {
+            return ("◦", theme.quiet.style());
         }
         match (self.staged, &self.lossy, self.reset) {
             (Mark::New, ..) => ("+", staged),
@@ -170,6 +179,8 @@ impl Line {
         let (lit, quiet) = (self.lit(theme), theme.quiet.style());
         let plain = if self.leaves() {
             theme.leaving.style()
+        } else if self.probe {
+            quiet
         } else if self.staged != Mark::Same {
             theme.staged.style()
         } else if self.heat == Heat::Cold && self.counters.packets == 0 {
