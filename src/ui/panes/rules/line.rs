@@ -32,6 +32,8 @@ pub(super) struct Line {
     reset: bool,
     /// What the text leaves out.
     lossy: Option<String>,
+    /// Why no packet can match it.
+    shadow: Option<String>,
     /// What is staged about it.
     staged: Mark,
     /// Its counters are to start from zero.
@@ -59,6 +61,7 @@ impl Line {
                     counted: firewall.counts(rule),
                     reset: firewall.was_reset(rule),
                     lossy: firewall.lossy_rule(chain, number).map(str::to_owned),
+                    shadow: firewall.shadow(rule).map(str::to_owned),
                     staged: firewall.mark(rule),
                     zeroed: firewall.staged_row(rule).is_some_and(|row| row.zeroed),
                 }
@@ -87,6 +90,7 @@ impl Line {
                     counted: firewall.counts_policy(chain),
                     reset: false,
                     lossy: None,
+                    shadow: None,
                     staged: if firewall.policy_is_staged(chain) {
                         Mark::Changed
                     } else {
@@ -125,6 +129,7 @@ impl Line {
             (Mark::Disabled, ..) => ("#", staged),
             (Mark::Same, Some(_), _) => ("≠", caution),
             (Mark::Same, None, true) => ("↺", caution),
+            (Mark::Same, None, false) if self.shadow.is_some() => ("⌀", theme.quiet.style()),
             (Mark::Same, None, false) => (" ", caution),
         }
     }
@@ -247,6 +252,10 @@ impl Line {
         }
         let style = if self.policy { quiet } else { plain };
         let mut text = words::clean_str(&cells.matches).into_owned();
+        if let Some(why) = &self.shadow {
+            let gap = if text.is_empty() { "" } else { "  " };
+            text = format!("{text}{gap}⌀ {}", words::clean_str(why));
+        }
         if let Some(why) = &self.lossy {
             text = format!("{text} ≠ and more: {}", words::clean_str(why));
         }
