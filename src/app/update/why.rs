@@ -158,8 +158,17 @@ fn put(state: &mut State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effec
         _ => Box::default(),
     };
     *why = Why::asked(state.questions, packets.clone(), about, state.now);
-    let question = question(state, packets, about);
     state.dialog = Some(Dialog::Why(why));
+    explain(state, packets, about)
+}
+
+/// Has the question answered, or waits until the rules that decide are read: [`again`] comes with them.
+fn explain(state: &State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effect> {
+    let known = |probe: &Probe| state.rules_are_known(probe.family);
+    if !packets.iter().all(known) {
+        return Vec::new();
+    }
+    let question = question(state, packets, about);
     vec![Effect::Explain(Box::new(question))]
 }
 
@@ -201,7 +210,7 @@ pub(super) fn again(state: &mut State) -> Vec<Effect> {
         why.about = None;
     }
     let (packets, about) = (why.packets.clone(), why.about);
-    vec![Effect::Explain(Box::new(question(state, packets, about)))]
+    explain(state, packets, about)
 }
 
 /// Reads the box anew where the last time is a while ago: a table fills, a service comes up.

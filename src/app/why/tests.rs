@@ -385,6 +385,8 @@ fn board() -> State {
         Duration::from_secs(1),
     );
     send(&mut state, load(RULES));
+    let legacy = Origin::new(Family::V4, Backend::Legacy);
+    send(&mut state, Message::Gone(legacy.into()));
     let viewport = Viewport {
         chains: 20,
         rules: 20,
@@ -567,6 +569,31 @@ fn new_rules_and_time_ask_again_with_the_same_packet() {
     assert!(std::mem::take(&mut state.dirty));
     send(&mut state, beside(Vec::new()));
     assert!(!state.dirty);
+}
+
+#[test]
+fn no_verdict_is_asked_for_before_all_that_decides_was_read() {
+    let mut state = State::new(
+        BoxFacts::default(),
+        Keymap::shipped().unwrap(),
+        Duration::from_secs(1),
+    );
+    send(&mut state, load(RULES));
+    press(&mut state, &["W"]);
+    typed(&mut state, "tcp 203.0.113.9 -> :443");
+    assert_eq!(
+        press(&mut state, &["<Enter>"]),
+        None,
+        "legacy may hold rules too"
+    );
+    assert_eq!(why(&state).packets.len(), 1);
+    let legacy = Origin::new(Family::V4, Backend::Legacy);
+    let effects = send(&mut state, Message::Gone(legacy.into()));
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Explain(_)))
+    );
 }
 
 #[test]
