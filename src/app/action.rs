@@ -148,6 +148,10 @@ pub enum Action {
     EditRule,
     /// Rules from a template.
     Templates,
+    /// Explain: the next change that would let the packet through.
+    NextFix,
+    /// Explain: stage the chosen one.
+    StageFix,
     /// Input: take what was typed.
     Accept,
     /// Input: the last character away.

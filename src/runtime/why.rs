@@ -3,16 +3,15 @@
 //! A thread of its own, because routes are asked of the kernel, a ruleset of 100,000 rules takes a moment
 //! to compile, and finding who holds a socket is a walk through all of /proc. It lives from the first question
 //! on and keeps what it compiled. Questions that came while it was at work are passed over but for the last;
-//! the verdict goes out as soon as it is there, what the rest of the box says follows, and then what could be
-//! staged about it.
+//! the verdict goes out as soon as it is there, what the rest of the box says follows.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::app::message::Message;
+use crate::app::why::offer::offers;
 use crate::app::why::question::{Answered, Beside, Programs, Question, answer};
-use crate::app::why::remedy::{Remedies, remedies};
 use crate::flow::{Machine, RouteQuestion};
 use crate::host;
 use crate::runtime::board::Event;
@@ -41,72 +40,38 @@ impl Explainer {
 }
 
 fn run(asked: &Receiver<Question>, events: &UnboundedSender<Event>) {
-    let mut worker = Worker::default();
+    let mut programs = Programs::default();
     while let Ok(question) = asked.recv() {
         let question = asked.try_iter().last().unwrap_or(question);
-        let tell = |message| events.send(Event::Message(message)).is_ok();
-        if !worker.work(&question, &tell) {
-            return;
-        }
-    }
-}
-
-/// What is kept from one question to the next.
-#[derive(Default)]
-struct Worker {
-    programs: Programs,
-    /// The last answer of rules on which nothing was staged, with what could be.
-    known: Option<(Answered, Option<Remedies>)>,
-}
-
-impl Worker {
-    /// Answers a question, piece by piece. False when nobody hears it.
-    fn work(&mut self, question: &Question, tell: &dyn Fn(Message) -> bool) -> bool {
         let mut machine = if question.live {
             host::links()
         } else {
             Machine::default()
         };
-        let facts = facts(question, &machine);
+        let facts = facts(&question, &machine);
         let mut ask = |asked: &[RouteQuestion], machine: &Machine| host::routes(asked, machine);
-        let found = answer(question, &mut self.programs, &facts, &mut machine, &mut ask);
-        let Some(answered) = found else {
-            return true;
+        let Some(answered) = answer(&question, &mut programs, &facts, &mut machine, &mut ask)
+        else {
+            continue;
         };
-        if !tell(Message::Answered(Box::new(answered.clone()))) {
-            return false;
+        let verdict = Message::Answered(Box::new(answered.clone()));
+        if events.send(Event::Message(verdict)).is_err() {
+            return;
+        }
+        let offers = offers(&question, &answered, &facts);
+        let offers = Message::Offered(offers);
+        if events.send(Event::Message(offers)).is_err() {
+            return;
         }
         if question.live {
-            let beside = beside(question, &answered, &machine);
-            if !tell(Message::Beside(beside)) {
-                return false;
+            let beside = beside(&question, &answered, &machine);
+            if events
+                .send(Event::Message(Message::Beside(beside)))
+                .is_err()
+            {
+                return;
             }
         }
-        let found = self.remedies(question, answered, &facts);
-        found.is_none_or(|found| tell(Message::Remedies(found)))
-    }
-
-    /// What could be staged; the same packet and the same rules have the same.
-    fn remedies(
-        &mut self,
-        question: &Question,
-        answered: Answered,
-        facts: &Facts,
-    ) -> Option<Remedies> {
-        if !question.stages.is_empty() {
-            self.known = None;
-            return remedies(question, &answered, facts);
-        }
-        let known = self.known.take();
-        let found = match known {
-            Some((told, found)) if told.says_the_same(&answered) => found.map(|found| Remedies {
-                number: answered.number,
-                ..found
-            }),
-            _ => remedies(question, &answered, facts),
-        };
-        self.known = Some((answered, found.clone()));
-        found
     }
 }
 

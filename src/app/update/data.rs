@@ -66,7 +66,7 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
         | Message::RuleChecked { .. }
         | Message::Answered(_)
         | Message::Beside(_)
-        | Message::Remedies(_) => {}
+        | Message::Offered(_) => {}
     }
     Vec::new()
 }

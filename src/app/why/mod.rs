@@ -6,15 +6,15 @@
 //!
 //! Verdicts are worked out elsewhere, on a thread, and come back as messages: see [`question`].
 
+pub mod offer;
 pub mod question;
-pub mod remedy;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+use offer::{Offer, Offers};
 use question::{Answered, Beside, Held, Spot};
-use remedy::Remedies;
 
 use crate::app::board::Cursor;
 use crate::verdict::{Answer, Decider, Place, Probe, Step, read_words};
@@ -63,8 +63,10 @@ pub struct Why {
     pub answer: Option<Answered>,
     /// What the rest of the box has to say, once it was read.
     pub beside: Option<Beside>,
-    /// What could be staged to let the packet through, once that was worked out.
-    pub remedies: Option<Remedies>,
+    /// Changes that would let the packet through; `None` as long as they are looked for.
+    pub offers: Option<Vec<Offer>>,
+    /// The chosen one of them.
+    pub offer: usize,
     /// The rows of the path.
     pub rows: Vec<Row>,
     /// Place in the rows.
@@ -110,8 +112,6 @@ impl Why {
             *before = answered; // its rulesets are the ones of now
             return false;
         }
-        // Of other rules, or another packet: what was found for those no longer holds.
-        self.remedies = None;
         let held = self.spot_at(self.cursor.at);
         let again = self.answer.is_some();
         self.open.clear();
@@ -133,13 +133,14 @@ impl Why {
         is_news
     }
 
-    /// Takes in what would let the packet through. True when it was of the question that stands.
-    pub fn take_remedies(&mut self, remedies: Remedies) -> bool {
-        let is_ours = remedies.number == self.number;
-        if is_ours {
-            self.remedies = Some(remedies);
+    /// Takes in the ways out. True when something is different now.
+    pub fn take_offers(&mut self, offers: Offers) -> bool {
+        let is_news = offers.number == self.number && self.offers.as_ref() != Some(&offers.list);
+        if is_news {
+            self.offer = self.offer.min(offers.list.len().saturating_sub(1));
+            self.offers = Some(offers.list);
         }
-        is_ours
+        is_news
     }
 
     /// The path has so many rows on the screen now.

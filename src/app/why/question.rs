@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::app::firewall::FirewallId;
 use crate::edit::Stage;
 use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQuestion, TcpFlags};
-use crate::ruleset::{BaseChain, ChainIdx, Family, RuleIdx, Ruleset};
+use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, RuleIdx, Ruleset};
 use crate::verdict::{
     Answer, Cause, CtState, Explanation, Facts, Path, Probe, Program, complete, gaps, toward,
     way_out,
@@ -33,6 +33,10 @@ pub struct Held {
     pub id: FirewallId,
     /// Its structure.
     pub ruleset: Arc<Ruleset>,
+    /// What is staged on it.
+    pub staged: Option<Arc<Stage>>,
+    /// Rules whose text says less than the kernel holds.
+    pub lossy: Vec<Lossy>,
 }
 
 /// A question; two are the same when their numbers are.
@@ -44,10 +48,8 @@ pub struct Question {
     pub packets: Vec<Probe>,
     /// What one of them should meet.
     pub meets: Option<Spot>,
-    /// All rulesets, as the kernel has them.
+    /// All rulesets.
     pub sets: Vec<Held>,
-    /// What is staged on them; those without a stage are left out.
-    pub stages: Vec<(FirewallId, Stage)>,
     /// Base chains that iptables does not show.
     pub natives: Vec<BaseChain>,
     /// It is about this box, and not a saved dump: the box is to be read.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::question::{Answered, Beside, Held, Programs, Question, Spot, answer, packets_of};
-use super::remedy::remedies;
 use super::{Row, Why};
 use crate::app::action::Keymap;
 use crate::app::attribution::LogRules;
@@ -12,7 +11,6 @@ use crate::app::firewall::FirewallId;
 use crate::app::message::{Effect, Loaded, Message, Viewport};
 use crate::app::state::{Dialog, Facts as BoxFacts, State};
 use crate::app::update::update;
-use crate::edit::Stage;
 use crate::flow::{
     ConntrackState, IfName, Interface, KernelLine, LogSource, Machine, RouteAnswer, RouteQuestion,
     Way, WayKind, parse_line,
@@ -104,8 +102,9 @@ fn asked(packets: Vec<Probe>, meets: Option<Spot>, live: bool) -> Question {
         sets: vec![Held {
             id: id(),
             ruleset: rules(RULES),
+            staged: None,
+            lossy: Vec::new(),
         }],
-        stages: Vec::new(),
         natives: Vec::new(),
         live,
     }
@@ -623,50 +622,4 @@ fn nothing_to_ask_about_says_so() {
         assert!(why(&state).line.is_some(), "{pane}");
         press(&mut state, &["<Esc>"]);
     }
-}
-
-#[test]
-fn what_could_be_staged_is_told_in_words() {
-    let question = asked(
-        vec![read_words("tcp 203.0.113.9 -> :443").unwrap()],
-        None,
-        true,
-    );
-    let answer = answered(&question);
-    let facts = Facts {
-        local: machine().addresses(),
-        ..Facts::default()
-    };
-    let found = remedies(&question, &answer, &facts).unwrap();
-    let does: Vec<&str> = found
-        .list
-        .iter()
-        .filter_map(|one| one.does.first().map(String::as_str))
-        .collect();
-    assert!(
-        does.iter()
-            .any(|does| does.starts_with("insert in filter web above rule 2: -s 203.0.113.9/32")),
-        "{does:?}"
-    );
-    let first = &found.list[0];
-    assert_eq!(
-        first.opens,
-        ["tcp 203.0.113.9 -> 10.0.0.5:443 on eth0, new"]
-    );
-    assert!(!found.staged && !first.more);
-    // Staged already, it is said so, and nothing more is offered.
-    let held = &question.sets[0];
-    let mut stage = Stage::new(Arc::clone(&held.ruleset));
-    for step in &first.fix.steps {
-        stage.carry_out(step.operation.clone()).unwrap();
-    }
-    let question = Question {
-        stages: vec![(held.id, stage)],
-        ..question.clone()
-    };
-    let found = remedies(&question, &answer, &facts).unwrap();
-    assert!(found.staged && found.list.is_empty());
-    // A packet that gets through needs none.
-    let fine = said("tcp 192.0.2.9 -> :443");
-    assert!(remedies(&question, &fine, &facts).is_none());
 }

@@ -34,7 +34,7 @@ use crate::verdict::{Verdict, Words};
 /// From so many columns on, the box has a column of its own.
 const TWO_COLUMNS: u16 = 150;
 /// Rows that the path keeps, however much the box has to say.
-const LEAST_PATH: u16 = 9;
+const LEAST_PATH: u16 = 6;
 
 /// Draws it, and says how many rows the path has.
 pub fn draw(state: &State, why: &Why, theme: &Theme, areas: &Areas, buffer: &mut Buffer) -> usize {
@@ -89,6 +89,10 @@ fn frame_path(why: &Why, theme: &Theme, shape: Shape, area: Rect, buffer: &mut B
         Some(answer) => Some(&answer.probe),
         None => why.packets.first(),
     };
+    if let Some(packet) = packet {
+        let shown = Words(packet).to_string().replace("->", "→");
+        title.push((format!("{} ", words::clean_str(&shown)), text));
+    }
     match &why.answer {
         Some(answer) => {
             let (word, style) = verdict(answer.explanation.verdict, theme);
@@ -100,16 +104,6 @@ fn frame_path(why: &Why, theme: &Theme, shape: Shape, area: Rect, buffer: &mut B
             aside.push((sure.to_owned(), quiet));
         }
         None => aside.push((" … ".to_owned(), quiet)),
-    }
-    if let Some(packet) = packet {
-        // The verdict stands whatever the packet's length.
-        let taken: usize = aside.iter().map(|(text, _)| words::width(text)).sum();
-        let room = usize::from(area.width).saturating_sub(taken + " why ".len() + 8);
-        let shown = Words(packet).to_string().replace("->", "→");
-        title.push((
-            format!("{} ", words::fit(&words::clean_str(&shown), room)),
-            text,
-        ));
     }
     frame(shape, area, true, &title, &aside, theme, buffer)
 }
