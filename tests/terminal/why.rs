@@ -201,3 +201,20 @@ fn every_block_is_explained_from_its_log_line() {
         );
     }
 }
+
+/// However small the screen becomes, and whatever is open in it.
+#[test]
+fn any_size_will_do() {
+    let mut terminal = crate::open(crate::dump().size(120, 36));
+    terminal.press("j j j w");
+    terminal.wait_for_text("← decides");
+    for (columns, rows) in [(24, 6), (10, 3), (60, 8), (300, 80), (150, 7), (80, 24)] {
+        terminal.resize(columns, rows);
+        terminal.settled();
+        terminal.press("<Space> j k G g / x <Esc>");
+        terminal.settled();
+    }
+    terminal.wait_for("the decider", |screen| {
+        screen.contains("← decides") && screen.contains("DROP certain")
+    });
+}
