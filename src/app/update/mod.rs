@@ -3,6 +3,7 @@
 mod act;
 mod data;
 mod editing;
+mod probe;
 mod review;
 mod stage;
 mod structure;
@@ -12,6 +13,8 @@ mod why;
 
 #[cfg(test)]
 mod editing_tests;
+#[cfg(test)]
+mod probe_tests;
 #[cfg(test)]
 mod staging_tests;
 #[cfg(test)]
