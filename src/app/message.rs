@@ -12,6 +12,7 @@ use crate::app::attribution::LogRules;
 use crate::app::change::{Checked, Evidence, Pending};
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::notice::Notice;
+use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Question};
 use crate::edit::form::complete::Names;
 use crate::flow::{Batch, ConntrackState, LogChannel};
@@ -68,6 +69,8 @@ pub enum Message {
     Answered(Box<Answered>),
     /// What the rest of the box has to say about it.
     Beside(Beside),
+    /// Changes that would let it through.
+    Offered(Offers),
     /// A short word on the message line.
     Say(String),
     /// What is staged was checked.

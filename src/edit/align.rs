@@ -4,7 +4,7 @@
 //! first, and the middle costs n log n, or a bounded number of pairs of equals.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
@@ -56,6 +56,40 @@ pub(super) fn common(one: &[u32], other: &[u32]) -> Vec<(usize, usize)> {
     pairs.extend(middle.into_iter().map(|(a, b)| (head + a, head + b)));
     let ends = (one.len() - tail..one.len()).zip(other.len() - tail..other.len());
     pairs.extend(ends);
+    pairs
+}
+
+/// The same, in which as many as can of the pinned things are: the rest goes between those.
+pub(super) fn common_pinned(
+    one: &[u32],
+    other: &[u32],
+    pinned: &HashSet<u32>,
+) -> Vec<(usize, usize)> {
+    if pinned.is_empty() {
+        return common(one, other);
+    }
+    let places = |things: &[u32]| -> (Vec<usize>, Vec<u32>) {
+        let pinned = things
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| pinned.contains(t));
+        pinned.map(|(at, thing)| (at, *thing)).unzip()
+    };
+    let (one_at, one_pinned) = places(one);
+    let (other_at, other_pinned) = places(other);
+    let held = common(&one_pinned, &other_pinned).into_iter();
+    let held = held.filter_map(|(a, b)| Some((*one_at.get(a)?, *other_at.get(b)?)));
+    let mut pairs = Vec::new();
+    let (mut from, mut to) = (0, 0);
+    for (a, b) in held.chain([(one.len(), other.len())]) {
+        let between = (one.get(from..a), other.get(to..b));
+        let between = common(between.0.unwrap_or_default(), between.1.unwrap_or_default());
+        pairs.extend(between.into_iter().map(|(x, y)| (from + x, to + y)));
+        if a < one.len() && b < other.len() {
+            pairs.push((a, b));
+        }
+        (from, to) = (a + 1, b + 1);
+    }
     pairs
 }
 
@@ -133,6 +167,14 @@ mod tests {
             }
         }
         row[other.len()]
+    }
+
+    #[test]
+    fn what_is_pinned_stands_still() {
+        let pinned = HashSet::from([1]);
+        assert_eq!(common_pinned(&[1, 2, 3], &[2, 3, 1], &pinned), [(0, 2)]);
+        assert_eq!(common_pinned(&[5, 1, 2], &[5, 1, 2], &pinned).len(), 3);
+        assert_eq!(common_pinned(&[1], &[], &pinned), []);
     }
 
     proptest! {

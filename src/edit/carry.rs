@@ -111,6 +111,13 @@ pub(super) fn chain_for(
     if !builtin.iter().any(|own| own.as_bytes() == &*name.chain) {
         return Err(missing());
     }
+    if let Some(why) = table.and_then(|table| draft.tables.get(table)?.locked.clone()) {
+        return Err(Refused::Locked {
+            table: shown(&name.table),
+            chain: shown(&name.chain),
+            why: why.to_string(),
+        });
+    }
     let mut wanted = None;
     for chain in chains::with_table(draft, &name.table, plan) {
         if draft

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::app::message::Message;
+use crate::app::why::offer::offers;
 use crate::app::why::question::{Answered, Beside, Programs, Question, answer};
 use crate::flow::{Machine, RouteQuestion};
 use crate::host;
@@ -55,6 +56,11 @@ fn run(asked: &Receiver<Question>, events: &UnboundedSender<Event>) {
         };
         let verdict = Message::Answered(Box::new(answered.clone()));
         if events.send(Event::Message(verdict)).is_err() {
+            return;
+        }
+        let offers = offers(&question, &answered, &facts);
+        let offers = Message::Offered(offers);
+        if events.send(Event::Message(offers)).is_err() {
             return;
         }
         if question.live {

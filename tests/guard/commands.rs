@@ -59,12 +59,12 @@ fn no_backup_no_change() {
     on(NFT4, |bench| {
         // As root there is no folder that cannot be written, but a file is none.
         std::fs::write(bench.path("backup"), b"").unwrap();
-        let said = refused(bench, &bench.change(), 4);
+        let said = refused(bench, &Bench::change(), 4);
         assert!(said.contains("no backup could be made"), "{said}");
         std::fs::remove_file(bench.path("backup")).unwrap();
         std::fs::remove_dir_all(bench.path("log")).unwrap();
         std::fs::write(bench.path("log"), b"").unwrap();
-        let said = refused(bench, &bench.change(), 4);
+        let said = refused(bench, &Bench::change(), 4);
         assert!(said.contains("audit trail"), "{said}");
     });
 }
@@ -76,7 +76,7 @@ fn a_disk_that_is_full() {
         // A mount namespace of its own, so that the full disk is nobody else's.
         let folder = bench.path("full");
         std::fs::create_dir(&folder).unwrap();
-        std::fs::write(bench.path("change"), bench.change()).unwrap();
+        std::fs::write(bench.path("change"), Bench::change()).unwrap();
         let program = env!("CARGO_BIN_EXE_ruletop");
         let script = format!(
             "mount -t tmpfs -o size=16k,mode=700 tmpfs {folder} && \
@@ -161,7 +161,7 @@ fn the_second_of_two_sees_the_first() {
 #[test]
 fn without_a_terminal_nobody_can_be_asked() {
     on(NFT4, |bench| {
-        std::fs::write(bench.path("script"), bench.change()).unwrap();
+        std::fs::write(bench.path("script"), Bench::change()).unwrap();
         let output = bench.ruletop(&["apply", &bench.path("script")]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(said(&output).contains("--no-wait"));

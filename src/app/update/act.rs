@@ -45,6 +45,8 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Why => return why::open(state),
         Action::Ask => why::ask(state),
         Action::Unfold => why::unfold(state),
+        Action::NextFix => why::next_offer(state),
+        Action::StageFix => return why::stage_offer(state),
         Action::Help => state.dialog = Some(Dialog::Help(Picker::default())),
         Action::Chains => state.dialog = Some(Dialog::Chains(Picker::default())),
         Action::Notices => state.dialog = Some(Dialog::Notices(0)),

@@ -65,7 +65,8 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
         | Message::Resolved { .. }
         | Message::RuleChecked { .. }
         | Message::Answered(_)
-        | Message::Beside(_) => {}
+        | Message::Beside(_)
+        | Message::Offered(_) => {}
     }
     Vec::new()
 }

@@ -50,6 +50,7 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
         Message::RuleChecked { spec, result } => editing::checked(state, &spec, result),
         Message::Answered(answered) => why::answered(state, *answered),
         Message::Beside(beside) => why::beside(state, beside),
+        Message::Offered(offers) => why::offered(state, offers),
         // What the rules are decides about packets: the open question is asked again.
         other @ (Message::Loaded(_) | Message::Gone(_) | Message::Native(_)) => {
             let mut effects = data::take(state, other);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{act, travel};
 use crate::app::action::Action;
 use crate::app::board::{Pane, Place, Row, Show, Sort};
-use crate::app::firewall::Firewall;
+use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::message::Effect;
 use crate::app::state::{Input, Purpose, State};
 use crate::edit::{ChainName, Mark, Operation, RowId, Spot, Stage};
@@ -280,6 +280,55 @@ pub(super) fn carry_out(state: &mut State, operation: Operation, follow: Option<
         Ok(()) => show(state, stage, follow),
         Err(refused) => act::say(state, refused.to_string().replace('\n', ": ")),
     }
+}
+
+/// Puts several operations on the stages of several rulesets, all or none, and shows where the last one is.
+pub(super) fn carry_out_all(
+    state: &mut State,
+    steps: &[(FirewallId, Operation)],
+) -> Result<Vec<Effect>, String> {
+    let mut stages: Vec<(usize, Stage)> = Vec::new();
+    for (id, operation) in steps {
+        let changed = || "the rules have just changed".to_owned();
+        let at = state
+            .firewalls
+            .iter()
+            .position(|f| f.id == *id)
+            .ok_or_else(changed)?;
+        let known = stages.iter().position(|(firewall, _)| *firewall == at);
+        let slot = known.unwrap_or_else(|| {
+            stages.push((at, stage_of(&state.firewalls[at])));
+            stages.len() - 1
+        });
+        let done = stages[slot].1.carry_out(operation.clone());
+        done.map_err(|refused| refused.to_string().replace('\n', ": "))?;
+    }
+    let mut last = None;
+    for (at, stage) in stages {
+        let touched = stage.touched();
+        state.firewalls[at].restage(Some(stage));
+        let firewall = &state.firewalls[at];
+        let rule = touched.and_then(|id| firewall.stage()?.shown().rule_of(id));
+        let chain = rule.and_then(|rule| firewall.ruleset.chain_of(rule));
+        last = chain
+            .map(|chain| {
+                (
+                    Place {
+                        firewall: at,
+                        chain,
+                    },
+                    rule,
+                )
+            })
+            .or(last);
+    }
+    state.board.list_chains(&state.firewalls, &state.native);
+    state.board.measure(&state.firewalls);
+    state.board.list_rules(&state.firewalls);
+    state.dirty = true;
+    Ok(last.map_or_else(Vec::new, |(place, rule)| {
+        travel::go_to_rule(state, place, rule)
+    }))
 }
 
 fn again(state: &mut State, turn: impl FnOnce(&mut Stage) -> bool, nothing: &str) {

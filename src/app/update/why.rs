@@ -8,6 +8,7 @@ use crate::app::attribution::{Attribution, Then};
 use crate::app::board::{Pane, Place, Row};
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, State};
+use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Held, Question, Spot, packets_of};
 use crate::app::why::{Why, read_line};
 use crate::verdict::{Probe, Words, typical};
@@ -166,6 +167,8 @@ fn question(state: &State, packets: Vec<Probe>, meets: Option<Spot>) -> Question
     let held = state.firewalls.iter().map(|firewall| Held {
         id: firewall.id,
         ruleset: std::sync::Arc::clone(firewall.kernel()),
+        staged: firewall.stage().cloned().map(std::sync::Arc::new),
+        lossy: firewall.all_lossy().to_vec(),
     });
     Question {
         number: state.questions,
@@ -220,6 +223,55 @@ pub(super) fn beside(state: &mut State, beside: Beside) -> Vec<Effect> {
         state.dirty |= why.take_beside(beside);
     }
     Vec::new()
+}
+
+/// The ways out were looked for.
+pub(super) fn offered(state: &mut State, offers: Offers) -> Vec<Effect> {
+    if let Some(Dialog::Why(why)) = &mut state.dialog {
+        state.dirty |= why.take_offers(offers);
+    }
+    Vec::new()
+}
+
+/// The next way out is the chosen one.
+pub(super) fn next_offer(state: &mut State) {
+    if let Some(Dialog::Why(why)) = &mut state.dialog
+        && let Some(offers) = &why.offers
+    {
+        why.offer = (why.offer + 1) % offers.len().max(1);
+    }
+}
+
+/// Stages the chosen way out and shows it on the board. It is never applied from here.
+pub(super) fn stage_offer(state: &mut State) -> Vec<Effect> {
+    let Some(Dialog::Why(why)) = &state.dialog else {
+        return Vec::new();
+    };
+    let offer = why
+        .offers
+        .as_ref()
+        .and_then(|offers| offers.get(why.offer))
+        .cloned();
+    let Some(offer) = offer else {
+        act::say(state, "there is nothing to stage here");
+        return Vec::new();
+    };
+    if let Some(why) = &state.change.locked {
+        let why = why.clone();
+        act::say(state, why);
+        return Vec::new();
+    }
+    state.dialog = None;
+    match super::stage::carry_out_all(state, &offer.steps) {
+        Ok(effects) => {
+            act::say(state, format!("staged: {}", offer.words));
+            effects
+        }
+        Err(words) => {
+            act::say(state, words);
+            Vec::new()
+        }
+    }
 }
 
 /// To the rule under the cursor; what is folded there opens instead.

@@ -6,12 +6,14 @@
 //!
 //! Verdicts are worked out elsewhere, on a thread, and come back as messages: see [`question`].
 
+pub mod offer;
 pub mod question;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+use offer::{Offer, Offers};
 use question::{Answered, Beside, Held, Spot};
 
 use crate::app::board::Cursor;
@@ -61,6 +63,10 @@ pub struct Why {
     pub answer: Option<Answered>,
     /// What the rest of the box has to say, once it was read.
     pub beside: Option<Beside>,
+    /// Changes that would let the packet through; `None` as long as they are looked for.
+    pub offers: Option<Vec<Offer>>,
+    /// The chosen one of them.
+    pub offer: usize,
     /// The rows of the path.
     pub rows: Vec<Row>,
     /// Place in the rows.
@@ -123,6 +129,16 @@ impl Why {
         let is_news = beside.number == self.number && known != Some(&beside.causes);
         if is_news {
             self.beside = Some(beside);
+        }
+        is_news
+    }
+
+    /// Takes in the ways out. True when something is different now.
+    pub fn take_offers(&mut self, offers: Offers) -> bool {
+        let is_news = offers.number == self.number && self.offers.as_ref() != Some(&offers.list);
+        if is_news {
+            self.offer = self.offer.min(offers.list.len().saturating_sub(1));
+            self.offers = Some(offers.list);
         }
         is_news
     }

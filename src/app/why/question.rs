@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use crate::app::firewall::FirewallId;
+use crate::edit::Stage;
 use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQuestion, TcpFlags};
-use crate::ruleset::{BaseChain, ChainIdx, Family, RuleIdx, Ruleset};
+use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, RuleIdx, Ruleset};
 use crate::verdict::{
     Answer, Cause, CtState, Explanation, Facts, Path, Probe, Program, complete, gaps, toward,
     way_out,
@@ -32,6 +33,10 @@ pub struct Held {
     pub id: FirewallId,
     /// Its structure.
     pub ruleset: Arc<Ruleset>,
+    /// What is staged on it.
+    pub staged: Option<Arc<Stage>>,
+    /// Rules whose text says less than the kernel holds.
+    pub lossy: Vec<Lossy>,
 }
 
 /// A question; two are the same when their numbers are.

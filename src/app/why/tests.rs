@@ -102,6 +102,8 @@ fn asked(packets: Vec<Probe>, meets: Option<Spot>, live: bool) -> Question {
         sets: vec![Held {
             id: id(),
             ruleset: rules(RULES),
+            staged: None,
+            lossy: Vec::new(),
         }],
         natives: Vec::new(),
         live,

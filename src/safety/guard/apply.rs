@@ -72,6 +72,7 @@ fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
             what: record.summary(),
         });
     }
+    state.sweep();
     let tools = Tools::find();
     // Said before anything is saved: most changes that fail, fail here.
     Guard::say(line, Step::Checking);
@@ -101,6 +102,7 @@ fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
         record,
         legs: Vec::new(),
         blind: false,
+        shaken: false,
         keep: header.keep,
         standby: None,
         _lock: lock,
@@ -148,6 +150,8 @@ fn busy(state: &State) -> ApplyError {
     }
 }
 
+// By value, as `map_err` hands it over.
+#[allow(clippy::needless_pass_by_value)]
 fn guardless(error: PlaceError) -> ApplyError {
     ApplyError::Guard {
         remedy: error.remedy().to_owned(),
@@ -315,6 +319,7 @@ impl Guard {
                     let untouched = at == 0
                         && turns == 0
                         && matches!(error, CarryError::Conflict { .. } | CarryError::Script(_));
+                    self.shaken |= !matches!(error, CarryError::Conflict { .. });
                     return Err((error.into(), !untouched));
                 }
             }

@@ -50,6 +50,8 @@ struct Guard {
     legs: Vec<Leg>,
     /// The texts of the way are lost: what was before is known from the backup, what was made of it is not.
     blind: bool,
+    /// A guard or a tool was killed in the middle: counters may have gone with it.
+    shaken: bool,
     keep: usize,
     standby: Option<Standby>,
     /// Says that we live. Dropped last.

@@ -105,10 +105,10 @@ pub(super) fn stand_by(places: &Places, id: &str) -> ExitCode {
         return ExitCode::FAILURE;
     };
     // Decisions may have been made since; a record that is gone or not understood is not one of them.
-    if let Ok(Some(newest)) = guard.state.read() {
-        if newest.id == id {
-            guard.record = newest;
-        }
+    if let Ok(Some(newest)) = guard.state.read()
+        && newest.id == id
+    {
+        guard.record = newest;
     }
     guard.take_over(lock)
 }
@@ -183,6 +183,7 @@ impl Waiting {
             places: self.places,
             state: self.state,
             tools: Tools::find(),
+            shaken: self.record.phase != Phase::Pending,
             record: self.record,
             legs: self.legs,
             blind: self.blind,

@@ -53,6 +53,8 @@ impl Guard {
             if turn > 0 {
                 std::thread::sleep(PAUSE);
             }
+            // Whatever makes a second try necessary may have killed a tool.
+            self.shaken |= turn > 0;
             match self.try_undo(turn > 0) {
                 Ok(remarks) => return Ok(remarks),
                 Err(why) if why != trouble => {
@@ -104,6 +106,14 @@ impl Guard {
                     leg.origin
                 ));
                 self.restore_leg(leg, held)
+            });
+            // A tool may have been killed at any of the steps, here or under a guard before us.
+            let done = done.and_then(|()| {
+                if leg.origin.backend == Backend::Legacy && self.shaken {
+                    whole::heal_counters(&self.tools, leg, held)
+                } else {
+                    Ok(())
+                }
             });
             trouble.extend(done.err());
         }

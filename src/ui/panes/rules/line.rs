@@ -34,6 +34,8 @@ pub(super) struct Line {
     lossy: Option<String>,
     /// What is staged about it.
     staged: Mark,
+    /// Its counters are to start from zero.
+    zeroed: bool,
 }
 
 impl Line {
@@ -58,6 +60,7 @@ impl Line {
                     reset: firewall.was_reset(rule),
                     lossy: firewall.lossy_rule(chain, number).map(str::to_owned),
                     staged: firewall.mark(rule),
+                    zeroed: firewall.staged_row(rule).is_some_and(|row| row.zeroed),
                 }
             }
             Row::Policy => {
@@ -89,6 +92,7 @@ impl Line {
                     } else {
                         Mark::Same
                     },
+                    zeroed: firewall.policy_is_zeroed(chain),
                 }
             }
         }
@@ -110,6 +114,9 @@ impl Line {
     /// counters were zeroed.
     fn remark(&self, theme: &Theme) -> (&'static str, Style) {
         let (staged, caution) = (theme.staged.style(), theme.caution.style());
+        if self.zeroed && self.staged == Mark::Same {
+            return ("0", staged);
+        }
         match (self.staged, &self.lossy, self.reset) {
             (Mark::New, ..) => ("+", staged),
             (Mark::Moved, ..) => ("↕", staged),
