@@ -245,7 +245,7 @@ impl Loop {
                 changes::check(self.sender.clone(), Material::of(&self.state), live);
             }
             Effect::Apply(_) | Effect::Confirm | Effect::Revert | Effect::Extend(_) => {
-                self.change(&effect)
+                self.change(&effect);
             }
             Effect::Probe(id, site) => self.probes.toggle(id, &site),
             Effect::Unprobe(id, probe) => self.probes.remove(id, &probe),
