@@ -130,6 +130,14 @@ impl Firewall {
             .map_or(&ChainMark::Same, |chain| &chain.mark)
     }
 
+    /// The counters of a shown chain are to start from zero.
+    pub fn policy_is_zeroed(&self, chain: ChainIdx) -> bool {
+        let shown = self.stage().map(Stage::shown);
+        shown
+            .and_then(|shown| shown.chains.get(chain.0 as usize))
+            .is_some_and(|chain| chain.zeroed)
+    }
+
     /// Another policy is staged.
     pub fn policy_is_staged(&self, chain: ChainIdx) -> bool {
         matches!(self.chain_mark(chain), ChainMark::PolicyChanged { .. })

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, poll};
 
@@ -115,11 +116,19 @@ fn bury_later(mut child: Child) {
     drop(buried); // without it the guard is a zombie until we end, and no worse
 }
 
-/// Puts a guard over a pending change that has none. Returns at once; nothing happens where one lives.
+/// Puts a guard over a pending change that has none, and clears up what killed processes left. Returns at once;
+/// nothing happens where a guard lives.
 pub fn rescue(places: &Places) -> io::Result<()> {
-    let orphaned = State::look(places)
-        .is_some_and(|state| !state.is_guarded() && matches!(state.read(), Ok(Some(_))));
-    if !orphaned {
+    let Some(state) = State::look(places).filter(|state| !state.is_guarded()) else {
+        return Ok(());
+    };
+    if !matches!(state.read(), Ok(Some(_))) {
+        if state.is_littered()
+            && let Ok(Some(_lock)) = state.guard_lock(Some(Duration::ZERO))
+            && let Ok(None) = state.read()
+        {
+            state.sweep();
+        }
         return Ok(());
     }
     let mut child = start(None, GUARD)?;
@@ -133,7 +142,7 @@ pub fn rescue(places: &Places) -> io::Result<()> {
 
 /// What the kernel holds of `origin` now, in the calling thread's network namespace.
 pub fn current(tools: &Tools, origin: Origin) -> Result<Arc<Ruleset>, ApplyError> {
-    carry::read(tools, origin).map_err(|error| error.into())
+    Ok(carry::read(tools, origin)?)
 }
 
 /// The changes that lead from what the kernel holds now to what `backup` holds. Chains whose saved text is not

@@ -3,6 +3,7 @@
 //! network namespaces and private folders.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on says so by panicking
+#![allow(clippy::print_stdout)] // figures, for who asks with --nocapture
 
 mod bench;
 mod commands;

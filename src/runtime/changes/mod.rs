@@ -5,6 +5,7 @@
 //! any moment.
 
 mod check;
+mod traffic;
 mod watch;
 
 use std::time::{Duration, Instant};

@@ -8,6 +8,7 @@ mod list;
 mod notices;
 mod pending;
 mod review;
+mod templates;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Margin, Rect};
@@ -26,6 +27,7 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
         Some(Dialog::Help(picker)) => list::help(state, picker, theme, screen, buffer),
         Some(Dialog::Chains(picker)) => list::chains(state, picker, theme, screen, buffer),
         Some(Dialog::Editor(editor)) => editor::draw(editor, theme, screen, buffer),
+        Some(Dialog::Templates(picker)) => templates::draw(picker, theme, screen, buffer),
         Some(Dialog::Notices(top)) => {
             text(
                 "what is missing, and why",
@@ -41,7 +43,7 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
             text("conntrack", &lines, *top, theme, screen, buffer);
         }
         Some(Dialog::Review(it)) => {
-            let lines = review::lines(state, it, theme, inner(screen));
+            let lines = review::lines(state, it, theme, (inner(screen), rows(screen)));
             let title = review::title(state, it);
             text(&title, &lines, it.top, theme, screen, buffer);
         }
@@ -68,6 +70,11 @@ pub type Line = Vec<(String, Style)>;
 /// Cells of text in a dialog's line.
 fn inner(screen: Rect) -> usize {
     usize::from(place(screen, 1).width.saturating_sub(4))
+}
+
+/// Lines of text in the largest dialog.
+fn rows(screen: Rect) -> usize {
+    usize::from(place(screen, usize::MAX).height.saturating_sub(2))
 }
 
 /// The box for so many lines: most of a small screen, the middle of a large one.

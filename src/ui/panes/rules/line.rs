@@ -32,10 +32,14 @@ pub(super) struct Line {
     reset: bool,
     /// What the text leaves out.
     lossy: Option<String>,
+    /// Why no packet can match it.
+    shadow: Option<String>,
     /// It only logs, for a while.
     probe: bool,
     /// What is staged about it.
     staged: Mark,
+    /// Its counters are to start from zero.
+    zeroed: bool,
 }
 
 impl Line {
@@ -62,7 +66,9 @@ impl Line {
                     counted: firewall.counts(rule),
                     reset: firewall.was_reset(rule),
                     lossy: firewall.lossy_rule(chain, number).map(str::to_owned),
+                    shadow: firewall.shadow(rule).map(str::to_owned),
                     staged: firewall.mark(rule),
+                    zeroed: firewall.staged_row(rule).is_some_and(|row| row.zeroed),
                 }
             }
             Row::Policy => {
@@ -90,11 +96,13 @@ impl Line {
                     counted: firewall.counts_policy(chain),
                     reset: false,
                     lossy: None,
+                    shadow: None,
                     staged: if firewall.policy_is_staged(chain) {
                         Mark::Changed
                     } else {
                         Mark::Same
                     },
+                    zeroed: firewall.policy_is_zeroed(chain),
                 }
             }
         }
@@ -116,6 +124,9 @@ impl Line {
     /// counters were zeroed.
     fn remark(&self, theme: &Theme) -> (&'static str, Style) {
         let (staged, caution) = (theme.staged.style(), theme.caution.style());
+        if self.zeroed && self.staged == Mark::Same {
+            return ("0", staged);
+        }
         if self.probe {
             return ("◦", theme.quiet.style());
         }
@@ -127,6 +138,7 @@ impl Line {
             (Mark::Disabled, ..) => ("#", staged),
             (Mark::Same, Some(_), _) => ("≠", caution),
             (Mark::Same, None, true) => ("↺", caution),
+            (Mark::Same, None, false) if self.shadow.is_some() => ("⌀", theme.quiet.style()),
             (Mark::Same, None, false) => (" ", caution),
         }
     }
@@ -251,6 +263,10 @@ impl Line {
         }
         let style = if self.policy { quiet } else { plain };
         let mut text = words::clean_str(&cells.matches).into_owned();
+        if let Some(why) = &self.shadow {
+            let gap = if text.is_empty() { "" } else { "  " };
+            text = format!("{text}{gap}⌀ {}", words::clean_str(why));
+        }
         if let Some(why) = &self.lossy {
             text = format!("{text} ≠ and more: {}", words::clean_str(why));
         }
