@@ -12,7 +12,7 @@
 //! - `feed`, `gauge`: the drop feed and the conntrack table over time.
 //! - `attribution`, `silence`: which rule wrote a line, and rules whose lines never come.
 //! - `staging`, `change`: what is staged on a ruleset, and the change on its way to the kernel.
-//! - `editor`: the rule editor.
+//! - `editor`, `templates`: the rule editor, and the template picker.
 //! - `fix`: staged changes that let a blocked packet through, and what else they would open.
 //! - `notice`: what is missing, and why.
 //! - `why`: the explain screen: a packet, its verdict, what else of the box matters.
@@ -36,5 +36,6 @@ pub mod silence;
 mod staging;
 pub mod state;
 pub mod succession;
+pub mod templates;
 pub mod update;
 pub mod why;

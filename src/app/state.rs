@@ -15,6 +15,7 @@ use crate::app::gauge::Gauge;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
 use crate::app::silence::SilenceWatch;
+use crate::app::templates::Templates;
 use crate::app::why::Why;
 use crate::edit::form::complete::Names;
 use crate::flow::KernelLine;
@@ -98,6 +99,8 @@ pub enum Dialog {
     Pending(usize),
     /// A rule being written.
     Editor(Box<Editor>),
+    /// Rules from a template.
+    Templates(Box<Templates>),
     /// The explain screen.
     Why(Box<Why>),
 }
@@ -252,7 +255,7 @@ impl State {
             (Some(Dialog::Why(why)), ..) if why.line.is_some() => KeyPlace::Input,
             (Some(Dialog::Review(_)), ..) => KeyPlace::Review,
             (Some(Dialog::Pending(_)), ..) => KeyPlace::Pending,
-            (Some(Dialog::Editor(_)), ..) => KeyPlace::Editor,
+            (Some(Dialog::Editor(_) | Dialog::Templates(_)), ..) => KeyPlace::Editor,
             (Some(Dialog::Why(_)), ..) => KeyPlace::Why,
             (Some(_), ..) => KeyPlace::Dialog,
             (None, None, Pane::Chains) => KeyPlace::Chains,

@@ -19,7 +19,8 @@
 //! `chains` work operations out, `check` and `graph` say what cannot be; `stage` is all of it with undo,
 //! `shown` and `marks` its picture, `shelf` the disabled rules; `align` and `compare` put two rulesets
 //! side by side, and `diff`, `script` (with `shell`) and `merge` are made of that. [`form`] is one rule as
-//! a form and a line, with what is wrong in it and what it does in words.
+//! a form and a line, with what is wrong in it and what it does in words; [`template`] rules that everybody
+//! needs, placed where they take effect.
 
 mod align;
 mod carry;
@@ -41,6 +42,7 @@ mod shelf;
 mod shell;
 mod shown;
 mod stage;
+pub mod template;
 #[cfg(test)]
 mod tests;
 

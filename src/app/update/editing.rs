@@ -1,16 +1,18 @@
-//! The rule editor: what opens it, what goes in, and where a finished rule goes.
+//! The rule editor and the template picker: what opens them, what goes in, and where the rules go.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::act::say;
 use super::stage::{show, stage_of};
+use super::travel;
 use crate::app::action::{Action, Key};
-use crate::app::board::{Pane, Row};
+use crate::app::board::{Pane, Place, Row};
 use crate::app::editor::{Editor, Finished, Opening, Outcome, Purpose};
 use crate::app::firewall::FirewallId;
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, Selected, State};
+use crate::app::templates::{self, Templates};
 use crate::edit::form::Site;
 use crate::edit::form::complete::Names;
 use crate::edit::{Operation, RowId, Spot, Stage};
@@ -122,39 +124,108 @@ fn open(
     vec![Effect::ReadNames]
 }
 
-/// Opens the list of templates.
+/// Opens the list of templates, for the ruleset in view.
 pub(super) fn templates(state: &mut State) -> Vec<Effect> {
-    say(state, "no templates yet");
-    Vec::new()
+    if let Some(why) = &state.change.locked {
+        let why = why.clone();
+        say(state, why);
+        return Vec::new();
+    }
+    let Some(firewall) = state.firewall() else {
+        say(state, "there is no ruleset to add to");
+        return Vec::new();
+    };
+    let picker = Templates::open(
+        firewall.id,
+        state.label(firewall.id),
+        stage_of(firewall),
+        Arc::clone(&state.names),
+        state.is_live(),
+    );
+    state.dialog = Some(Dialog::Templates(Box::new(picker)));
+    vec![Effect::ReadNames]
 }
 
-/// A key while the editor is open.
+/// A key while the editor or the template picker is open.
 pub(super) fn key(state: &mut State, key: Key) -> Vec<Effect> {
     let action = state.keymap.action(state.key_place(), key);
     match (action, key.typed()) {
         (Some(action @ Action::Quit), _) => super::act::run(state, action),
-        (Some(action), _) => {
-            let Some(Dialog::Editor(editor)) = &mut state.dialog else {
-                return Vec::new();
-            };
-            match editor.act(action) {
-                Outcome::Stay(effects) => effects,
-                Outcome::Leave => {
-                    state.dialog = None;
-                    Vec::new()
-                }
-                Outcome::Done(finished) => done(state, finished),
-            }
-        }
+        (Some(action), _) => act(state, action),
         (None, Some(c)) => type_text(state, c.encode_utf8(&mut [0; 4])),
         (None, None) => Vec::new(),
     }
 }
 
+fn act(state: &mut State, action: Action) -> Vec<Effect> {
+    match &mut state.dialog {
+        Some(Dialog::Editor(editor)) => match editor.act(action) {
+            Outcome::Stay(effects) => effects,
+            Outcome::Leave => {
+                state.dialog = None;
+                Vec::new()
+            }
+            Outcome::Done(finished) => done(state, finished),
+        },
+        Some(Dialog::Templates(picker)) => {
+            let outcome = picker.act(action);
+            picked(state, outcome)
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What came of a key, or of a verdict, in the template picker.
+fn picked(state: &mut State, outcome: templates::Outcome) -> Vec<Effect> {
+    match outcome {
+        templates::Outcome::Stay(effects) => return effects,
+        templates::Outcome::Leave => state.dialog = None,
+        templates::Outcome::Say(words) => say(state, words),
+        templates::Outcome::Done(operations) => {
+            let Some(Dialog::Templates(picker)) = &state.dialog else {
+                return Vec::new();
+            };
+            let (id, pinned) = (picker.id, picker.stage().clone());
+            let count = operations.len();
+            match stage_all(state, id, pinned, operations, None) {
+                Ok(()) => {
+                    state.dialog = None;
+                    say(state, format!("{count} staged"));
+                    return follow(state);
+                }
+                Err(words) => {
+                    if let Some(Dialog::Templates(picker)) = &mut state.dialog {
+                        picker.refuse(words);
+                    }
+                }
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// The cursor goes to the rule that was staged last, whichever chain it is in.
+fn follow(state: &mut State) -> Vec<Effect> {
+    let Some(place) = state.board.place else {
+        return Vec::new();
+    };
+    let found = state.firewalls.get(place.firewall).and_then(|firewall| {
+        let stage = firewall.stage()?;
+        let rule = stage.shown().rule_of(stage.touched()?)?;
+        Some((firewall.ruleset.chain_of(rule)?, rule))
+    });
+    match found {
+        Some((chain, rule)) => travel::go_to_rule(state, Place { chain, ..place }, Some(rule)),
+        None => Vec::new(),
+    }
+}
+
 /// Text for the line being typed.
 pub(super) fn type_text(state: &mut State, text: &str) -> Vec<Effect> {
-    if let Some(Dialog::Editor(editor)) = &mut state.dialog {
-        editor.type_text(text);
+    match &mut state.dialog {
+        Some(Dialog::Editor(editor)) => editor.type_text(text),
+        Some(Dialog::Templates(picker)) => picker.type_text(text),
+        _ => {}
     }
     Vec::new()
 }
@@ -162,10 +233,13 @@ pub(super) fn type_text(state: &mut State, text: &str) -> Vec<Effect> {
 /// Names of this machine were read.
 pub(super) fn know(state: &mut State, names: Names) -> Vec<Effect> {
     state.names = Arc::new(names);
-    if let Some(Dialog::Editor(editor)) = &mut state.dialog {
-        editor.know(Arc::clone(&state.names));
-        state.dirty = true;
+    let names = Arc::clone(&state.names);
+    match &mut state.dialog {
+        Some(Dialog::Editor(editor)) => editor.know(names),
+        Some(Dialog::Templates(picker)) => picker.know(names),
+        _ => return Vec::new(),
     }
+    state.dirty = true;
     Vec::new()
 }
 
@@ -188,13 +262,17 @@ pub(super) fn checked(
     spec: &[u8],
     result: Result<Vec<Vec<u8>>, String>,
 ) -> Vec<Effect> {
-    let Some(Dialog::Editor(editor)) = &mut state.dialog else {
-        return Vec::new();
-    };
     state.dirty = true;
-    match editor.checked(spec, result) {
-        Some(finished) => done(state, finished),
-        None => Vec::new(),
+    match &mut state.dialog {
+        Some(Dialog::Editor(editor)) => match editor.checked(spec, result) {
+            Some(finished) => done(state, finished),
+            None => Vec::new(),
+        },
+        Some(Dialog::Templates(picker)) => {
+            let outcome = picker.checked(spec, result);
+            picked(state, outcome)
+        }
+        _ => Vec::new(),
     }
 }
 

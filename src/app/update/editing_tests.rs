@@ -295,3 +295,72 @@ fn pasted_text_goes_where_the_cursor_is() {
     send(&mut state, 0, Message::Paste("-p tcp\n -j\x1b DROP".into()));
     assert_eq!(editor(&state).raw.text(), "-p tcp -j DROP");
 }
+
+#[test]
+fn a_template_is_chosen_filled_in_checked_and_staged() {
+    let mut state = board();
+    press(&mut state, &["T"]);
+    type_in(&mut state, "service");
+    let Some(Dialog::Templates(picker)) = &state.dialog else {
+        panic!("no picker is open");
+    };
+    assert_eq!(picker.choices()[0].name, "allow-service");
+    press(&mut state, &["<Enter>"]);
+    assert!(
+        press(&mut state, &["<Enter>"]).is_empty(),
+        "the service is needed"
+    );
+    type_in(&mut state, "443");
+    let effects = press(&mut state, &["<Enter>"]);
+    let asked = accept(
+        &mut state,
+        &effects,
+        &["-p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT"],
+    );
+    assert!(asked.contains("--dport 443"), "{asked}");
+    // The policy drops, so the answers' rule comes along and is asked about next.
+    let Some(Dialog::Templates(picker)) = &state.dialog else {
+        panic!("more is to be asked");
+    };
+    let filling = picker.filling.as_ref().unwrap();
+    assert_eq!(filling.plan.steps.len(), 2, "{:?}", filling.plan);
+    let spec = b"-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT".to_vec();
+    let result = Ok(vec![spec.clone()]);
+    send(&mut state, 1, Message::RuleChecked { spec, result });
+    assert!(state.dialog.is_none());
+    assert_eq!(
+        rules(&state)[..4],
+        [
+            "-i lo -j ACCEPT",
+            "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "-p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT",
+            "-p tcp -m tcp --dport 443 -j DROP",
+        ]
+    );
+}
+
+#[test]
+fn a_template_that_the_back_end_refuses_stages_nothing() {
+    let mut state = board();
+    press(&mut state, &["T"]);
+    type_in(&mut state, "loopback");
+    press(&mut state, &["<Enter>"]);
+    press(&mut state, &["<Enter>"]);
+    assert!(
+        state.said.is_some(),
+        "lo is accepted already: nothing to stage"
+    );
+    press(&mut state, &["<Esc>", "<C-u>"]);
+    type_in(&mut state, "invalid");
+    press(&mut state, &["<Enter>"]);
+    let effects = press(&mut state, &["<Enter>"]);
+    let Some(Effect::CheckRule { spec, .. }) = effects.last() else {
+        panic!("{effects:?}");
+    };
+    let (spec, result) = (spec.clone(), Err("no".to_owned()));
+    send(&mut state, 1, Message::RuleChecked { spec, result });
+    assert!(matches!(state.dialog, Some(Dialog::Templates(_))));
+    assert_eq!(state.staged(), 0);
+    press(&mut state, &["<Esc>", "<Esc>"]);
+    assert!(state.dialog.is_none());
+}

@@ -8,6 +8,7 @@ mod list;
 mod notices;
 mod pending;
 mod review;
+mod templates;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Margin, Rect};
@@ -26,6 +27,7 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
         Some(Dialog::Help(picker)) => list::help(state, picker, theme, screen, buffer),
         Some(Dialog::Chains(picker)) => list::chains(state, picker, theme, screen, buffer),
         Some(Dialog::Editor(editor)) => editor::draw(editor, theme, screen, buffer),
+        Some(Dialog::Templates(picker)) => templates::draw(picker, theme, screen, buffer),
         Some(Dialog::Notices(top)) => {
             text(
                 "what is missing, and why",
