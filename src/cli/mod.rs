@@ -77,6 +77,8 @@ enum Command {
     Revert(change::pending::Decide),
     /// Make a backup, list them, look into one, compare two
     Backup(change::backup::BackupArgs),
+    /// Save the rules of now for the next boot, where this distribution looks for them
+    Keep(change::keep::Keep),
     /// Print completions for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -162,6 +164,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Confirm(decide)) => change::pending::confirm_it(&decide),
         Some(Command::Revert(decide)) => change::pending::revert_it(&decide),
         Some(Command::Backup(backup)) => change::backup::run(&backup),
+        Some(Command::Keep(keep)) => change::keep::run(&keep),
         Some(Command::Completions { shell }) => generate::completions(shell),
         Some(Command::Man) => generate::man(),
         Some(Command::Keys) => generate::keys(),

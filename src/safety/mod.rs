@@ -23,6 +23,7 @@
 //! whole      the last resort: a ruleset put back from its backup
 //! backup     the store
 //! trail      the audit log
+//! keep       the rules of now, saved for the next boot
 //! decide     confirm, revert, extend; look at what is pending; be woken when it changes
 //! ```
 //!
@@ -36,6 +37,7 @@ mod decide;
 pub mod diff;
 mod dry_run;
 mod guard;
+pub mod keep;
 mod lossy;
 mod places;
 pub mod preflight;

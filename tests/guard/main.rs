@@ -8,6 +8,7 @@ mod bench;
 mod commands;
 #[path = "../terminal/harness/mod.rs"]
 mod harness;
+mod keep;
 mod killing;
 mod matrix;
 #[path = "../kernel/support.rs"]
