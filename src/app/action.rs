@@ -126,6 +126,14 @@ pub enum Action {
     Redo,
     /// What is staged, to be checked and applied; or the pending change, to be answered.
     Apply,
+    /// The rules of now, to be saved for the next boot.
+    Keep,
+    /// Keep: with or without what programs put there by themselves.
+    KeepRuntime,
+    /// What was changed so far.
+    History,
+    /// History: stage what was before the chosen change.
+    StagePast,
     /// Review: apply. Pending: keep.
     Yes,
     /// Pending: put back what was.
@@ -198,6 +206,8 @@ impl Action {
                 | Self::Pause
                 | Self::Copy
                 | Self::Templates
+                | Self::Keep
+                | Self::History
         )
     }
 }
@@ -224,6 +234,10 @@ pub enum Place {
     Review,
     /// A change is applied and waits for its answer.
     Pending,
+    /// The rules of now are about to be saved for the next boot.
+    Keep,
+    /// What was changed so far is listed.
+    History,
     /// A line with a cursor is being typed, in the rule editor; what is not bound here counts as in `input`.
     Editor,
 }
@@ -444,7 +458,9 @@ impl Keymap {
         };
         match place {
             // A typed line takes every other key as text; where a change is decided on, no other key counts.
-            Place::Input | Place::Review | Place::Pending => find(place),
+            Place::Input | Place::Review | Place::Pending | Place::Keep | Place::History => {
+                find(place)
+            }
             Place::Editor => find(place).or_else(|| find(Place::Input)),
             // The board is not to be seen: what would move or change it stays away.
             Place::Why => find(place).or_else(|| find(Place::Any).filter(|a| !a.is_of_board())),
@@ -467,7 +483,7 @@ impl Keymap {
         };
         let rest = match place {
             Place::Editor => Some(Place::Input),
-            Place::Input | Place::Review | Place::Pending => None,
+            Place::Input | Place::Review | Place::Pending | Place::Keep | Place::History => None,
             _ => Some(Place::Any),
         };
         let counts = move |binding: &Binding| {

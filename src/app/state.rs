@@ -12,6 +12,8 @@ use crate::app::editor::Editor;
 use crate::app::feed::{Feed, Limits};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::gauge::Gauge;
+use crate::app::history::History;
+use crate::app::keep::Keep;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
 use crate::app::silence::SilenceWatch;
@@ -97,6 +99,10 @@ pub enum Dialog {
     Review(Box<Review>),
     /// The applied change that waits for its answer; scrolled by so many lines.
     Pending(usize),
+    /// The rules of now, about to be saved for the next boot.
+    Keep(Box<Keep>),
+    /// What was changed so far.
+    History(Box<History>),
     /// A rule being written.
     Editor(Box<Editor>),
     /// Rules from a template.
@@ -255,6 +261,8 @@ impl State {
             (Some(Dialog::Why(why)), ..) if why.line.is_some() => KeyPlace::Input,
             (Some(Dialog::Review(_)), ..) => KeyPlace::Review,
             (Some(Dialog::Pending(_)), ..) => KeyPlace::Pending,
+            (Some(Dialog::Keep(_)), ..) => KeyPlace::Keep,
+            (Some(Dialog::History(_)), ..) => KeyPlace::History,
             (Some(Dialog::Editor(_) | Dialog::Templates(_)), ..) => KeyPlace::Editor,
             (Some(Dialog::Why(_)), ..) => KeyPlace::Why,
             (Some(_), ..) => KeyPlace::Dialog,

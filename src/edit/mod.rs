@@ -45,6 +45,7 @@ mod stage;
 pub mod template;
 #[cfg(test)]
 mod tests;
+mod toward;
 
 pub use diff::{ChainDiff, Diff, DiffLine};
 pub use merge::{Merge, merge};
@@ -55,3 +56,4 @@ pub use script::{Script, ScriptError, script};
 pub use shelf::{Bytes, Shelf, Shelved};
 pub use shown::{ChainMark, Mark, Shown, ShownChain, ShownRow};
 pub use stage::Stage;
+pub use toward::TowardError;

@@ -241,9 +241,14 @@ impl Loop {
                 let live = self.state.is_live();
                 changes::check(self.sender.clone(), Material::of(&self.state), live);
             }
-            Effect::Apply(_) | Effect::Confirm | Effect::Revert | Effect::Extend(_) => {
-                self.change(&effect)
-            }
+            Effect::Apply(_)
+            | Effect::Confirm
+            | Effect::Revert
+            | Effect::Extend(_)
+            | Effect::LookAtSaved(_)
+            | Effect::WriteSaved(_)
+            | Effect::ReadHistory
+            | Effect::ReadBackup(_) => self.change(&effect),
             other => self.doors.carry_out(&other),
         }
     }
@@ -252,6 +257,10 @@ impl Loop {
     fn change(&self, effect: &Effect) {
         let Some(changes) = &self.changes else { return };
         match *effect {
+            Effect::LookAtSaved(look) => changes.look_at_saved(look),
+            Effect::WriteSaved(number) => changes.write_saved(number),
+            Effect::ReadHistory => changes.read_history(),
+            Effect::ReadBackup(ref id) => changes.read_backup(id.clone()),
             Effect::Apply(window) => changes.apply(Material::of(&self.state), window),
             Effect::Confirm => changes.confirm(),
             Effect::Revert => changes.revert(),

@@ -222,7 +222,11 @@ impl Doors {
             | Effect::Apply(_)
             | Effect::Confirm
             | Effect::Revert
-            | Effect::Extend(_) => {}
+            | Effect::Extend(_)
+            | Effect::LookAtSaved(_)
+            | Effect::WriteSaved(_)
+            | Effect::ReadHistory
+            | Effect::ReadBackup(_) => {}
             // Carried out above.
             Effect::Explain(_)
             | Effect::ReadNames

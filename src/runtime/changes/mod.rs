@@ -5,6 +5,7 @@
 //! any moment.
 
 mod check;
+mod keep;
 mod watch;
 
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use watch::Watcher;
 pub struct Changes {
     events: UnboundedSender<Event>,
     places: Places,
+    shown: keep::Shown,
 }
 
 impl Changes {
@@ -36,7 +38,11 @@ impl Changes {
         {
             tracing::warn!(%error, "no thread to watch pending changes with");
         }
-        Self { events, places }
+        Self {
+            events,
+            places,
+            shown: keep::Shown::default(),
+        }
     }
 
     /// Applies what is staged.
