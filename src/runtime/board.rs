@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::app::message::{Effect, Message};
-use crate::app::state::State;
+use crate::app::state::{Mode, State};
 use crate::app::update::update;
 use crate::runtime::changes::{self, Changes, Material};
 use crate::runtime::live::Doors;
@@ -122,7 +122,12 @@ impl Loop {
         self.draw()?;
         if let Some(places) = kernel {
             self.doors.open(&self.state);
-            self.changes = Some(Changes::open(self.sender.clone(), places, self.start));
+            self.changes = Some(Changes::open(
+                self.sender.clone(),
+                places,
+                self.start,
+                matches!(self.state.facts.mode, Mode::Demo { .. }),
+            ));
         }
         while self.end.is_none() {
             let wake = self.state.next_wake().map(|at| self.start + at);

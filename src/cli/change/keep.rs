@@ -56,7 +56,6 @@ pub fn run(args: &Keep) -> Result<ExitCode, Failure> {
     };
     let plan = look(&wish, &places, &tools).map_err(|error| not_kept(&error))?;
     if !plan.differs() {
-        let _ = print(b"");
         say("what is saved for the next boot is what is live: nothing to write");
         return Ok(ExitCode::SUCCESS);
     }

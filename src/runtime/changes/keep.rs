@@ -19,12 +19,22 @@ use crate::safety::{self, Entry, Places};
 /// The plan that was shown last, with the number of its question.
 pub(super) type Shown = Arc<Mutex<Option<(u64, Plan)>>>;
 
+/// A root folder with a place for saved rules, beside the state of the demo.
+pub(super) fn demo_root(places: &Places) -> PathBuf {
+    let root = places.state.with_file_name("machine");
+    // Where it cannot be made, no place is found, and the dialog says so.
+    let _ = std::fs::create_dir_all(root.join("usr/share/netfilter-persistent"));
+    root
+}
+
 impl Changes {
     /// Compares what is saved with what is live.
     pub fn look_at_saved(&self, asked: Look) {
         let (places, shown) = (self.places.clone(), Arc::clone(&self.shown));
+        let root = self.root.clone();
         self.answer("keep", move || {
             let wish = Wish {
+                root,
                 without_runtime: asked.without_runtime,
                 prefer: asked.prefer,
                 ..Wish::new()
@@ -132,16 +142,16 @@ fn changes(entries: &[Entry], pending: Option<&str>) -> Vec<Past> {
         let by = entry.by.as_deref().unwrap_or("somebody");
         match entry.event {
             safety::Event::Applied if pending == Some(entry.id.as_str()) => {
-                past.outcome = "pending".to_owned();
+                "pending".clone_into(&mut past.outcome);
             }
-            safety::Event::Applied => past.outcome = "its end is not known".to_owned(),
+            safety::Event::Applied => "its end is not known".clone_into(&mut past.outcome),
             safety::Event::Extended => {}
             safety::Event::Confirmed => past.outcome = format!("confirmed by {by}"),
             safety::Event::Reverted => {
                 past.outcome = format!("reverted by {by}");
                 past.is_undone = true;
             }
-            safety::Event::Failed => past.outcome = "failed".to_owned(),
+            safety::Event::Failed => "failed".clone_into(&mut past.outcome),
         }
         past.lines.extend(entry.diff.iter().cloned());
         past.lines.extend(entry.detail.iter().cloned());
