@@ -86,3 +86,18 @@ fn what_is_live_is_kept_and_what_was_changed_comes_back_from_the_history() {
         screen.contains("staged as it was before that change") && screen.contains("dport 80")
     });
 }
+
+/// The demo sees files of the real machine; what it keeps goes to a folder of its own.
+#[test]
+fn the_demo_keeps_in_a_folder_of_its_own() {
+    let mut terminal = Launch::ruletop()
+        .args(["demo", "drop-before-accept"])
+        .size(120, 36)
+        .start();
+    terminal.wait_for_text("DROP");
+    terminal.press("S");
+    terminal.wait_for_text("/run/ruletop/machine/etc/iptables/rules.v4");
+    terminal.press("y");
+    terminal.wait_for_text("written for the next boot: /run/ruletop/machine/etc");
+    assert!(!std::path::Path::new("/run/ruletop/machine").exists());
+}
