@@ -5,7 +5,7 @@
 //! [`message::Effect`]s that the runtime is to carry out. No I/O, no clock, no widget: a test is a row
 //! of (state, message) and what comes out.
 //!
-//! - `action`: keys and what they ask for, as data.
+//! - `action`, `keymap`: keys and what they ask for, as data.
 //! - `firewall`, `motion`, `succession`: one ruleset with its numbers in motion, and what the next
 //!   reading of its structure inherits.
 //! - `board`, `cells`, `drops`: what the panes show of it, and where the cursors are.
@@ -32,6 +32,7 @@ pub mod fix;
 pub mod gauge;
 pub mod history;
 pub mod keep;
+mod keymap;
 pub mod message;
 pub mod motion;
 pub mod notice;

@@ -125,7 +125,7 @@ impl Stage {
                 continue;
             };
             let entries: Vec<Entry> = self.draft.entries(chain).collect();
-            let at = rule.place(entries.iter().map(|entry| self.draft.text(entry.text)));
+            let at = rule.place(&entries.iter().map(|entry| self.draft.text(entry.text)));
             let entry = Entry {
                 id: earlier.row.unwrap_or_else(|| self.draft.new_row()),
                 text: self.draft.new_text(&rule.spec.0),

@@ -205,6 +205,27 @@ impl Ruleset {
         self.zeroed.binary_search(&rule).is_ok()
     }
 
+    /// The rules of which [`Ruleset::is_zeroed`] is true, rising.
+    pub fn zeroed_rules(&self) -> &[RuleIdx] {
+        &self.zeroed
+    }
+
+    /// The chains of which [`Ruleset::is_chain_zeroed`] is true, rising.
+    pub fn zeroed_chains(&self) -> &[ChainIdx] {
+        &self.zeroed_chains
+    }
+
+    /// The same, of which these rules and chains are to be counted from zero. The text does not carry that,
+    /// so whoever hands a ruleset on as text hands on these beside it.
+    #[must_use]
+    pub fn counting_anew(mut self, mut rules: Vec<RuleIdx>, mut chains: Vec<ChainIdx>) -> Self {
+        rules.sort_unstable();
+        chains.sort_unstable();
+        self.zeroed = rules;
+        self.zeroed_chains = chains;
+        self
+    }
+
     /// The same ruleset with nothing to be counted from zero: what an assembled one is once it is loaded.
     #[must_use]
     pub fn loaded(self: Arc<Self>) -> Arc<Self> {

@@ -315,10 +315,13 @@ fn missing(one: &Ruleset, other: &Ruleset) -> Option<String> {
     })
 }
 
+/// Names of a table and of a chain in it.
+type Place = (Vec<u8>, Vec<u8>);
+
 /// The script with each `-D CHAIN NUMBER` said as `-D CHAIN RULE`, where that means the same rule: the first
 /// with that text. `None` where the script has words that are not followed here.
 fn by_text(from: &Ruleset, script: &[u8]) -> Option<Vec<u8>> {
-    let mut chains: HashMap<(Vec<u8>, Vec<u8>), Vec<Vec<u8>>> = HashMap::new();
+    let mut chains: HashMap<Place, Vec<Vec<u8>>> = HashMap::new();
     for table in from.tables() {
         for index in table.chains() {
             let chain = from.chain(*index);

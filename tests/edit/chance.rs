@@ -145,10 +145,8 @@ pub fn operation(dice: &mut Dice, stage: &Stage) -> Operation {
         };
         let index = names.iter().position(|n| *n == name).unwrap();
         let rules = chains[index].rules();
-        let before = match rules.get(dice.roll(rules.len() + 1)) {
-            Some(rule) => Some(shown.row(*rule).unwrap().id),
-            None => None,
-        };
+        let before = rules.get(dice.roll(rules.len() + 1));
+        let before = before.map(|rule| shown.row(*rule).unwrap().id);
         Spot::new(&name.table, &name.chain, before)
     };
     let new_spec = |dice: &mut Dice| {

@@ -25,9 +25,9 @@ fn saved(net: &Net, origin: Origin) -> Arc<Ruleset> {
 fn clear(net: &Net, origin: Origin) {
     let mut text = String::new();
     for table in ["filter", "mangle", "nat", "raw"] {
-        let _ = write!(text, "*{table}\n");
+        let _ = writeln!(text, "*{table}");
         for chain in ruletop::ruleset::builtin_chains(table.as_bytes()) {
-            let _ = write!(text, ":{chain} ACCEPT [0:0]\n");
+            let _ = writeln!(text, ":{chain} ACCEPT [0:0]");
         }
         text += "COMMIT\n";
     }
@@ -257,7 +257,11 @@ fn a_table_comes_into_being() {
             let back = merge(&after, &base, &after);
             let gone = apply(net, origin, &after, &back.ruleset);
             assert_eq!(gone.rule_count(), 0);
-            assert!(gone.chains().iter().all(|chain| chain.is_builtin()));
+            assert!(
+                gone.chains()
+                    .iter()
+                    .all(ruletop::ruleset::Chain::is_builtin)
+            );
         }
     });
 }

@@ -5,6 +5,7 @@
 //! Chance is fixed: each case is made from a number, which a failure names.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test that cannot go on says so by panicking
+#![allow(clippy::format_push_string)] // dumps are built once, plainly
 
 mod chance;
 #[allow(dead_code)] // shared with the tests of the model

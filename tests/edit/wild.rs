@@ -107,18 +107,18 @@ fn saved_rules_can_be_written_back() {
         if base.backend().is_none() {
             continue;
         }
+        let mut stage = Stage::new(Arc::clone(&base));
         for rule in base.rules() {
-            let mut stage = Stage::new(Arc::clone(&base));
             let row = stage.shown().row(rule).unwrap().id;
             match stage.carry_out(Operation::ZeroRule { row }) {
-                Ok(()) => {}
+                Ok(()) => assert!(stage.undo()),
                 Err(why @ (Refused::Unwritable { .. } | Refused::Locked { .. })) => {
                     let line = String::from_utf8_lossy(base.line(rule)).into_owned();
                     refused.push(format!("{name}: {line}: {why}"));
                 }
                 Err(why) => panic!("{name}: {why}"),
             }
-            if base.rule_count() > 500 && rule.0 > 200 {
+            if rule.0 > 200 {
                 break;
             }
         }

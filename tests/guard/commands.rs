@@ -59,12 +59,12 @@ fn no_backup_no_change() {
     on(NFT4, |bench| {
         // As root there is no folder that cannot be written, but a file is none.
         std::fs::write(bench.path("backup"), b"").unwrap();
-        let said = refused(bench, &bench.change(), 4);
+        let said = refused(bench, &Bench::change(), 4);
         assert!(said.contains("no backup could be made"), "{said}");
         std::fs::remove_file(bench.path("backup")).unwrap();
         std::fs::remove_dir_all(bench.path("log")).unwrap();
         std::fs::write(bench.path("log"), b"").unwrap();
-        let said = refused(bench, &bench.change(), 4);
+        let said = refused(bench, &Bench::change(), 4);
         assert!(said.contains("audit trail"), "{said}");
     });
 }
@@ -76,7 +76,7 @@ fn a_disk_that_is_full() {
         // A mount namespace of its own, so that the full disk is nobody else's.
         let folder = bench.path("full");
         std::fs::create_dir(&folder).unwrap();
-        std::fs::write(bench.path("change"), bench.change()).unwrap();
+        std::fs::write(bench.path("change"), Bench::change()).unwrap();
         let program = env!("CARGO_BIN_EXE_ruletop");
         let script = format!(
             "mount -t tmpfs -o size=16k,mode=700 tmpfs {folder} && \
@@ -161,7 +161,7 @@ fn the_second_of_two_sees_the_first() {
 #[test]
 fn without_a_terminal_nobody_can_be_asked() {
     on(NFT4, |bench| {
-        std::fs::write(bench.path("script"), bench.change()).unwrap();
+        std::fs::write(bench.path("script"), Bench::change()).unwrap();
         let output = bench.ruletop(&["apply", &bench.path("script")]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(said(&output).contains("--no-wait"));
@@ -289,6 +289,26 @@ fn a_chain_whose_text_is_not_the_whole_truth_is_locked() {
                 .contains("80, 443")
         );
     });
+}
+
+/// iptables-save prints it, and nothing loads it again: a newline within a comment.
+#[test]
+fn a_rule_that_has_no_text_stays_where_it_is() {
+    for origin in [NFT4, LEGACY4] {
+        on(origin, move |bench| {
+            bench.net.ok(&format!(
+                "{origin} -I INPUT 3 -m comment --comment \"$(printf 'two\\nlines')\" -j ACCEPT"
+            ));
+            let before = bench.save();
+            assert!(bench.start_change("60s").wait().unwrap().success());
+            assert!(bench.ok(&["status"]).contains("4009"));
+            bench.ok(&["revert"]);
+            bench.assert_same(&before);
+            // But it cannot be taken out: there would be no way back.
+            let said = refused(bench, "*filter\n-D INPUT 3\nCOMMIT\n", 4);
+            assert!(said.contains("does not load again"), "{said}");
+        });
+    }
 }
 
 /// The library, as the board uses it.

@@ -3,6 +3,7 @@
 //! network namespaces and private folders.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on says so by panicking
+#![allow(clippy::print_stdout)] // figures, for who asks with --nocapture
 
 mod bench;
 mod commands;
@@ -11,6 +12,7 @@ mod harness;
 mod keep;
 mod killing;
 mod matrix;
+mod probe;
 #[path = "../kernel/support.rs"]
 #[allow(dead_code)] // the kernel tests use the rest
 mod support;

@@ -54,8 +54,28 @@ const fn row(
     }
 }
 
-/// `redraw` shows nothing; it has a test of its own.
-const ELSEWHERE: [(&str, &str); 1] = [("any", "redraw")];
+/// `redraw` shows nothing; it has a test of its own. So have the long texts, which scroll, and the keys of a
+/// pending change, which one change tries in turn.
+const ELSEWHERE: [(&str, &str); 18] = [
+    ("any", "redraw"),
+    ("review", "redraw"),
+    ("review", "up"),
+    ("review", "down"),
+    ("review", "page-up"),
+    ("review", "page-down"),
+    ("pending", "redraw"),
+    ("pending", "up"),
+    ("pending", "down"),
+    ("pending", "page-up"),
+    ("pending", "page-down"),
+    ("pending", "cancel"),
+    ("pending", "more-time"),
+    ("pending", "quit"),
+    ("pending", "suspend"),
+    ("pending", "yes"),
+    ("pending", "revert"),
+    ("why", "next-fix"),
+];
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
@@ -114,6 +134,7 @@ const ROWS: &[Row] = &[
     row("history", "quit", On::LiveOnce, &["H"], |_, s| !s.alternate),
     row("chains", "open", On::Dump, &["1 j j j"], |_, s| has_focus(s, "v4 filter LOGDROP")),
     row("rules", "open", On::Dump, &["j j j j j"], |_, s| in_chain(s, "v4 filter f2b-sshd")),
+    row("rules", "probe", On::Live, &["g"], |_, s| s.contains("◦") || s.contains("a probe logs")),
     row("drops", "open", On::Demo, &["3"], |_, s| has_focus_on_rules(s) && selected(s).contains("LOG")),
     row("drops", "group", On::Demo, &["3"], |_, s| s.contains("─ raw ")),
     row("input", "accept", On::Dump, &["/ 4 4 3"], |_, s| s.contains("3 of 11 rules") && foot(s).contains("help")),
@@ -124,6 +145,32 @@ const ROWS: &[Row] = &[
     row("input", "down", On::Dump, &["/ 4 4 3"], |_, s| at_rule(s, "5")),
     row("input", "up", On::Dump, &["/ 4 4 3", "<Down> <Down>"], |_, s| at_rule(s, "5")),
     row("input", "quit", On::Dump, &["/ 4 4 3"], |_, s| !s.alternate),
+    row("any", "apply", On::Dump, &["d"], |_, s| s.contains("─ apply 1 change ─")),
+    row("any", "undo", On::Dump, &["d"], |_, s| !s.contains("1 staged")),
+    row("any", "redo", On::Dump, &["d", "u"], |_, s| s.contains("1 staged")),
+    row("rules", "move-up", On::Dump, &["j"], |_, s| s.contains("↕ 1 ")),
+    row("rules", "move-down", On::Dump, &[], |_, s| s.contains("↕ 2 ")),
+    row("rules", "move-to", On::Dump, &[], |_, s| foot(s).contains("move to")),
+    row("rules", "delete", On::Dump, &[], |_, s| s.contains("− ·")),
+    row("rules", "disable", On::Dump, &[], |_, s| s.contains("# ·")),
+    row("rules", "duplicate", On::Dump, &[], |_, s| s.contains("+ 2")),
+    row("rules", "policy", On::Dump, &[], |_, s| s.contains("─ policy ACCEPT ─")),
+    row("rules", "zero-kernel", On::Dump, &[], |_, s| s.contains(" 0 1 ") && s.contains("1 staged")),
+    row("chains", "add-chain", On::Dump, &["1"], |_, s| foot(s).contains("new chain:")),
+    row("chains", "rename-chain", On::Dump, &["1"], |_, s| foot(s).contains("new name: INPUT")),
+    row("chains", "delete", On::Dump, &["1 j j j j j"], |_, s| s.contains("1 staged")),
+    row("chains", "policy", On::Dump, &["1"], |_, s| s.contains("─ policy ACCEPT ─")),
+    row("chains", "zero-kernel", On::Dump, &["1"], |_, s| s.contains("1 staged")),
+    row("review", "review-diff", On::Dump, &["d A"], |_, s| s.contains("─ the full diff of 1 change ─")),
+    row("review", "review-commands", On::Dump, &["d A"], |_, s| s.contains("─ what runs for 1 change ─") && s.contains("-D INPUT 1")),
+    row("review", "copy", On::Dump, &["d A"], |_, s| foot(s).contains("sent to the terminal's clipboard")),
+    row("review", "more-time", On::Live, &["d A"], |_, s| s.contains("after 2:00")),
+    row("review", "less-time", On::Live, &["d A"], |_, s| s.contains("after 0:30")),
+    row("review", "cancel", On::Dump, &["d A"], |_, s| !s.contains("─ apply 1 change ─") && s.contains("1 staged")),
+    row("review", "yes", On::Dump, &["d A"], |_, s| foot(s).contains("this is a saved dump")),
+    row("review", "quit", On::Dump, &["d A"], |_, s| !s.alternate),
+    row("review", "suspend", On::Dump, &["d A"], |_, s| foot(s).contains("not suspended")),
+    row("why", "stage-fix", On::Dump, &["j j j", "w"], |_, s| s.contains("1 staged") && foot(s).contains("staged: ")),
     row("dialog", "cancel", On::Dump, &["!"], |_, s| !s.contains("what is missing")),
 ];
 
@@ -343,6 +390,81 @@ fn redraw_sends_the_whole_screen() {
 }
 
 /// OSC 52 holds the rule as the dump writes it, in base64.
+#[test]
+fn a_long_review_scrolls() {
+    let mut terminal = open(dump().size(80, 14));
+    terminal.press("d j d j d j d j d j d j d j d");
+    terminal.press("A d");
+    terminal.wait_for_text("0 above");
+    for (key, shown) in [
+        ("<Down>", "1 above"),
+        ("j", "2 above"),
+        ("k", "1 above"),
+        ("<Up>", "0 above"),
+        ("<PageDown>", "0 below"),
+        ("<PageUp>", "0 above"),
+    ] {
+        terminal.press(key);
+        terminal.wait_for(&format!("{shown} by {key}"), |screen| {
+            screen.contains(shown)
+        });
+    }
+    let before = terminal.screen();
+    let mark = terminal.mark();
+    terminal.press("<C-l>");
+    terminal.wait_for_bytes(mark);
+    assert_eq!(terminal.settled().text(), before.text());
+}
+
+/// In one change and its repetition, since each has to be applied.
+#[test]
+fn a_pending_change_knows_its_keys() {
+    let mut terminal = open(Launch::ruletop().arg("demo").size(80, 18));
+    let apply = |terminal: &mut Terminal| {
+        terminal.press("g d A");
+        terminal.wait_for_text("✔ the back end takes it");
+        terminal.press("y");
+        terminal.wait_for_text("it reverts by itself in 0:");
+    };
+    apply(&mut terminal);
+    terminal.press("+");
+    terminal.wait_for_text("it reverts by itself in 1:");
+    terminal.press("<C-z>");
+    terminal.wait_for_text("not suspended");
+    for keys in ["j <Down> <PageDown>", "k <Up> <PageUp>", "<C-l>"] {
+        terminal.press(keys);
+        terminal.wait_for("the question to stay", |screen| {
+            screen.contains("─ keep it? ─")
+        });
+    }
+    for close in ["<Esc>", "q"] {
+        terminal.press(close);
+        terminal.wait_for(&format!("the board under its bar by {close}"), |screen| {
+            !screen.contains("─ keep it? ─") && screen.contains("PENDING")
+        });
+        terminal.press("A");
+        terminal.wait_for_text("─ keep it? ─");
+    }
+    terminal.press("r");
+    terminal.wait_for_text("the change is taken back");
+    apply(&mut terminal);
+    terminal.press("y");
+    terminal.wait_for_text("the change is kept");
+    apply(&mut terminal);
+    terminal.press("<C-c>");
+    assert_eq!(terminal.wait_for_exit().exit_code(), 0);
+}
+
+#[test]
+fn the_next_fix_is_another_one() {
+    let mut terminal = open(dump().size(120, 36));
+    terminal.press("j j j w");
+    let first = terminal.wait_for_text("(1 of ");
+    terminal.press("n");
+    let second = terminal.wait_for_text("(2 of ");
+    assert_ne!(first.text(), second.text());
+}
+
 #[test]
 fn copy_sends_the_rule_itself() {
     let mut terminal = open(dump());

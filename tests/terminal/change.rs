@@ -72,7 +72,7 @@ fn write_rule(terminal: &mut Terminal, spec: &str) {
 fn apply(terminal: &mut Terminal) {
     terminal.press("A");
     terminal.wait_for("the checks", |screen| {
-        screen.contains("✔ the back end takes it") && screen.contains("none found over the network")
+        screen.contains("✔ the back end takes it") && screen.contains("nobody to lock out")
     });
     terminal.press("y");
     terminal.wait_for_text("─ keep it? ─");

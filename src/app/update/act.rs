@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{editing, review, stage, travel, typing, why};
+use super::{editing, probe, review, stage, travel, typing, why};
 use crate::app::action::{Action, Place as KeyPlace};
 use crate::app::board::{Entry, Pane, Place, Row, Show, Sort};
 use crate::app::message::Effect;
@@ -118,6 +118,7 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Apply => return review::open(state),
         Action::Keep => return keep::open(state),
         Action::History => return history::open(state),
+        Action::Probe => return probe::toggle(state),
         Action::MoveUp
         | Action::MoveDown
         | Action::MoveTo

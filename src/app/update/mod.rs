@@ -3,6 +3,7 @@
 mod act;
 mod data;
 mod editing;
+mod probe;
 mod review;
 mod stage;
 mod structure;
@@ -14,6 +15,8 @@ mod why;
 mod editing_tests;
 #[cfg(test)]
 mod keep_tests;
+#[cfg(test)]
+mod probe_tests;
 #[cfg(test)]
 mod staging_tests;
 #[cfg(test)]

@@ -130,10 +130,9 @@ fn usual_backend(family: Family, tools: &Tools) -> Result<Backend, Failure> {
             "both back ends hold rules of this family",
             "say which one with --backend nft or --backend legacy",
         )),
-        (false, true) => Ok(Backend::Legacy),
         (true, false) => Ok(Backend::Nft),
         (false, false) if tools.save(Origin::new(family, Backend::Nft)).is_ok() => Ok(Backend::Nft),
-        (false, false) => Ok(Backend::Legacy),
+        (false, _) => Ok(Backend::Legacy),
     }
 }
 

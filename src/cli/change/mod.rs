@@ -21,6 +21,7 @@ use crate::safety::{ApplyError, DecideError, Places};
 
 /// Where safety keeps its things.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_field_names)] // the fields are the options
 pub struct Folders {
     /// Keep the pending change here instead of under /run/ruletop
     #[arg(long, value_name = "FOLDER", hide_short_help = true, global = true)]

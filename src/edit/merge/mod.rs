@@ -16,7 +16,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ruleset::{
-    Assembly, ChainIdx, ChainParts, CounterSet, Counters, Policy, RuleIdx, RuleParts, Ruleset,
+    Assembly, Chain, ChainIdx, ChainParts, CounterSet, Counters, Policy, RuleIdx, RuleParts,
+    Ruleset,
 };
 
 use super::align::Words;
@@ -88,10 +89,7 @@ impl<'a> Side<'a> {
         let table = chain.map(|chain| self.ruleset.table(chain.table()).name_bytes());
         RuleName {
             table: table.unwrap_or_default().into(),
-            chain: chain
-                .map(|chain| chain.name_bytes())
-                .unwrap_or_default()
-                .into(),
+            chain: chain.map(Chain::name_bytes).unwrap_or_default().into(),
             spec: self.ruleset.rule_text(rule).into(),
         }
     }

@@ -138,6 +138,9 @@ struct Lists<'a> {
     goes_on: bool,
 }
 
+/// A rule of the result: where it stands in ours and in theirs, and whether we put it there.
+type Place = (Option<usize>, Option<usize>, bool);
+
 /// What is to be done with a rule of ours.
 enum Part {
     /// It stands where they have it, and others can be put behind it.
@@ -236,11 +239,8 @@ impl Lists<'_> {
         }
     }
 
-    /// The result, as positions in ours and theirs.
-    fn lay_down(
-        &self,
-        placed: &HashMap<Anchor, Vec<(usize, Option<usize>)>>,
-    ) -> Vec<(Option<usize>, Option<usize>, bool)> {
+    /// The result.
+    fn lay_down(&self, placed: &HashMap<Anchor, Vec<(usize, Option<usize>)>>) -> Vec<Place> {
         let mut result = Vec::with_capacity(self.theirs.len() + placed.len());
         let put = |anchor: Anchor, result: &mut Vec<_>| {
             let rules = placed.get(&anchor).into_iter().flatten();
@@ -262,11 +262,7 @@ impl Lists<'_> {
     }
 
     /// A rule that we placed and that has other neighbours than in ours is said so of.
-    fn say_of_places(
-        &self,
-        result: &[(Option<usize>, Option<usize>, bool)],
-        say: &mut dyn FnMut(Word),
-    ) {
+    fn say_of_places(&self, result: &[Place], say: &mut dyn FnMut(Word)) {
         let ours = |at: Option<usize>| result.get(at?).map(|row| row.0);
         for (at, row) in result.iter().enumerate() {
             let (Some(own), _, true) = *row else { continue };
@@ -311,24 +307,24 @@ mod tests {
 
     #[test]
     fn what_is_apart_is_merged_without_a_word() {
-        let cases: [(&[u32], &[u32], &[u32], &[u32]); 5] = [
+        let cases: [[&[u32]; 4]; 5] = [
             // We insert at the front, they at the end.
-            (&[1, 2, 3], &[9, 1, 2, 3], &[1, 2, 3, 8], &[9, 1, 2, 3, 8]),
+            [&[1, 2, 3], &[9, 1, 2, 3], &[1, 2, 3, 8], &[9, 1, 2, 3, 8]],
             // We delete one, they another.
-            (&[1, 2, 3, 4], &[1, 3, 4], &[1, 2, 3], &[1, 3]),
+            [&[1, 2, 3, 4], &[1, 3, 4], &[1, 2, 3], &[1, 3]],
             // We move the last to the front, they add in the middle.
-            (&[1, 2, 3], &[3, 1, 2], &[1, 8, 2, 3], &[3, 1, 8, 2]),
+            [&[1, 2, 3], &[3, 1, 2], &[1, 8, 2, 3], &[3, 1, 8, 2]],
             // A deleted rule returns between its neighbours.
-            (
+            [
                 &[1, 3, 4],
                 &[1, 2, 3, 4],
                 &[0, 1, 3, 4, 5],
                 &[0, 1, 2, 3, 4, 5],
-            ),
+            ],
             // Equal rules.
-            (&[1, 1, 2], &[1, 2], &[1, 1, 2, 1], &[1, 2, 1]),
+            [&[1, 1, 2], &[1, 2], &[1, 1, 2, 1], &[1, 2, 1]],
         ];
-        for (base, ours, theirs, wanted) in cases {
+        for [base, ours, theirs, wanted] in cases {
             let (found, said) = merged(base, ours, theirs);
             assert_eq!(found, wanted, "{base:?} {ours:?} {theirs:?}");
             assert_eq!(said, [], "{base:?} {ours:?} {theirs:?}");
@@ -338,45 +334,30 @@ mod tests {
     #[test]
     fn what_is_in_doubt_is_said() {
         let rule = RuleIdx;
-        let cases: [(&[u32], &[u32], &[u32], &[u32], &[Word]); 6] = [
-            (&[1, 2], &[1], &[1], &[1], &[]),
+        let cases: [([&[u32]; 4], &[Word]); 6] = [
+            ([&[1, 2], &[1], &[1], &[1]], &[]),
             (
-                &[1, 2, 3],
-                &[1, 3],
-                &[1],
-                &[1],
+                [&[1, 2, 3], &[1, 3], &[1], &[1]],
                 &[Word::AlreadyGone(rule(1))],
             ),
             (
-                &[1, 2, 3],
-                &[3, 1, 2],
-                &[1, 2],
-                &[1, 2],
+                [&[1, 2, 3], &[3, 1, 2], &[1, 2], &[1, 2]],
                 &[Word::Vanished(rule(2))],
             ),
             (
-                &[1, 2],
-                &[1, 2, 7],
-                &[1, 7, 2],
-                &[1, 7, 2],
+                [&[1, 2], &[1, 2, 7], &[1, 7, 2], &[1, 7, 2]],
                 &[Word::AlreadyThere(rule(2))],
             ),
             (
-                &[1, 2],
-                &[1, 7, 2],
-                &[1, 8, 2],
-                &[1, 7, 8, 2],
+                [&[1, 2], &[1, 7, 2], &[1, 8, 2], &[1, 7, 8, 2]],
                 &[Word::PlaceChanged(rule(1))],
             ),
             (
-                &[1, 2, 3, 4],
-                &[4, 1, 2, 3],
-                &[1, 4, 2, 3],
-                &[4, 1, 2, 3],
+                [&[1, 2, 3, 4], &[4, 1, 2, 3], &[1, 4, 2, 3], &[4, 1, 2, 3]],
                 &[Word::MovedByBoth(rule(0))],
             ),
         ];
-        for (base, ours, theirs, wanted, words) in cases {
+        for ([base, ours, theirs, wanted], words) in cases {
             let (found, said) = merged(base, ours, theirs);
             assert_eq!(found, wanted, "{base:?} {ours:?} {theirs:?}");
             assert_eq!(said, words, "{base:?} {ours:?} {theirs:?}");

@@ -10,6 +10,8 @@
 //! it: the tool is then given a private lock file (`XTABLES_LOCKFILE`, iptables 1.8.3), since it would wait
 //! for ever for ours. nf_tables has no lock; there the caller compares generations.
 //!
+//! There is no `--test` here: it asks the kernel nothing, or too little. [`scratch`](super::scratch) does.
+//!
 //! What it does not do: look at what a script says, or know what it is good for.
 
 use std::fs::File;
@@ -40,8 +42,6 @@ pub enum Mode {
     Plain,
     /// `-c`: each table of the script becomes what the script says; other tables stay.
     Replace,
-    /// `-n -c --test`: read and build everything, commit nothing. nft asks the kernel nothing then.
-    Test,
 }
 
 /// Why a script was not carried out.
@@ -228,10 +228,8 @@ pub fn restore(
     held: Option<&Held>,
     wait: &mut Wait<'_>,
 ) -> Result<(), RestoreError> {
-    let taken = match (held, origin.backend, mode) {
-        (None, Backend::Legacy, Mode::Amend | Mode::Plain | Mode::Replace) => {
-            Some(Held::take(wait)?)
-        }
+    let taken = match (held, origin.backend) {
+        (None, Backend::Legacy) => Some(Held::take(wait)?),
         _ => None,
     };
     let Some(held) = held.or(taken.as_ref()) else {
@@ -241,17 +239,6 @@ pub fn restore(
     let done = run(tools, origin, script, mode, Some(&held.private));
     held.inherited(false);
     done
-}
-
-/// Whether the back end would take `script`, without doing it. nft does not ask the kernel, and legacy asks
-/// only when it commits: a rule that the kernel alone refuses passes here. [`scratch`](super::scratch)
-/// knows better.
-pub fn test(tools: &Tools, origin: Origin, script: &[u8]) -> Result<(), RestoreError> {
-    let private = PrivateLock::new().map_err(|source| RestoreError::Lock {
-        path: "memfd".to_owned(),
-        source,
-    })?;
-    run(tools, origin, script, Mode::Test, Some(&private))
 }
 
 pub(super) fn run(
@@ -271,7 +258,6 @@ pub(super) fn run(
         Mode::Amend => &["-n", "-c"][..],
         Mode::Plain => &["-n"],
         Mode::Replace => &["-c"],
-        Mode::Test => &["-n", "-c", "--test"],
     });
     // nft's variant takes the option and has no lock.
     command.args(["-w", "5"]);

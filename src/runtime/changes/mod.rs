@@ -6,6 +6,7 @@
 
 mod check;
 mod keep;
+mod traffic;
 mod watch;
 
 use std::path::PathBuf;

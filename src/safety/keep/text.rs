@@ -9,10 +9,8 @@
 use std::collections::BTreeSet;
 
 use super::table;
+use crate::edit::probe::TAG;
 use crate::ruleset::{ChainIdx, CounterSet, RuleIdx, Ruleset};
-
-/// Begins the comment of a rule that ruletop put there to watch packets.
-const PROBE: &[u8] = b"ruletop-probe:";
 
 /// The text, and what is left out of it.
 pub(super) struct Kept {
@@ -117,11 +115,11 @@ fn append(
 
 fn is_probe(live: &Ruleset, rule: RuleIdx) -> bool {
     // Reading a rule whole is dear, so only those that hold the word at all.
-    memchr::memmem::find(live.spec(rule), PROBE).is_some()
+    memchr::memmem::find(live.spec(rule), TAG.as_bytes()).is_some()
         && live
             .parse_rule(rule)
             .comments()
-            .any(|comment| comment.starts_with(PROBE))
+            .any(|comment| comment.starts_with(TAG.as_bytes()))
 }
 
 fn leads_to_runtime(live: &Ruleset, rule: RuleIdx) -> bool {

@@ -45,7 +45,7 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
             text("conntrack", &lines, *top, theme, screen, buffer);
         }
         Some(Dialog::Review(it)) => {
-            let lines = review::lines(state, it, theme, inner(screen));
+            let lines = review::lines(state, it, theme, (inner(screen), rows(screen)));
             let title = review::title(state, it);
             text(&title, &lines, it.top, theme, screen, buffer);
         }
@@ -98,6 +98,11 @@ pub type Line = Vec<(String, Style)>;
 /// Cells of text in a dialog's line.
 fn inner(screen: Rect) -> usize {
     usize::from(place(screen, 1).width.saturating_sub(4))
+}
+
+/// Lines of text in the largest dialog.
+fn rows(screen: Rect) -> usize {
+    usize::from(place(screen, usize::MAX).height.saturating_sub(2))
 }
 
 /// The box for so many lines: most of a small screen, the middle of a large one.
