@@ -125,12 +125,8 @@ impl Loop {
         self.draw()?;
         if let Some(places) = kernel {
             self.doors.open(&self.state);
-            self.changes = Some(Changes::open(
-                self.sender.clone(),
-                places,
-                self.start,
-                matches!(self.state.facts.mode, Mode::Demo { .. }),
-            ));
+            let demo = matches!(self.state.facts.mode, Mode::Demo { .. });
+            self.changes = Some(Changes::open(self.sender.clone(), places, self.start, demo));
         }
         while self.end.is_none() {
             let wake = self.state.next_wake().map(|at| self.start + at);
