@@ -21,6 +21,8 @@ enum On {
     Live,
     /// The same, read once and then only when asked.
     LiveOnce,
+    /// A machine of its own with a place for the rules of the next boot.
+    Boot,
     /// The demo, once its drop feed has lines.
     Demo,
 }
@@ -122,6 +124,14 @@ const ROWS: &[Row] = &[
     row("any", "last", On::Dump, &[], |_, s| at_rule(s, "–")),
     row("any", "right", On::Dump, &[], |_, s| s.contains("▸8") && !s.contains("ctstate RELATED")),
     row("any", "left", On::Dump, &["l"], |_, s| !s.contains("▸8") && s.contains("ctstate RELATED")),
+    row("any", "keep", On::LiveOnce, &[], |_, s| s.contains("─ keep for the next boot ─")),
+    row("any", "history", On::LiveOnce, &[], |_, s| s.contains("─ history ─")),
+    row("keep", "cancel", On::LiveOnce, &["S"], |_, s| !s.contains("─ keep for the next boot ─")),
+    row("keep", "keep-runtime", On::Boot, &["S"], |_, s| s.contains("without what docker")),
+    row("keep", "yes", On::Boot, &["S"], |_, s| s.contains("written for the next boot")),
+    row("keep", "quit", On::Boot, &["S"], |_, s| !s.alternate),
+    row("history", "cancel", On::LiveOnce, &["H"], |_, s| !s.contains("─ history ─")),
+    row("history", "quit", On::LiveOnce, &["H"], |_, s| !s.alternate),
     row("chains", "open", On::Dump, &["1 j j j"], |_, s| has_focus(s, "v4 filter LOGDROP")),
     row("rules", "open", On::Dump, &["j j j j j"], |_, s| in_chain(s, "v4 filter f2b-sshd")),
     row("rules", "probe", On::Live, &["g"], |_, s| s.contains("◦") || s.contains("a probe logs")),
@@ -278,6 +288,7 @@ fn start(on: On) -> Terminal {
             }
             terminal
         }
+        On::Boot => crate::keep::machine(),
         On::Demo => {
             let mut terminal = open(Launch::ruletop().arg("demo").size(120, 36));
             terminal.wait_for_text("/tcp");
