@@ -785,7 +785,7 @@ mod hostile {
                 prop_assert_eq!(read.identities(), staged.identities());
             }
             let made = script(stage.base(), &staged, &stage.base().saved_counters()).unwrap();
-            let lines = made.bytes().iter().filter(|b| **b == b'\n').count();
+            let lines = made.bytes().split_inclusive(|b| *b == b'\n').count();
             prop_assert_eq!(lines, staged.rule_count() - stage.base().rule_count() + 2);
         }
 
@@ -821,7 +821,7 @@ mod hostile {
             }
             let made = script(later.base(), &later.staged(), &later.base().saved_counters());
             prop_assert!(made.is_ok());
-            prop_assert!(made.unwrap().bytes().iter().filter(|b| **b == b'\n').count() <= 3);
+            prop_assert!(made.unwrap().bytes().split_inclusive(|b| *b == b'\n').count() <= 3);
         }
     }
 }

@@ -224,9 +224,12 @@ impl Doors {
             }
             Effect::ReadNow => poller.send(Command::ReadNow),
             Effect::ExplainSilence(channel) => self.explain_silence(channel),
-            Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Copy(_) => {}
-            // Of changes: the loop's own.
-            Effect::Check
+            // The loop's own.
+            Effect::Quit
+            | Effect::Suspend
+            | Effect::Redraw
+            | Effect::Copy(_)
+            | Effect::Check
             | Effect::Apply(_)
             | Effect::Confirm
             | Effect::Revert
@@ -234,10 +237,11 @@ impl Doors {
             | Effect::LookAtSaved(_)
             | Effect::WriteSaved(_)
             | Effect::ReadHistory
-            | Effect::ReadBackup(_) => {}
-            Effect::Probe(..) | Effect::Unprobe(..) => {}
+            | Effect::ReadBackup(_)
+            | Effect::Probe(..)
+            | Effect::Unprobe(..)
             // Carried out above.
-            Effect::Explain(_)
+            | Effect::Explain(_)
             | Effect::ReadNames
             | Effect::Resolve(_)
             | Effect::CheckRule { .. } => {}

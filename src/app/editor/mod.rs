@@ -10,7 +10,7 @@
 //! own verdict on the whole rule, which also gives the text as it would be saved. An answer that comes for
 //! a text which has changed since is not heard.
 //!
-//! - [`line`]: a line with a cursor. `keys`: what each action does.
+//! - `line`: a line with a cursor. `keys`: what each action does.
 
 mod keys;
 pub mod line;

@@ -38,7 +38,7 @@ pub struct Offer {
 pub struct Offers {
     /// Of which question.
     pub number: u64,
-    /// At most [`MOST`].
+    /// At most four.
     pub list: Vec<Offer>,
 }
 

@@ -1,6 +1,6 @@
 //! Where each part of a rule stands in its text.
 //!
-//! A [`Spec`](super::Spec) says what a rule means; whoever changes one part of a rule and must leave the
+//! A [`Spec`] says what a rule means; whoever changes one part of a rule and must leave the
 //! rest as it was typed (the rule editor), or points at the place of a mistake, needs the words that said
 //! so. The reader records them on request, so that there is one reading of a rule and not two.
 

@@ -11,7 +11,7 @@
 //! the rope whatever ends the board, and closes the words whatever ends the helper: only when both are killed at
 //! once a rule stays, and its tag says whose it was ([`leftovers`]).
 //!
-//! In and out it goes by [`carry`](super::carry): what others write meanwhile stays, and what is removed is the
+//! In and out it goes by `carry`: what others write meanwhile stays, and what is removed is the
 //! rule with that tag, wherever it stands by then.
 
 mod helper;

@@ -47,9 +47,9 @@ pub(super) fn affected(before: Side<'_>, after: Side<'_>) -> Vec<Area> {
                 for mut cube in region.cubes {
                     let table = table.unwrap_or(TableKind::Other);
                     let v6 = side.program.is_v6();
-                    blind
-                        .iter()
-                        .for_each(|blind| blind.widen(&mut cube, table, v6));
+                    for blind in &blind {
+                        blind.widen(&mut cube, table, v6);
+                    }
                     add(&mut areas, Area::of(&cube));
                 }
                 if areas.len() > AREAS {

@@ -45,8 +45,7 @@ impl Program {
         let mut sweep = Sweep::new(self, facts, &mut book, &mut work);
         sweep.names = true;
         if kind.family == family {
-            let areas: Vec<Area> = cube_of(kind).iter().map(Area::of).collect();
-            sweep.run(path, &areas);
+            sweep.run(path, &[Area::of(&cube_of(kind))]);
         }
         let complete = !sweep.too_much;
         let mut accepted = Vec::new();

@@ -1,6 +1,7 @@
 //! Sets that a change opens and closes, in words on small rulesets; and against the walk of single packets
 //! on random ones.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
@@ -77,7 +78,7 @@ fn filter(rules: &str) -> String {
         } else {
             "-A INPUT "
         };
-        text.push_str(&format!("{chain}{rule}\n"));
+        let _ = writeln!(text, "{chain}{rule}");
     }
     text + "COMMIT\n"
 }
@@ -264,11 +265,12 @@ fn too_much_is_said_to_be_too_much() {
     for at in 0..2_000_u32 {
         let bits = at.wrapping_mul(2_654_435_761);
         let (a, b, c) = (bits % 200, bits / 200 % 250, bits / 50_000 % 250);
-        many.push_str(&format!(
+        let _ = write!(
+            many,
             "-s {a}.{b}.0.0/14 -d {c}.{b}.0.0/13 -p tcp -m tcp --sport {}:{} -j ACCEPT;",
             at * 7,
             at * 7 + 9_000
-        ));
+        );
     }
     let before = filter(&many);
     let after = before.replace(":INPUT DROP", ":INPUT ACCEPT");

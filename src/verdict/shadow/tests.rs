@@ -1,5 +1,6 @@
 //! Rules called dead, and who covers them, on small rulesets; and no packet that reaches one.
 
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
@@ -62,7 +63,7 @@ fn dump(table: &str, rules: &str) -> String {
     for rule in rules.split(';').map(str::trim) {
         let said = rule.starts_with("-A");
         let chain = if said { "" } else { "-A INPUT " };
-        text.push_str(&format!("{chain}{rule}\n"));
+        let _ = writeln!(text, "{chain}{rule}");
     }
     text.push_str("COMMIT\n");
     text
@@ -489,9 +490,11 @@ fn no_packet_reaches_what_is_called_dead_in_real_rulesets() {
         .sum();
     for (path, program, dead, sample) in &programs {
         let each = weight(program, sample) / all * PACKETS as f64 / sample.len() as f64;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a share of PACKETS
+        let each = each as u64;
         for at in sample {
             let region = program.region(*at).unwrap();
-            for seed in 0..=each as u64 {
+            for seed in 0..=each {
                 let cube = region.cubes[usize::try_from(seed).unwrap() % region.cubes.len()];
                 let probe = packet(
                     program,

@@ -335,8 +335,9 @@ mod tests {
                 ..all
             });
             let mut rest = Vec::new();
-            left.iter()
-                .for_each(|own| own.minus(&taken, |area| rest.push(area)));
+            for own in &left {
+                own.minus(&taken, |area| rest.push(area));
+            }
             left = rest;
         }
         assert_eq!(left.len(), 1);

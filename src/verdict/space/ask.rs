@@ -97,7 +97,6 @@ fn with_ports() -> Bytes {
 pub(in super::super) fn ask(cond: &Cond, v6: bool) -> Ask {
     let all = Cube::all(v6);
     match cond {
-        Cond::Never(_) => Ask::cubes(Vec::new()),
         Cond::Proto { number, invert } => {
             let one = Bytes::one(*number);
             let protos = if *invert {
@@ -137,7 +136,7 @@ pub(in super::super) fn ask(cond: &Cond, v6: bool) -> Ask {
             invert,
         } if first <= last => addresses(&all, *end, &[Span::new(*first, *last)], *invert),
         Cond::Range { invert: true, .. } => Ask::ALWAYS,
-        Cond::Range { .. } => Ask::cubes(Vec::new()),
+        Cond::Never(_) | Cond::Range { .. } => Ask::cubes(Vec::new()),
         Cond::Iface {
             out,
             bits,

@@ -276,13 +276,14 @@ fn state(
 ) {
     let invert = test.invert;
     let (by_state, others) = parcel.divide(&in_states(test.states));
-    by_state
-        .into_iter()
-        .for_each(|parcel| sides.push(!invert, parcel));
+    for parcel in by_state {
+        sides.push(!invert, parcel);
+    }
     for parcel in others {
         let (tracked, none) = parcel.divide(&in_states(ct::TRACKED));
-        none.into_iter()
-            .for_each(|parcel| sides.push(invert, parcel));
+        for parcel in none {
+            sides.push(invert, parcel);
+        }
         for parcel in tracked {
             let (first, later) = parcel.divide(&in_states(ct::NEW));
             let first = first.into_iter().map(|parcel| (parcel, Some(false)));

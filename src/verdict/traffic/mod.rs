@@ -124,11 +124,8 @@ impl Traffic {
         if probe.family != self.family || probe.path != self.path {
             return Belongs::No;
         }
-        let Some(asked) = cube_of(probe) else {
-            return Belongs::No;
-        };
         let mut belongs = Belongs::No;
-        let asked = Area::of(&asked);
+        let asked = Area::of(&cube_of(probe));
         let mut left = vec![asked.clone()];
         for part in &self.parts {
             if !part.area.meets(&asked) {
@@ -175,8 +172,8 @@ impl Traffic {
     }
 }
 
-/// The packets that are like the one asked about, in what is said of it; `None` if there can be none.
-pub(super) fn cube_of(probe: &Probe) -> Option<Cube> {
+/// The packets that are like the one asked about, in what is said of it.
+pub(super) fn cube_of(probe: &Probe) -> Cube {
     let mut cube = Cube::all(probe.family == Family::V6);
     cube.pieces = if probe.fragment {
         piece::COMPARED | piece::REFUSED
@@ -226,5 +223,5 @@ pub(super) fn cube_of(probe: &Probe) -> Option<Cube> {
             CtState::Untracked => ct::UNTRACKED,
         };
     }
-    Some(cube)
+    cube
 }
