@@ -3,6 +3,7 @@
 //! The runtime turns keys, readings and log lines into [`Message`]s and carries out [`Effect`]s; the
 //! state between them changes in `update` alone.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +12,16 @@ use crate::app::action::Key;
 use crate::app::attribution::LogRules;
 use crate::app::change::{Checked, Evidence, Pending};
 use crate::app::firewall::{FirewallId, Handle};
+use crate::app::history::{Past, PastState};
+use crate::app::keep::{Found, Look};
 use crate::app::notice::Notice;
+use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Question};
 use crate::edit::form::complete::Names;
+use crate::edit::probe::Site;
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
+use crate::verdict::{Dead, Place, Program, Shadow};
 
 /// Something happened.
 #[derive(Debug)]
@@ -68,6 +74,10 @@ pub enum Message {
     Answered(Box<Answered>),
     /// What the rest of the box has to say about it.
     Beside(Beside),
+    /// Changes that would let it through.
+    Offered(Offers),
+    /// Rules that no packet can match were looked for.
+    Shadowed(Shadowed),
     /// A short word on the message line.
     Say(String),
     /// What is staged was checked.
@@ -80,6 +90,14 @@ pub enum Message {
     Pending(Option<Pending>),
     /// Who got in since the change was made.
     Evidence(Evidence),
+    /// What is saved for the next boot was compared with what is live; the number is the question's.
+    SavedSeen(u64, Found),
+    /// It was written, in words; or why not, and what to do.
+    SavedWritten(Result<String, (String, String)>),
+    /// What was changed so far, newest first; or why that cannot be read.
+    History(Result<Vec<Past>, String>),
+    /// A backup was read; or why not.
+    PastState(Result<PastState, String>),
     /// Names of this machine, for the rule editor.
     Names(Names),
     /// A host name was looked up: its addresses, or why it has none.
@@ -93,8 +111,9 @@ pub enum Message {
     RuleChecked {
         /// The rule that it was asked about.
         spec: Vec<u8>,
-        /// The rule as it would be saved, or why it is refused, in the tool's words.
-        result: Result<Vec<u8>, String>,
+        /// The rule as it would be saved, or the rules where it lists addresses; or why it is refused, in
+        /// the tool's words.
+        result: Result<Vec<Vec<u8>>, String>,
     },
 }
 
@@ -117,6 +136,59 @@ pub struct Loaded {
     pub log_rules: LogRules,
     /// Who changed it, where that is known.
     pub author: Option<Author>,
+}
+
+/// Rules of one ruleset that no packet can match.
+#[derive(Debug)]
+pub struct Shadowed {
+    /// Which ruleset.
+    pub id: FirewallId,
+    /// The structure that was looked at.
+    pub ruleset: Arc<Ruleset>,
+    /// The rules with the reason, by rule: `covered by 4`.
+    pub found: BTreeMap<RuleIdx, String>,
+}
+
+impl Shadowed {
+    /// Looks for them: some tenths of a second for 100,000 rules.
+    pub fn of(id: FirewallId, ruleset: &Arc<Ruleset>) -> Self {
+        let sets = [ruleset.as_ref()];
+        let program = Program::compile(ruleset.family(), &sets);
+        let shadows = program.shadows(&sets);
+        let found = shadows.found.iter().filter_map(|shadow| {
+            let rule = shadow.rule.rule?;
+            Some((rule, reason(ruleset, ruleset.chain_of(rule), shadow)))
+        });
+        Self {
+            found: found.collect(),
+            id,
+            ruleset: Arc::clone(ruleset),
+        }
+    }
+}
+
+/// Why no packet can match a rule of that chain.
+fn reason(ruleset: &Ruleset, own: Option<ChainIdx>, shadow: &Shadow) -> String {
+    const MOST: usize = 4;
+    let name = |place: &Place| {
+        let chain = ruleset.chain(place.chain).name();
+        let number = place.rule.map_or(0, |rule| ruleset.number(rule));
+        match (Some(place.chain) == own, number) {
+            (true, n) => n.to_string(),
+            (false, 0) => format!("{chain}'s policy"),
+            (false, n) => format!("{chain} {n}"),
+        }
+    };
+    let mut by: Vec<String> = shadow.by().iter().take(MOST).map(name).collect();
+    if shadow.by().len() > MOST {
+        by.push(format!("{} more", shadow.by().len() - MOST));
+    }
+    match &shadow.why {
+        Dead::Never => "can never match".to_owned(),
+        Dead::NotSent(_) if by.is_empty() => "nothing of it is sent here".to_owned(),
+        Dead::NotSent(_) => format!("nothing of it is sent here by {}", by.join(", ")),
+        Dead::Covered(_) => format!("covered by {}", by.join(", ")),
+    }
 }
 
 /// How many rows of each pane are on the screen.
@@ -165,6 +237,14 @@ pub enum Effect {
     Revert,
     /// Let the pending change wait so much longer.
     Extend(Duration),
+    /// Compare what is saved for the next boot with what is live.
+    LookAtSaved(Look),
+    /// Write what was found by the question of that number.
+    WriteSaved(u64),
+    /// Read what was changed so far.
+    ReadHistory,
+    /// Read the rulesets of that backup.
+    ReadBackup(String),
     /// Read the names that a rule can hold: interfaces, services, ipsets.
     ReadNames,
     /// Look up a host name.
@@ -179,7 +259,14 @@ pub enum Effect {
         chain: Vec<u8>,
         /// The rule, without `-A CHAIN`.
         spec: Vec<u8>,
+        /// The user chains that it needs: the one that it stands in, the one that it jumps to.
+        chains: Vec<Vec<u8>>,
     },
+    /// Put a probe there: the rules of the kernel log what they match at that place, for a while. Where one is
+    /// being put already, take it away.
+    Probe(FirewallId, Box<Site>),
+    /// Take the probe of that name away.
+    Unprobe(FirewallId, String),
     /// Work out what becomes of a packet, and read the box around the firewall for it.
     Explain(Box<Question>),
 }

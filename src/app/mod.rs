@@ -5,15 +5,16 @@
 //! [`message::Effect`]s that the runtime is to carry out. No I/O, no clock, no widget: a test is a row
 //! of (state, message) and what comes out.
 //!
-//! - `action`: keys and what they ask for, as data.
+//! - `action`, `keymap`: keys and what they ask for, as data.
 //! - `firewall`, `motion`, `succession`: one ruleset with its numbers in motion, and what the next
 //!   reading of its structure inherits.
 //! - `board`, `cells`, `drops`: what the panes show of it, and where the cursors are.
 //! - `feed`, `gauge`: the drop feed and the conntrack table over time.
 //! - `attribution`, `silence`: which rule wrote a line, and rules whose lines never come.
 //! - `staging`, `change`: what is staged on a ruleset, and the change on its way to the kernel.
-//! - `editor`: the rule editor.
+//! - `editor`, `templates`: the rule editor, and the template picker.
 //! - `fix`: staged changes that let a blocked packet through, and what else they would open.
+//! - `keep`, `history`: saving for the next boot; what was changed so far.
 //! - `notice`: what is missing, and why.
 //! - `why`: the explain screen: a packet, its verdict, what else of the box matters.
 
@@ -29,6 +30,9 @@ pub mod filter;
 pub mod firewall;
 pub mod fix;
 pub mod gauge;
+pub mod history;
+pub mod keep;
+mod keymap;
 pub mod message;
 pub mod motion;
 pub mod notice;
@@ -36,5 +40,6 @@ pub mod silence;
 mod staging;
 pub mod state;
 pub mod succession;
+pub mod templates;
 pub mod update;
 pub mod why;

@@ -1,5 +1,6 @@
 //! Everything that the screen shows, and nothing else. Changed by `update`, read by `ui`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,16 @@ use crate::app::editor::Editor;
 use crate::app::feed::{Feed, Limits};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::gauge::Gauge;
+use crate::app::history::History;
+use crate::app::keep::Keep;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
 use crate::app::silence::SilenceWatch;
+use crate::app::templates::Templates;
 use crate::app::why::Why;
 use crate::edit::form::complete::Names;
 use crate::flow::KernelLine;
-use crate::ruleset::{BaseChain, ChainIdx};
+use crate::ruleset::{Backend, BaseChain, ChainIdx, Family, Origin};
 
 /// Where the numbers come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,8 +100,14 @@ pub enum Dialog {
     Review(Box<Review>),
     /// The applied change that waits for its answer; scrolled by so many lines.
     Pending(usize),
+    /// The rules of now, about to be saved for the next boot.
+    Keep(Box<Keep>),
+    /// What was changed so far.
+    History(Box<History>),
     /// A rule being written.
     Editor(Box<Editor>),
+    /// Rules from a template.
+    Templates(Box<Templates>),
     /// The explain screen.
     Why(Box<Why>),
 }
@@ -170,6 +180,8 @@ pub struct State {
     pub names: Arc<Names>,
     /// Number of the last question about a packet.
     pub questions: u64,
+    /// Rulesets that were read, or found to hold nothing, at least once.
+    pub heard: BTreeSet<FirewallId>,
 }
 
 /// How long a word stands on the message line.
@@ -218,12 +230,19 @@ impl State {
             aimed: false,
             names: Arc::default(),
             questions: 0,
+            heard: BTreeSet::new(),
         }
     }
 
     /// The kernel is being watched, rather than a file.
     pub fn is_live(&self) -> bool {
         !matches!(self.facts.mode, Mode::File(_))
+    }
+
+    /// All that decides about packets of this family was read, so that a verdict may be given.
+    pub fn rules_are_known(&self, family: Family) -> bool {
+        let heard = |backend| self.heard.contains(&Origin::new(family, backend).into());
+        !self.is_live() || [Backend::Nft, Backend::Legacy].into_iter().all(heard)
     }
 
     /// The firewall whose chain is in view.
@@ -247,12 +266,13 @@ impl State {
     pub fn key_place(&self) -> KeyPlace {
         match (&self.dialog, &self.input, self.board.pane) {
             // A line over a dialog comes first; the lists and the question have lines of their own.
-            (_, Some(_), _) => KeyPlace::Input,
-            (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) => KeyPlace::Input,
+            (_, Some(_), _) | (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) => KeyPlace::Input,
             (Some(Dialog::Why(why)), ..) if why.line.is_some() => KeyPlace::Input,
             (Some(Dialog::Review(_)), ..) => KeyPlace::Review,
             (Some(Dialog::Pending(_)), ..) => KeyPlace::Pending,
-            (Some(Dialog::Editor(_)), ..) => KeyPlace::Editor,
+            (Some(Dialog::Keep(_)), ..) => KeyPlace::Keep,
+            (Some(Dialog::History(_)), ..) => KeyPlace::History,
+            (Some(Dialog::Editor(_) | Dialog::Templates(_)), ..) => KeyPlace::Editor,
             (Some(Dialog::Why(_)), ..) => KeyPlace::Why,
             (Some(_), ..) => KeyPlace::Dialog,
             (None, None, Pane::Chains) => KeyPlace::Chains,

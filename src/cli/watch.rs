@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::app::action::Keymap;
+use crate::app::message::{Message, Shadowed};
 use crate::app::state::{Facts, Mode, State};
 use crate::cli::{Failure, Screen, Watch, input};
 use crate::host;
@@ -40,6 +41,11 @@ fn saved(path: &Path, watch: &Watch) -> Result<ExitCode, Failure> {
         Some("this is a saved dump; send the commands to where they belong".to_owned());
     for message in input::messages(document) {
         crate::app::update::update(&mut state, message, Duration::ZERO);
+    }
+    for firewall in 0..state.firewalls.len() {
+        let of = &state.firewalls[firewall];
+        let shadowed = Shadowed::of(of.id, of.kernel());
+        crate::app::update::update(&mut state, Message::Shadowed(shadowed), Duration::ZERO);
     }
     open(state, &watch.screen, None)
 }

@@ -4,11 +4,9 @@
 //! first, and the middle costs n log n, or a bounded number of pairs of equals.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
-
-use crate::ruleset::Ruleset;
 
 /// Positions of a longest strictly rising part of `numbers`, in order. Patience sorting, n log n.
 pub(super) fn longest_rising(numbers: &[u32]) -> Vec<usize> {
@@ -61,6 +59,40 @@ pub(super) fn common(one: &[u32], other: &[u32]) -> Vec<(usize, usize)> {
     pairs
 }
 
+/// The same, in which as many as can of the pinned things are: the rest goes between those.
+pub(super) fn common_pinned(
+    one: &[u32],
+    other: &[u32],
+    pinned: &HashSet<u32>,
+) -> Vec<(usize, usize)> {
+    if pinned.is_empty() {
+        return common(one, other);
+    }
+    let places = |things: &[u32]| -> (Vec<usize>, Vec<u32>) {
+        let pinned = things
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| pinned.contains(t));
+        pinned.map(|(at, thing)| (at, *thing)).unzip()
+    };
+    let (one_at, one_pinned) = places(one);
+    let (other_at, other_pinned) = places(other);
+    let held = common(&one_pinned, &other_pinned).into_iter();
+    let held = held.filter_map(|(a, b)| Some((*one_at.get(a)?, *other_at.get(b)?)));
+    let mut pairs = Vec::new();
+    let (mut from, mut to) = (0, 0);
+    for (a, b) in held.chain([(one.len(), other.len())]) {
+        let between = (one.get(from..a), other.get(to..b));
+        let between = common(between.0.unwrap_or_default(), between.1.unwrap_or_default());
+        pairs.extend(between.into_iter().map(|(x, y)| (from + x, to + y)));
+        if a < one.len() && b < other.len() {
+            pairs.push((a, b));
+        }
+        (from, to) = (a + 1, b + 1);
+    }
+    pairs
+}
+
 /// As Hunt and Szymanski (1977) have it: the pairs of equals, those of one thing with the later partner
 /// first, and a longest rising run of partners among them.
 fn common_middle(one: &[u32], other: &[u32]) -> Vec<(usize, usize)> {
@@ -94,6 +126,77 @@ fn common_middle(one: &[u32], other: &[u32]) -> Vec<(usize, usize)> {
         .collect()
 }
 
+/// How many removals and additions [`common_of_few`] looks for.
+const FEW: usize = 64;
+
+/// The same for lists of that many things that differ in few places, by comparing the things themselves;
+/// `None` where they differ in more. As Myers (1986) has it: the furthest that each diagonal gets with a
+/// number of removals and additions, which is next to nothing but one walk along both lists.
+pub(super) fn common_of_few(
+    one: usize,
+    other: usize,
+    same: &mut dyn FnMut(usize, usize) -> bool,
+) -> Option<Vec<(usize, usize)>> {
+    let middle = FEW + 1;
+    // How far each diagonal (`x - y`, counted from `middle`) got in `one`, after each number of changes.
+    let mut far = vec![0usize; 2 * middle + 1];
+    let mut rounds: Vec<Vec<usize>> = Vec::new();
+    for changes in 0..=FEW {
+        rounds.push(far.clone());
+        for diagonal in (middle - changes..=middle + changes).step_by(2) {
+            let at = |diagonal: usize| far.get(diagonal).copied().unwrap_or(0);
+            let (left, right) = (at(diagonal - 1), at(diagonal + 1));
+            let comes_down =
+                diagonal == middle - changes || (diagonal != middle + changes && left < right);
+            let mut x = if comes_down { right } else { left + 1 };
+            // Where this is below zero the diagonal begins outside the lists.
+            let Some(mut y) = (x + middle).checked_sub(diagonal) else {
+                continue;
+            };
+            while x < one && y < other && same(x, y) {
+                (x, y) = (x + 1, y + 1);
+            }
+            if let Some(slot) = far.get_mut(diagonal) {
+                *slot = x;
+            }
+            if x >= one && y >= other {
+                return Some(walked_back(one, other, &rounds, middle));
+            }
+        }
+    }
+    None
+}
+
+/// The pairs on the way that reached the end of both lists with the last round.
+fn walked_back(
+    one: usize,
+    other: usize,
+    rounds: &[Vec<usize>],
+    middle: usize,
+) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::with_capacity(one.min(other));
+    let (mut x, mut y) = (one, other);
+    for (changes, far) in rounds.iter().enumerate().rev() {
+        let diagonal = x + middle - y;
+        let at = |diagonal: usize| far.get(diagonal).copied().unwrap_or(0);
+        let (left, right) = (at(diagonal - 1), at(diagonal + 1));
+        let came_down =
+            diagonal == middle - changes || (diagonal != middle + changes && left < right);
+        let (from_x, from_y) = match changes {
+            0 => (0, 0),
+            _ if came_down => (right, (right + middle).saturating_sub(diagonal + 1)),
+            _ => (left, (left + 1 + middle).saturating_sub(diagonal)),
+        };
+        while x > from_x && y > from_y {
+            (x, y) = (x - 1, y - 1);
+            pairs.push((x, y));
+        }
+        (x, y) = (from_x, from_y);
+    }
+    pairs.reverse();
+    pairs
+}
+
 /// Numbers for texts: equal texts have equal numbers.
 #[derive(Default)]
 pub(super) struct Words<'a> {
@@ -104,14 +207,6 @@ impl<'a> Words<'a> {
     pub fn number(&mut self, text: Cow<'a, [u8]>) -> u32 {
         let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
         *self.numbers.entry(text).or_insert(next)
-    }
-
-    /// The number of every rule of a ruleset.
-    pub fn of_rules(&mut self, ruleset: &'a Ruleset) -> Vec<u32> {
-        let rules = ruleset.rules();
-        rules
-            .map(|rule| self.number(ruleset.rule_text(rule)))
-            .collect()
     }
 }
 
@@ -145,6 +240,14 @@ mod tests {
         row[other.len()]
     }
 
+    #[test]
+    fn what_is_pinned_stands_still() {
+        let pinned = HashSet::from([1]);
+        assert_eq!(common_pinned(&[1, 2, 3], &[2, 3, 1], &pinned), [(0, 2)]);
+        assert_eq!(common_pinned(&[5, 1, 2], &[5, 1, 2], &pinned).len(), 3);
+        assert_eq!(common_pinned(&[1], &[], &pinned), []);
+    }
+
     proptest! {
         #[test]
         fn the_common_order_is_common_and_longest(
@@ -153,6 +256,23 @@ mod tests {
         ) {
             let found = common(&one, &other);
             prop_assert_eq!(found.len(), slow(&one, &other));
+            prop_assert!(found.iter().all(|(a, b)| one[*a] == other[*b]));
+            prop_assert!(found.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1));
+        }
+
+        #[test]
+        fn a_few_changes_are_found_by_comparing(
+            one in proptest::collection::vec(0u32..6, 0..40),
+            other in proptest::collection::vec(0u32..6, 0..40),
+        ) {
+            let found = common_of_few(one.len(), other.len(), &mut |a, b| one[a] == other[b]);
+            let longest = slow(&one, &other);
+            let changes = one.len() + other.len() - 2 * longest;
+            let Some(found) = found else {
+                prop_assert!(changes > FEW);
+                return Ok(());
+            };
+            prop_assert_eq!(found.len(), longest);
             prop_assert!(found.iter().all(|(a, b)| one[*a] == other[*b]));
             prop_assert!(found.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1));
         }

@@ -111,6 +111,13 @@ pub(super) fn chain_for(
     if !builtin.iter().any(|own| own.as_bytes() == &*name.chain) {
         return Err(missing());
     }
+    if let Some(why) = table.and_then(|table| draft.tables.get(table)?.locked.clone()) {
+        return Err(Refused::Locked {
+            table: shown(&name.table),
+            chain: shown(&name.chain),
+            why: why.to_string(),
+        });
+    }
     let mut wanted = None;
     for chain in chains::with_table(draft, &name.table, plan) {
         if draft
@@ -238,11 +245,7 @@ fn replace(draft: &mut Draft, row: RowId, spec: &[u8]) -> Result<Plan, Refused> 
     check(draft, chain, spec)?;
     let rules = single_rules(spec, LISTED).unwrap_or_default();
     let [rule] = rules.as_slice() else {
-        return Err(Refused::Spec {
-            column: 1,
-            words: "one rule cannot become several: the address list makes a rule of each"
-                .to_owned(),
-        });
+        return Err(several());
     };
     if draft.text(entry.text) == rule.as_slice() {
         return Err(Refused::Pointless {
@@ -265,6 +268,13 @@ fn replace(draft: &mut Draft, row: RowId, spec: &[u8]) -> Result<Plan, Refused> 
         focus: Some(row),
         created: Vec::new(),
     })
+}
+
+fn several() -> Refused {
+    Refused::Spec {
+        column: 1,
+        words: "one rule cannot become several: the address list makes a rule of each".to_owned(),
+    }
 }
 
 fn duplicate(draft: &mut Draft, row: RowId, created: &[RowId]) -> Result<Plan, Refused> {
@@ -335,6 +345,10 @@ fn enable(draft: &mut Draft, row: RowId) -> Result<Plan, Refused> {
     if draft.base_of(row).is_none() || jumps(draft, &entry) {
         let spec = draft.text(entry.text).to_vec();
         check(draft, chain, &spec)?;
+        // Only a shelf that somebody wrote by hand holds such a one.
+        if single_rules(&spec, LISTED).is_none_or(|rules| rules.len() != 1) {
+            return Err(several());
+        }
     }
     with_standing(draft, row, Standing::Stands)
 }

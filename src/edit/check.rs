@@ -7,7 +7,7 @@
 //! program does not.
 
 use crate::ruleset::spec::lexer::Lexer;
-use crate::ruleset::spec::{Match, Spec, Target, Unknown};
+use crate::ruleset::spec::{Match, Misread, Spec, Target, Unknown};
 use crate::ruleset::{Family, jump_in};
 
 use super::draft::{ChainId, Draft};
@@ -96,8 +96,7 @@ pub(super) fn check(draft: &Draft, chain: ChainId, spec: &[u8]) -> Result<(), Re
 
 /// Words that show at once that this is no specification.
 fn words(spec: &[u8]) -> Result<(), Refused> {
-    let mut words = Lexer::new(spec).peekable();
-    while let Some(word) = words.next() {
+    for word in Lexer::new(spec) {
         let refuse = |words: &str| {
             Err(Refused::Spec {
                 column: word.start + 1,
@@ -131,7 +130,7 @@ fn words(spec: &[u8]) -> Result<(), Refused> {
 
 /// A match or target that is known and was given what it cannot have.
 fn whole(unknown: &Unknown<'_>) -> Result<(), Refused> {
-    let Some(why) = unknown.why.filter(|why| why.is_of_form()) else {
+    let Some(why) = unknown.why.filter(Misread::is_of_form) else {
         return Ok(());
     };
     let option = if why.option.is_empty() {

@@ -7,11 +7,12 @@
 //! A table or a built-in chain that one side does not mention is there, empty and accepting: that is what
 //! the kernel does for a packet, and what the tools print as soon as somebody looks at it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::ruleset::{ChainIdx, Policy, RuleIdx, Ruleset};
 
-use super::align::{Words, common};
+use super::align::{Words, common_of_few, common_pinned};
+use super::renames::{find_retargeted, renamed};
 
 /// All tables of both sides.
 pub(super) struct Comparison<'a> {
@@ -49,6 +50,9 @@ pub(super) struct Added {
     pub rule: RuleIdx,
     /// The rule that it was.
     pub was: Option<RuleIdx>,
+    /// The rule whose packets it goes on counting: what it was, or the one that it is but for the new name
+    /// of the chain that it jumps to.
+    pub counts_on: Option<RuleIdx>,
 }
 
 impl ChainPair<'_> {
@@ -67,17 +71,62 @@ impl ChainPair<'_> {
 
 /// Compares two rulesets of one family and back end.
 pub(super) fn compare<'a>(from: &'a Ruleset, to: &'a Ruleset) -> Comparison<'a> {
+    compare_pinned(from, to, &HashSet::new())
+}
+
+/// The same; of rules that change places, those of these texts stand still where they can.
+pub(super) fn compare_pinned<'a>(
+    from: &'a Ruleset,
+    to: &'a Ruleset,
+    pinned: &HashSet<Vec<u8>>,
+) -> Comparison<'a> {
     let mut words = Words::default();
-    let from_words = words.of_rules(from);
-    let to_words = words.of_rules(to);
     let mut tables = pairs(from, to);
     for table in &mut tables {
         for chain in &mut table.chains {
-            align_chain(chain, from, to, &from_words, &to_words);
+            align_chain(chain, from, to, pinned, &mut words);
         }
-        find_moved(table, &from_words, &to_words);
+        let renamed = renamed(table, from, to);
+        find_moved(table, from, to, &renamed, &mut words);
+        find_retargeted(table, from, to, &renamed);
     }
     Comparison { from, to, tables }
+}
+
+/// `reread` with those rules and chains to be counted from zero that are so in `staged`: what was staged, in
+/// the words in which a back end printed it. Both hold the same rules, or nearly.
+pub fn zero_as(staged: &Ruleset, reread: Ruleset) -> Ruleset {
+    if staged.zeroed_rules().is_empty() && staged.zeroed_chains().is_empty() {
+        return reread;
+    }
+    let (mut rules, mut chains) = (Vec::new(), Vec::new());
+    for chain in compare(staged, &reread)
+        .tables
+        .iter()
+        .flat_map(|table| &table.chains)
+    {
+        let kept = chain.kept.iter().filter(|(old, _)| staged.is_zeroed(*old));
+        rules.extend(kept.map(|(_, new)| *new));
+        if chain
+            .from
+            .is_some_and(|chain| staged.is_chain_zeroed(chain))
+        {
+            chains.extend(chain.to);
+        }
+    }
+    reread.counting_anew(rules, chains)
+}
+
+/// How many rules at the head of both lists, and then at their tail, say the same.
+pub(super) fn equal_ends(
+    (from, old): (&Ruleset, &[RuleIdx]),
+    (to, new): (&Ruleset, &[RuleIdx]),
+) -> (usize, usize) {
+    let same = |(a, b): &(&RuleIdx, &RuleIdx)| from.says_the_same(**a, to, **b);
+    let head = old.iter().zip(new).take_while(same).count();
+    let old = old.get(head..).unwrap_or_default().iter().rev();
+    let new = new.get(head..).unwrap_or_default().iter().rev();
+    (head, old.zip(new).take_while(same).count())
 }
 
 /// The chains of both sides by name: those of `from` in their order, then those that only `to` has.
@@ -123,25 +172,54 @@ fn pairs<'a>(from: &'a Ruleset, to: &'a Ruleset) -> Vec<TablePair<'a>> {
     tables
 }
 
-fn align_chain(
-    chain: &mut ChainPair<'_>,
-    from: &Ruleset,
-    to: &Ruleset,
-    from_words: &[u32],
-    to_words: &[u32],
+/// Aligns two lists of rules: by comparing them where they differ in few places, else by the numbers of
+/// their texts.
+fn align_middle<'a>(
+    (from, old): (&'a Ruleset, &[RuleIdx]),
+    (to, new): (&'a Ruleset, &[RuleIdx]),
+    pinned: &HashSet<Vec<u8>>,
+    words: &mut Words<'a>,
+) -> Vec<(usize, usize)> {
+    if pinned.is_empty() {
+        let mut same = |a: usize, b: usize| match (old.get(a), new.get(b)) {
+            (Some(a), Some(b)) => from.says_the_same(*a, to, *b),
+            _ => false,
+        };
+        if let Some(pairs) = common_of_few(old.len(), new.len(), &mut same) {
+            return pairs;
+        }
+    }
+    let mut numbers = |set: &'a Ruleset, rules: &[RuleIdx]| -> Vec<u32> {
+        let numbers = rules.iter().map(|rule| words.number(set.rule_text(*rule)));
+        numbers.collect()
+    };
+    let old = numbers(from, old);
+    let new = numbers(to, new);
+    let pinned = pinned.iter().map(|text| words.number(text.clone().into()));
+    let pinned: HashSet<u32> = pinned.collect();
+    common_pinned(&old, &new, &pinned)
+}
+
+fn align_chain<'a>(
+    chain: &mut ChainPair<'a>,
+    from: &'a Ruleset,
+    to: &'a Ruleset,
+    pinned: &HashSet<Vec<u8>>,
+    words: &mut Words<'a>,
 ) {
-    let rules_of = |set: &'_ Ruleset, chain: Option<ChainIdx>| -> Vec<RuleIdx> {
-        chain.map_or(Vec::new(), |chain| set.chain(chain).rules().to_vec())
-    };
-    let words_of = |rules: &[RuleIdx], words: &[u32]| -> Vec<u32> {
-        let word = |rule: &RuleIdx| words.get(rule.0 as usize).copied();
-        rules
-            .iter()
-            .map(|rule| word(rule).unwrap_or(u32::MAX))
-            .collect()
-    };
-    let (old, new) = (rules_of(from, chain.from), rules_of(to, chain.to));
-    let standing = common(&words_of(&old, from_words), &words_of(&new, to_words));
+    let old = chain
+        .from
+        .map_or(&[][..], |chain| from.chain(chain).rules());
+    let new = chain.to.map_or(&[][..], |chain| to.chain(chain).rules());
+    // Most chains are the same on both sides, and most of those that are not are but for a few rules.
+    let (head, tail) = equal_ends((from, old), (to, new));
+    let (old_tail, new_tail) = (old.len() - tail, new.len() - tail);
+    let old_middle = old.get(head..old_tail).unwrap_or_default();
+    let new_middle = new.get(head..new_tail).unwrap_or_default();
+    let middle = align_middle((from, old_middle), (to, new_middle), pinned, words).into_iter();
+    let standing = ((0..head).map(|at| (at, at)))
+        .chain(middle.map(|(a, b)| (head + a, head + b)))
+        .chain((old_tail..old.len()).zip(new_tail..new.len()));
     let (mut at_old, mut at_new) = (0, 0);
     let removed = |rules: Option<&[RuleIdx]>, into: &mut Vec<Removed>| {
         let rules = rules.unwrap_or_default().iter();
@@ -155,6 +233,7 @@ fn align_chain(
         into.extend(rules.map(|rule| Added {
             rule: *rule,
             was: None,
+            counts_on: None,
         }));
     };
     for (a, b) in standing {
@@ -169,69 +248,68 @@ fn align_chain(
     added(new.get(at_new..), &mut chain.added);
 }
 
-/// Joins rules that went with equal rules that came: in one chain first, then across the table.
-fn find_moved(table: &mut TablePair<'_>, from_words: &[u32], to_words: &[u32]) {
-    let word = |words: &[u32], rule: RuleIdx| words.get(rule.0 as usize).copied();
-    for chain in &mut table.chains {
-        let mut gone: HashMap<u32, VecDeque<usize>> = HashMap::new();
-        for (at, removed) in chain.removed.iter().enumerate() {
-            if let Some(word) = word(from_words, removed.rule) {
-                gone.entry(word).or_default().push_back(at);
-            }
-        }
-        for added in &mut chain.added {
-            let found = word(to_words, added.rule).and_then(|w| gone.get_mut(&w)?.pop_front());
-            if let Some(removed) = found.and_then(|at| chain.removed.get_mut(at)) {
-                removed.now = Some(added.rule);
-                added.was = Some(removed.rule);
-            }
-        }
+/// Joins rules that went with equal rules that came: in one chain first, then from a chain to the one
+/// that it is called now, then across the table.
+fn find_moved<'a>(
+    table: &mut TablePair<'_>,
+    from: &'a Ruleset,
+    to: &'a Ruleset,
+    renamed: &[(usize, usize)],
+    words: &mut Words<'a>,
+) {
+    let same = (0..table.chains.len()).map(|at| (at, at));
+    for (old, new) in same.chain(renamed.iter().copied()).collect::<Vec<_>>() {
+        join(table, &[old], &[new], from, to, words);
     }
+    let all: Vec<usize> = (0..table.chains.len()).collect();
+    join(table, &all, &all, from, to, words);
+}
+
+/// Joins rules that went from these chains with equal rules that came to those, in their order.
+fn join<'a>(
+    table: &mut TablePair<'_>,
+    old: &[usize],
+    new: &[usize],
+    from: &'a Ruleset,
+    to: &'a Ruleset,
+    words: &mut Words<'a>,
+) {
     let mut gone: HashMap<u32, VecDeque<(usize, usize)>> = HashMap::new();
-    for (index, chain) in table.chains.iter().enumerate() {
-        for (at, removed) in chain
-            .removed
-            .iter()
-            .enumerate()
-            .filter(|(_, r)| r.now.is_none())
-        {
-            if let Some(word) = word(from_words, removed.rule) {
-                gone.entry(word).or_default().push_back((index, at));
-            }
+    for index in old {
+        let removed = table
+            .chains
+            .get(*index)
+            .map_or(&[][..], |chain| &chain.removed);
+        for (at, removed) in removed.iter().enumerate().filter(|(_, r)| r.now.is_none()) {
+            let word = words.number(from.rule_text(removed.rule));
+            gone.entry(word).or_default().push_back((*index, at));
         }
     }
-    for index in 0..table.chains.len() {
-        let count = table.chains.get(index).map_or(0, |chain| chain.added.len());
-        for at in 0..count {
-            let Some(added) = table
-                .chains
-                .get(index)
-                .and_then(|chain| chain.added.get(at))
-            else {
+    if gone.is_empty() {
+        return;
+    }
+    for index in new {
+        let added = table
+            .chains
+            .get(*index)
+            .map_or(&[][..], |chain| &chain.added);
+        let mut found = Vec::new();
+        for (at, added) in added.iter().enumerate().filter(|(_, a)| a.was.is_none()) {
+            let word = words.number(to.rule_text(added.rule));
+            let removed = gone.get_mut(&word).and_then(VecDeque::pop_front);
+            found.extend(removed.map(|removed| (at, added.rule, removed)));
+        }
+        for (at, rule, (from_chain, from_at)) in found {
+            let from_chain = table.chains.get_mut(from_chain);
+            let Some(removed) = from_chain.and_then(|chain| chain.removed.get_mut(from_at)) else {
                 continue;
             };
-            let rule = added.rule;
-            if added.was.is_some() {
-                continue;
-            }
-            let found = word(to_words, rule).and_then(|w| gone.get_mut(&w)?.pop_front());
-            let Some((from_chain, from_at)) = found else {
-                continue;
-            };
-            let removed = table
-                .chains
-                .get_mut(from_chain)
-                .and_then(|c| c.removed.get_mut(from_at));
-            let was = removed.map(|removed| {
-                removed.now = Some(rule);
-                removed.rule
-            });
-            if let Some(added) = table
-                .chains
-                .get_mut(index)
-                .and_then(|c| c.added.get_mut(at))
-            {
+            removed.now = Some(rule);
+            let was = Some(removed.rule);
+            let chain = table.chains.get_mut(*index);
+            if let Some(added) = chain.and_then(|chain| chain.added.get_mut(at)) {
                 added.was = was;
+                added.counts_on = was;
             }
         }
     }

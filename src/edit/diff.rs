@@ -80,7 +80,9 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// From one ruleset to another of the same family and back end.
+    /// From one ruleset to another of the same family and back end. Where `to` was put together here and
+    /// has counters start anew, that is part of it; so what a kernel holds is compared with what was staged
+    /// as `between(staged, reread)`.
     pub fn between(from: &Ruleset, to: &Ruleset) -> Self {
         let comparison = compare(from, to);
         let mut chains = Vec::new();
@@ -93,7 +95,7 @@ impl Diff {
         Self { chains }
     }
 
-    /// Nothing differs: both rulesets decide about every packet alike, rule by rule.
+    /// Nothing differs: both rulesets have the same rules in the same order, and no counter starts anew.
     pub fn is_empty(&self) -> bool {
         self.chains.is_empty()
     }

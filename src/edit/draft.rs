@@ -125,6 +125,7 @@ pub(super) struct Draft {
 impl Draft {
     /// The base as it is, with these rows for its rules; without any, rows are numbered as they come.
     pub fn new(base: Arc<Ruleset>, ids: Option<Vec<RowId>>) -> Self {
+        let base = base.loaded();
         let ids = ids.unwrap_or_else(|| base.rules().map(|rule| RowId(rule.0)).collect());
         let count = ids.iter().map(|id| id.0 as usize + 1).max().unwrap_or(0);
         let mut places = vec![Place::NOWHERE; count];

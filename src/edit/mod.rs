@@ -17,9 +17,10 @@
 //!
 //! Rooms within: `operation`, `refused` and `remark` are the words; `draft` is the state, `carry` and
 //! `chains` work operations out, `check` and `graph` say what cannot be; `stage` is all of it with undo,
-//! `shown` and `marks` its picture, `shelf` the disabled rules; `align` and `compare` put two rulesets
-//! side by side, and `diff`, `script` (with `shell`) and `merge` are made of that. [`form`] is one rule as
-//! a form and a line, with what is wrong in it and what it does in words.
+//! `shown` and `marks` its picture, `shelf` the disabled rules; `align`, `compare` and `renames` put two
+//! rulesets side by side, and `diff`, `script` (with `shell`) and `merge` are made of that. [`form`] is one
+//! rule as a form and a line, with what is wrong in it and what it does in words; [`template`] rules that
+//! everybody needs, placed where they take effect; [`probe`] is a rule that only logs.
 
 mod align;
 mod carry;
@@ -33,17 +34,22 @@ mod graph;
 mod marks;
 mod merge;
 mod operation;
+pub mod probe;
 mod rebase;
 mod refused;
 mod remark;
+mod renames;
 mod script;
 mod shelf;
 mod shell;
 mod shown;
 mod stage;
+pub mod template;
 #[cfg(test)]
 mod tests;
+mod toward;
 
+pub use compare::zero_as;
 pub use diff::{ChainDiff, Diff, DiffLine};
 pub use merge::{Merge, merge};
 pub use operation::{ChainName, Operation, RowId, Spot};
@@ -53,3 +59,4 @@ pub use script::{Script, ScriptError, script};
 pub use shelf::{Bytes, Shelf, Shelved};
 pub use shown::{ChainMark, Mark, Shown, ShownChain, ShownRow};
 pub use stage::Stage;
+pub use toward::TowardError;

@@ -15,10 +15,12 @@
 //! crashes and the other fails in iptables-nft-restore. ip6tables-nft-restore 1.8.9 loads every counter
 //! as zero, and nothing here can help that.
 
+use std::collections::HashSet;
+
 use crate::ruleset::{Backend, ChainIdx, CounterSet, Counters, Family, Policy, RuleIdx, Ruleset};
 
 use super::check::unwritable;
-use super::compare::{ChainPair, Comparison, compare};
+use super::compare::{ChainPair, Comparison, compare_pinned};
 use super::refused::shown;
 use super::shell;
 
@@ -173,7 +175,37 @@ impl Command {
 /// What turns `from`, whose counters these are, into `to`. Both are of one family and back end. A rule that
 /// only moves brings the counters of `from`, one that `from` does not have those in the text of `to`.
 pub fn script(from: &Ruleset, to: &Ruleset, counters: &CounterSet) -> Result<Script, ScriptError> {
-    let comparison = compare(from, to);
+    let mut pinned = HashSet::new();
+    loop {
+        // Of two rules that change places either can be the one that is taken out and put back; where the
+        // text of one cannot be, it is the other.
+        match script_with(from, to, counters, &pinned) {
+            Err(Unwritable::Rule { text, error }) => {
+                if pinned.len() >= PINNED || !pinned.insert(text) {
+                    return Err(error);
+                }
+            }
+            Err(Unwritable::Chain(error)) => return Err(error),
+            Ok(script) => return Ok(script),
+        }
+    }
+}
+
+/// How many such rules are looked for: nobody has more of them by accident.
+const PINNED: usize = 100;
+
+enum Unwritable {
+    Rule { text: Vec<u8>, error: ScriptError },
+    Chain(ScriptError),
+}
+
+fn script_with(
+    from: &Ruleset,
+    to: &Ruleset,
+    counters: &CounterSet,
+    pinned: &HashSet<Vec<u8>>,
+) -> Result<Script, Unwritable> {
+    let comparison = compare_pinned(from, to, pinned);
     let writer = Writer {
         comparison: &comparison,
         counters,
@@ -201,7 +233,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn table(&self, table: &[u8], chains: &[ChainPair<'_>]) -> Result<Vec<Command>, ScriptError> {
+    fn table(&self, table: &[u8], chains: &[ChainPair<'_>]) -> Result<Vec<Command>, Unwritable> {
         let mut rules = Vec::new();
         let (mut zeroes, mut comes, mut goes) = (Vec::new(), Vec::new(), Vec::new());
         for chain in chains {
@@ -220,10 +252,10 @@ impl Writer<'_> {
             let touched = rules.len() + zeroes.len() + comes.len() + goes.len() > before
                 || !chain.added.is_empty();
             if touched && !is_nameable(chain.name) {
-                return Err(ScriptError::Chain {
+                return Err(Unwritable::Chain(ScriptError::Chain {
                     table: shown(table),
                     chain: shown(chain.name),
-                });
+                }));
             }
         }
         for chain in chains {
@@ -247,8 +279,8 @@ impl Writer<'_> {
                 .policies(from, to)
                 .is_some_and(|(old, new)| old != new)
         };
-        let states_all =
-            from.backend() == Some(Backend::Legacy) && !(idle && !chains.iter().any(changes));
+        let touched = !idle || chains.iter().any(changes);
+        let states_all = from.backend() == Some(Backend::Legacy) && touched;
         let stated = chains.iter().filter_map(|chain| {
             let changes = changes(chain);
             let (_, policy) = chain.policies(from, to)?;
@@ -303,7 +335,7 @@ impl Writer<'_> {
         table: &[u8],
         chain: &ChainPair<'_>,
         commands: &mut Vec<Command>,
-    ) -> Result<(), ScriptError> {
+    ) -> Result<(), Unwritable> {
         let to = self.comparison.to;
         let put_back = chain
             .kept
@@ -314,7 +346,7 @@ impl Writer<'_> {
             .iter()
             .map(|added| {
                 let starts_anew = to.is_zeroed(added.rule) || self.is_chain_zeroed(chain);
-                let counters = match added.was {
+                let counters = match added.counts_on {
                     _ if starts_anew => Counters::default(),
                     Some(was) => self.counters.rule(was),
                     // A rule that comes back brings what it had; a new one has nothing.
@@ -329,11 +361,14 @@ impl Writer<'_> {
             let spec = to.rule_text(rule);
             let is_chain = |name: &[u8]| to.chain_meant(rule, name).is_some();
             if let Some(why) = unwritable(&spec, to.family(), &is_chain) {
-                return Err(ScriptError::Rule {
-                    table: shown(table),
-                    chain: shown(chain.name),
-                    spec: shown(&spec),
-                    why,
+                return Err(Unwritable::Rule {
+                    text: spec.to_vec(),
+                    error: ScriptError::Rule {
+                        table: shown(table),
+                        chain: shown(chain.name),
+                        spec: shown(&spec),
+                        why,
+                    },
                 });
             }
             commands.push(Command::Insert {

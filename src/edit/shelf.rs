@@ -105,7 +105,7 @@ impl Shelved {
     /// ahead of the nearest of those that stood behind it, else at the end.
     pub(super) fn place<'a>(
         &self,
-        rules: impl DoubleEndedIterator<Item = &'a [u8]> + Clone + ExactSizeIterator,
+        rules: &(impl DoubleEndedIterator<Item = &'a [u8]> + Clone + ExactSizeIterator),
     ) -> usize {
         let count = rules.len();
         for neighbour in &self.after {

@@ -91,6 +91,8 @@ pub struct Shown {
     pub chains: Vec<ShownChain>,
     /// Rules and chains that are not as the base and the shelf have them.
     pub(super) changes: usize,
+    /// Something stands in it that the kernel will not hold.
+    pub(super) has_ghosts: bool,
 }
 
 impl Shown {
@@ -113,22 +115,77 @@ pub(super) fn show(draft: &Draft) -> Shown {
         rows: Vec::with_capacity(draft.base.rule_count() + 16),
         chains: Vec::with_capacity(draft.chains.len()),
         changes: 0,
+        has_ghosts: false,
     };
-    let made = assemble(
-        draft,
-        &|chain: &DraftChain| chain.base.is_some() || !chain.head.gone,
-        &mut |made| match made {
-            Made::Chain(chain) => {
-                let made = shown_chain(draft, chain);
-                shown.changes += usize::from(made.mark != ChainMark::Same || made.zeroed);
-                shown.chains.push(made);
-            }
-            Made::Rules(id) => mark_rows(draft, id, &mut shown.rows, &mut shown.changes),
-        },
-        true,
-    );
+    let is_there = |chain: &DraftChain| chain.base.is_some() || !chain.head.gone;
+    let mut tell = |made: Made<'_>| match made {
+        Made::Chain(chain) => {
+            shown.has_ghosts |= chain.head.gone;
+            shown.push_chain(shown_chain(draft, chain));
+        }
+        Made::Rules(id) => shown.push_rows(draft, id),
+    };
+    let made = assemble(draft, &is_there, &mut tell, true);
+    if shown.changes == 0 && !shown.has_ghosts {
+        return show_base(draft);
+    }
     shown.ruleset = Arc::new(made);
     shown
+}
+
+/// The base, where nothing is done to it.
+pub(super) fn show_base(draft: &Draft) -> Shown {
+    let base = &draft.base;
+    let row = |rule| ShownRow {
+        id: draft.id_of(rule).unwrap_or(RowId(u32::MAX)),
+        mark: Mark::Same,
+        base: Some(rule),
+        number: Some(base.number(rule)),
+        zeroed: false,
+    };
+    let chains = draft.chains.iter().filter(|chain| chain.base.is_some());
+    Shown {
+        ruleset: Arc::clone(base),
+        rows: base.rules().map(row).collect(),
+        chains: chains.map(|chain| shown_chain(draft, chain)).collect(),
+        changes: 0,
+        has_ghosts: false,
+    }
+}
+
+impl Shown {
+    fn push_chain(&mut self, chain: ShownChain) {
+        self.changes += usize::from(chain.mark != ChainMark::Same || chain.zeroed);
+        self.chains.push(chain);
+    }
+
+    fn push_rows(&mut self, draft: &Draft, id: ChainId) {
+        let Some(chain) = draft.chain(id) else { return };
+        let moved = moved_rows(draft, id);
+        let mut number = 0;
+        for (at, entry) in draft.entries(id).enumerate() {
+            let mark = match entry.standing {
+                Standing::Deleted => Mark::Deleted,
+                Standing::Disabled => Mark::Disabled,
+                Standing::Stands => standing_mark(draft, &entry, moved.get(at) == Some(&true)),
+            };
+            let stands = entry.standing == Standing::Stands;
+            number += u32::from(stands);
+            self.has_ghosts |= !stands;
+            let is_as_shelved = mark == Mark::Disabled
+                && !entry.moved
+                && draft.shelved_as(entry.id) == Some(entry.text);
+            let changed = (mark != Mark::Same && !is_as_shelved) || entry.zeroed;
+            self.changes += usize::from(changed);
+            self.rows.push(ShownRow {
+                id: entry.id,
+                mark,
+                base: draft.base_of(entry.id),
+                number: stands.then_some(number),
+                zeroed: stands && (entry.zeroed || chain.head.zeroed),
+            });
+        }
+    }
 }
 
 /// What the kernel would hold.
@@ -227,34 +284,6 @@ fn shown_chain(draft: &Draft, chain: &DraftChain) -> ShownChain {
         base: chain.base,
         locked: chain.locked.clone().or_else(|| table?.locked.clone()),
         zeroed: head.zeroed,
-    }
-}
-
-fn mark_rows(draft: &Draft, id: ChainId, rows: &mut Vec<ShownRow>, changes: &mut usize) {
-    let Some(chain) = draft.chain(id) else { return };
-    let moved = moved_rows(draft, id);
-    let mut number = 0;
-    for (at, entry) in draft.entries(id).enumerate() {
-        let base = draft.base_of(entry.id);
-        let mark = match entry.standing {
-            Standing::Deleted => Mark::Deleted,
-            Standing::Disabled => Mark::Disabled,
-            Standing::Stands => standing_mark(draft, &entry, moved.get(at) == Some(&true)),
-        };
-        let stands = entry.standing == Standing::Stands;
-        number += u32::from(stands);
-        let zeroed = stands && (entry.zeroed || chain.head.zeroed);
-        let is_as_shelved = mark == Mark::Disabled
-            && !entry.moved
-            && draft.shelved_as(entry.id) == Some(entry.text);
-        *changes += usize::from((mark != Mark::Same && !is_as_shelved) || entry.zeroed);
-        rows.push(ShownRow {
-            id: entry.id,
-            mark,
-            base,
-            number: stands.then_some(number),
-            zeroed,
-        });
     }
 }
 

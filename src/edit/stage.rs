@@ -8,7 +8,7 @@ use super::carry::plan;
 use super::diff::Diff;
 use super::draft::{ChainId, Change, Draft, Entry, Standing};
 use super::shelf::{NEIGHBOURS, Shelf, Shelved};
-use super::shown::{Shown, show, stage};
+use super::shown::{Shown, show, show_base, stage};
 use super::{Operation, Refused, RowId};
 
 /// An operation that was carried out, and what it came to.
@@ -125,7 +125,7 @@ impl Stage {
                 continue;
             };
             let entries: Vec<Entry> = self.draft.entries(chain).collect();
-            let at = rule.place(entries.iter().map(|entry| self.draft.text(entry.text)));
+            let at = rule.place(&entries.iter().map(|entry| self.draft.text(entry.text)));
             let entry = Entry {
                 id: earlier.row.unwrap_or_else(|| self.draft.new_row()),
                 text: self.draft.new_text(&rule.spec.0),
@@ -276,9 +276,6 @@ impl Stage {
 
     /// How many rules and chains are not as the base has them.
     pub fn count(&self) -> usize {
-        if self.done.is_empty() {
-            return 0;
-        }
         self.shown().changes
     }
 
@@ -287,9 +284,14 @@ impl Stage {
     pub fn staged(&self) -> Arc<Ruleset> {
         let make = || {
             if self.is_empty() {
-                Arc::clone(&self.draft.base)
-            } else {
+                return Arc::clone(&self.draft.base);
+            }
+            // Mostly nothing stands on the screen that the kernel would not hold.
+            let shown = self.shown();
+            if shown.has_ghosts {
                 Arc::new(stage(&self.draft))
+            } else {
+                Arc::clone(&shown.ruleset)
             }
         };
         Arc::clone(self.staged.get_or_init(make))
@@ -297,7 +299,14 @@ impl Stage {
 
     /// What the screen shows.
     pub fn shown(&self) -> &Shown {
-        self.shown.get_or_init(|| show(&self.draft))
+        let has_shelved = self.earlier.iter().any(|earlier| earlier.row.is_some());
+        self.shown.get_or_init(|| {
+            if self.done.is_empty() && !has_shelved {
+                show_base(&self.draft)
+            } else {
+                show(&self.draft)
+            }
+        })
     }
 
     /// What applying would change, chain by chain.

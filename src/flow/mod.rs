@@ -23,6 +23,7 @@ mod parse;
 mod reading;
 mod render;
 mod stamp;
+mod tracked;
 mod wire;
 
 pub use batch::{Batch, LogChannel, LogSource};
@@ -39,3 +40,4 @@ pub use packet::{Fragment, Hook, Icmp, IpVersion, Packet, Protocol, TcpFlags};
 pub use parse::{Record, parse_line, parse_message, parse_record, unescape};
 pub use reading::{ConntrackReading, ConntrackState, ConntrackStats};
 pub use stamp::{Stamp, Wall};
+pub use tracked::{Direction, Tracked};

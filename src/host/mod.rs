@@ -23,31 +23,35 @@ pub use processes::Processes;
 pub use sessions::{sessions, sessions_of};
 pub use sockets::{Connection, connections};
 
-use crate::flow::{Machine, RouteQuestion};
+use crate::flow::{Machine, RouteAnswer, RouteQuestion};
 
-/// Interfaces, addresses, and the kernel's answers to these questions: what a verdict needs, without the
-/// walk through all processes.
-pub fn links(questions: &[RouteQuestion]) -> Machine {
+/// Interfaces and addresses alone: what a verdict needs, without the walk through all processes.
+pub fn links() -> Machine {
     let mut machine = Machine::default();
     match interfaces::interfaces() {
         Ok(interfaces) => machine.interfaces = Some(interfaces),
         Err(error) => machine.problems.push(error.to_string()),
     }
-    let interfaces = machine.interfaces.as_deref().unwrap_or_default();
-    machine.routes = routes::ask(questions, interfaces);
     machine
+}
+
+/// Asks the kernel about the ways of packets, with the interfaces of `machine` for names.
+pub fn routes(questions: &[RouteQuestion], machine: &Machine) -> Vec<(RouteQuestion, RouteAnswer)> {
+    let interfaces = machine.interfaces.as_deref().unwrap_or_default();
+    routes::ask(questions, interfaces)
 }
 
 /// All that is known of the box, with the kernel's answers to these questions. Takes as long as a walk
 /// through the open files of all processes does: not for the loop of the screen.
 pub fn machine(questions: &[RouteQuestion]) -> Machine {
-    let mut machine = links(questions);
+    let mut machine = links();
     let processes = Processes::read();
     match sockets::listeners(&processes) {
         Ok(listeners) => machine.listeners = Some(listeners),
         Err(error) => machine.problems.push(error.to_string()),
     }
     machine.sysctls = sysctls::sysctls();
+    machine.routes = routes(questions, &machine);
     machine.managers = managers::managers(&processes, Path::new("/"));
     machine
 }

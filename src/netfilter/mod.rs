@@ -29,4 +29,5 @@ pub mod ipset;
 pub mod native;
 pub mod netlink;
 pub mod nftables;
+pub mod tracked;
 pub mod xtables;

@@ -192,10 +192,72 @@ impl Ruleset {
         Cow::Owned(out)
     }
 
+    /// Whether two rules say the same, as [`Ruleset::rule_text`] has it: without looking at words where the
+    /// texts are equal byte for byte, as those of two save tools are.
+    pub fn says_the_same(&self, rule: RuleIdx, other: &Self, other_rule: RuleIdx) -> bool {
+        let alike = self.plain && other.plain && self.spec(rule) == other.spec(other_rule);
+        alike || self.rule_text(rule) == other.rule_text(other_rule)
+    }
+
     /// Whether the kernel shall count this rule from zero again. Only a ruleset that was put together
     /// says so; a dump never does.
     pub fn is_zeroed(&self, rule: RuleIdx) -> bool {
         self.zeroed.binary_search(&rule).is_ok()
+    }
+
+    /// The rules of which [`Ruleset::is_zeroed`] is true, rising.
+    pub fn zeroed_rules(&self) -> &[RuleIdx] {
+        &self.zeroed
+    }
+
+    /// The chains of which [`Ruleset::is_chain_zeroed`] is true, rising.
+    pub fn zeroed_chains(&self) -> &[ChainIdx] {
+        &self.zeroed_chains
+    }
+
+    /// The same, of which these rules and chains are to be counted from zero. The text does not carry that,
+    /// so whoever hands a ruleset on as text hands on these beside it.
+    #[must_use]
+    pub fn counting_anew(mut self, mut rules: Vec<RuleIdx>, mut chains: Vec<ChainIdx>) -> Self {
+        rules.sort_unstable();
+        chains.sort_unstable();
+        self.zeroed = rules;
+        self.zeroed_chains = chains;
+        self
+    }
+
+    /// The same ruleset with nothing to be counted from zero: what an assembled one is once it is loaded.
+    #[must_use]
+    pub fn loaded(self: Arc<Self>) -> Arc<Self> {
+        if self.zeroed.is_empty() && self.zeroed_chains.is_empty() {
+            return self;
+        }
+        let mut assembly = Assembly::like(&self);
+        for table in &self.tables {
+            assembly.table(table.name_bytes());
+            let mut made = Vec::with_capacity(table.chains.len());
+            for index in &table.chains {
+                let chain = self.chain(*index);
+                made.push(assembly.chain(&ChainParts {
+                    name: chain.name_bytes(),
+                    policy: chain.policy,
+                    builtin: chain.builtin,
+                    counters: self.saved.policy(*index),
+                    zeroed: false,
+                }));
+            }
+            for (index, to) in table.chains.iter().zip(made) {
+                for rule in self.chain(*index).rules() {
+                    let parts = RuleParts {
+                        spec: &self.rule_text(*rule),
+                        counters: self.saved.rule(*rule),
+                        zeroed: false,
+                    };
+                    assembly.rule(to, &parts);
+                }
+            }
+        }
+        Arc::new(assembly.finish())
     }
 
     /// The same of a chain: every rule of it, and its policy.
@@ -214,7 +276,7 @@ pub fn builtin_chains(table: &[u8]) -> &'static [&'static str] {
 /// of listed addresses, in the order in which an append would have them. At most `limit` of them; `None`
 /// when there would be more.
 pub fn single_rules(spec: &[u8], limit: u32) -> Option<Vec<Vec<u8>>> {
-    let normal = normal_form(spec);
+    let normal = normal_form(spec.trim_ascii());
     let count = address_choices(&normal);
     let one = |choice| with_choice(&normal, choice).into_owned();
     (count <= limit).then(|| (0..count).map(one).collect())

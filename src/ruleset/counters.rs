@@ -43,8 +43,28 @@ impl Counters {
     }
 
     /// `[packets:bytes]`, as a dump writes it.
-    pub(super) fn write_brackets(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("[{}:{}]", self.packets, self.bytes).as_bytes());
+    pub fn write_brackets(self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        write_decimal(self.packets, out);
+        out.push(b':');
+        write_decimal(self.bytes, out);
+        out.push(b']');
+    }
+}
+
+/// Digits of a number. A save writes two for each of 100,000 rules, and most are short.
+fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
+    let from = out.len();
+    loop {
+        // Below ten, so it fits.
+        out.push(b'0' + (number % 10).to_le_bytes()[0]);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = out.get_mut(from..) {
+        digits.reverse();
     }
 }
 
@@ -130,6 +150,15 @@ mod tests {
             "", "[", "[]", "[1]", "[1:]", "[:1]", "[a:1]", "[-1:1]", "[1:2", "3:4]",
         ] {
             assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn brackets_are_written() {
+        for (packets, bytes) in [(0, 0), (7, 10), (1234, 100), (u64::MAX, u64::MAX - 9)] {
+            let mut out = Vec::new();
+            Counters { packets, bytes }.write_brackets(&mut out);
+            assert_eq!(out, format!("[{packets}:{bytes}]").into_bytes());
         }
     }
 

@@ -6,10 +6,15 @@ use std::net::ToSocketAddrs;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::app::firewall::FirewallId;
 use crate::app::message::{Effect, Message};
 use crate::edit::form::complete::{Names, Service};
 use crate::host::services::services;
 use crate::netfilter::ipset;
+use crate::netfilter::xtables::Tools;
+use crate::netfilter::xtables::beside::{self, Found};
+use crate::netfilter::xtables::restore::RestoreError;
+use crate::netfilter::xtables::scratch::{NewRule, canonical};
 use crate::runtime::board::Event;
 
 /// Asks what an effect wants to know; false for an effect that is not the editor's.
@@ -23,10 +28,17 @@ pub fn carry_out(effect: &Effect, events: &UnboundedSender<Event>) -> bool {
                 Message::Resolved { name, result }
             });
         }
-        Effect::CheckRule { spec, .. } => {
-            let spec = spec.clone();
+        Effect::CheckRule {
+            id,
+            table,
+            chain,
+            spec,
+            chains,
+        } => {
+            let (id, table, spec) = (*id, table.clone(), spec.clone());
+            let (chain, chains) = (chain.clone(), chains.clone());
             ask(events, move || Message::RuleChecked {
-                result: Ok(spec.clone()),
+                result: verdict(id, &table, &chain, &chains, &spec),
                 spec,
             });
         }
@@ -82,4 +94,29 @@ fn resolve(name: &str) -> Result<Vec<std::net::IpAddr>, String> {
             all
         })
         .map_err(|error| format!("cannot be looked up: {error}"))
+}
+
+/// The back end's verdict: the rule is loaded where it decides about nothing, and read back.
+fn verdict(
+    id: FirewallId,
+    table: &str,
+    chain: &[u8],
+    chains: &[Vec<u8>],
+    spec: &[u8],
+) -> Result<Vec<Vec<u8>>, String> {
+    let Some(origin) = id.origin() else {
+        return Err("the back end of these rules is not known, so it cannot be asked".to_owned());
+    };
+    let tools = Tools::find();
+    let chains: Vec<&[u8]> = chains.iter().map(Vec::as_slice).collect();
+    // Without them, only a rule that matches on a set is refused, and says so.
+    let sets = beside::sets().map(Found::into_text).unwrap_or_default();
+    let rule = NewRule { chain, spec };
+    let words = |error: RestoreError| match error {
+        RestoreError::Refused { words, .. } => words,
+        other => format!("{other}; {}", other.remedy()),
+    };
+    let mut answers = canonical(&tools, origin, table, &chains, &sets, &[rule]).map_err(words)?;
+    let answer = answers.pop().unwrap_or_else(|| Ok(Vec::new()));
+    answer.map_err(words)
 }

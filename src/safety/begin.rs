@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, poll};
 
@@ -38,7 +39,7 @@ pub fn begin(request: &Request, progress: &mut dyn FnMut(Step)) -> Result<Pendin
         what: error.to_string(),
         remedy: "is there room for two more processes?".to_owned(),
     };
-    let mut child = start(request.program.as_deref()).map_err(failed)?;
+    let mut child = start(request.program.as_deref(), GUARD).map_err(failed)?;
     let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(failed(io::ErrorKind::BrokenPipe.into()));
     };
@@ -115,14 +116,22 @@ fn bury_later(mut child: Child) {
     drop(buried); // without it the guard is a zombie until we end, and no worse
 }
 
-/// Puts a guard over a pending change that has none. Returns at once; nothing happens where one lives.
+/// Puts a guard over a pending change that has none, and clears up what killed processes left. Returns at once;
+/// nothing happens where a guard lives.
 pub fn rescue(places: &Places) -> io::Result<()> {
-    let orphaned = State::look(places)
-        .is_some_and(|state| !state.is_guarded() && matches!(state.read(), Ok(Some(_))));
-    if !orphaned {
+    let Some(state) = State::look(places).filter(|state| !state.is_guarded()) else {
+        return Ok(());
+    };
+    if !matches!(state.read(), Ok(Some(_))) {
+        if state.is_littered()
+            && let Ok(Some(_lock)) = state.guard_lock(Some(Duration::ZERO))
+            && let Ok(None) = state.read()
+        {
+            state.sweep();
+        }
         return Ok(());
     }
-    let mut child = start(None)?;
+    let mut child = start(None, GUARD)?;
     if let Some(mut input) = child.stdin.take() {
         let places = places.clone();
         wire::order(&Order::Adopt { places }, &mut input)?;
@@ -133,7 +142,7 @@ pub fn rescue(places: &Places) -> io::Result<()> {
 
 /// What the kernel holds of `origin` now, in the calling thread's network namespace.
 pub fn current(tools: &Tools, origin: Origin) -> Result<Arc<Ruleset>, ApplyError> {
-    carry::read(tools, origin).map_err(|error| error.into())
+    Ok(carry::read(tools, origin)?)
 }
 
 /// The changes that lead from what the kernel holds now to what `backup` holds. Chains whose saved text is not
@@ -179,7 +188,8 @@ pub fn transitions_to(backup: &Backup, tools: &Tools) -> Result<Vec<Transition>,
     Ok(transitions)
 }
 
-fn start(program: Option<&Path>) -> io::Result<Child> {
+/// Starts the binary, or `program`, as what its first argument says, with a pipe at either end.
+pub(super) fn start(program: Option<&Path>, role: &str) -> io::Result<Child> {
     let program = program.map_or_else(|| PathBuf::from("/proc/self/exe"), Path::to_owned);
     let scope = scope();
     let mut command = match &scope {
@@ -199,7 +209,7 @@ fn start(program: Option<&Path>) -> io::Result<Child> {
         }
     };
     command
-        .arg(GUARD)
+        .arg(role)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -9,18 +9,20 @@
 //! Legacy is read and written under its lock. nf_tables has none: another program can write between our
 //! reading and the tool's own. The tool's transaction is safe from then on (the kernel refuses a stale
 //! generation and the tool starts over), but rule *numbers* may have moved before. So what is deleted is
-//! named by its text, not its number, and what was inserted a place off is moved by the next turn.
+//! named by its text, not its number, and what was inserted a place off is taken out and put right by the
+//! next turn.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::interim as edit;
 use super::request::ApplyError;
+use crate::edit::{self, Remark, ScriptError};
 use crate::netfilter::netlink::{Netlink, NetlinkError, Request};
 use crate::netfilter::nftables;
 use crate::netfilter::xtables::restore::{Held, Mode, RestoreError, Wait, restore};
 use crate::netfilter::xtables::{self, Limits, Presence, Tools, XtablesError};
-use crate::ruleset::{Backend, Origin, ParseError, Policy, Ruleset};
+use crate::ruleset::{Backend, Chain, Origin, ParseError, Policy, Ruleset, TextId};
 
 /// A writer that is faster than this many turns is not a box in trouble but a loop gone wild.
 const TURNS: u32 = 25;
@@ -40,6 +42,8 @@ pub(super) enum CarryError {
     Parse { origin: Origin, source: ParseError },
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+    #[error(transparent)]
+    Script(#[from] ScriptError),
     #[error("{origin} does not settle: another program keeps writing the same rules")]
     Unsettled { origin: Origin },
 }
@@ -62,6 +66,11 @@ impl From<CarryError> for ApplyError {
             CarryError::Restore(RestoreError::Refused { .. }) => {
                 return Self::Refused {
                     what: error.to_string(),
+                };
+            }
+            CarryError::Script(error) => {
+                return Self::Locked {
+                    what: first_line(error),
                 };
             }
             CarryError::Restore(error) => return error.into(),
@@ -95,20 +104,27 @@ impl From<&RestoreError> for ApplyError {
     }
 }
 
-/// What is now, and what was odd on the way.
-#[derive(Debug)]
-pub(super) struct Carried {
-    pub now: Arc<Ruleset>,
-    pub remarks: Vec<String>,
+/// The first line of an error that says in a second one what to do.
+pub(super) fn first_line(error: &ScriptError) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// What to do where others changed the same place.
+/// What to do where others changed the same place in the meantime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strictness {
-    /// Nothing more is done (a change is made).
+    /// Nothing more is done (a change is made), unless it is only their neighbours that changed: that is
+    /// said, and the change can be undone.
     Refuse,
     /// What can be done is done, the rest is a remark (a change is undone).
     Remark,
+}
+
+impl Strictness {
+    fn forbids(self, remark: &Remark) -> bool {
+        let only_place = matches!(remark, Remark::PlaceChanged(_));
+        self == Self::Refuse && !remark.is_harmless() && !only_place
+    }
 }
 
 /// One reading of `origin`; for nf_tables, of a single generation where one can be had.
@@ -144,7 +160,9 @@ fn text(tools: &Tools, origin: Origin) -> Result<Vec<u8>, XtablesError> {
     Ok(xtables::save(tools, origin, Limits::default())?.bytes)
 }
 
-/// Does to `origin` what turns `base` into `goal`.
+/// Does to `origin` what turns `base` into `goal`; what was odd on the way.
+///
+/// `again` is called before each turn but the first.
 pub(super) fn carry(
     tools: &Tools,
     origin: Origin,
@@ -152,56 +170,113 @@ pub(super) fn carry(
     strictness: Strictness,
     held: Option<&Held>,
     again: &mut dyn FnMut(),
-) -> Result<Carried, CarryError> {
+) -> Result<Vec<String>, CarryError> {
     let mut now = read(tools, origin)?;
     let mut by_number = false;
+    // What the merge of the first turn says: later ones meet our own work.
+    let mut remarks: Option<Vec<String>> = None;
     for turn in 0..TURNS {
         if turn > 0 {
             again();
         }
-        let merged = edit::merge(base, goal, &now, origin);
-        if let (Strictness::Refuse, Some(what)) = (strictness, merged.remarks.first()) {
-            let what = what.clone();
+        let mut merged = edit::merge(base, goal, &now);
+        if let Some(remark) = merged.remarks.iter().find(|r| strictness.forbids(r)) {
+            let what = remark.to_string();
             return Err(CarryError::Conflict { origin, what });
         }
         if same(&merged.ruleset, &now) {
-            return Ok(Carried {
-                now,
-                remarks: merged.remarks,
-            });
+            if turn == 0 || in_order(base, goal, &now) {
+                return Ok(remarks.unwrap_or_else(|| worth_saying(&merged.remarks)));
+            }
+            // Everything is there, but not where it was to be: numbers had moved under the tool.
+            let without = edit::merge(goal, base, &now).ruleset;
+            merged = edit::merge(base, goal, &without);
+            if same(&merged.ruleset, &now) {
+                return Ok(remarks.unwrap_or_default());
+            }
         }
-        let mut script = edit::script(&now, &merged.ruleset, &now.saved_counters());
-        if origin.backend == Backend::Nft && !by_number {
-            script = by_text(&now, &script).unwrap_or(script);
-        }
-        let done = restore(
-            tools,
-            origin,
-            &script,
-            Mode::Amend,
-            held,
-            &mut Wait {
-                limit: std::time::Duration::from_secs(20),
-                stop: &mut || false,
-                told: &mut |_| {},
-            },
-        );
+        remarks.get_or_insert_with(|| worth_saying(&merged.remarks));
+        let script = edit::script(&now, &merged.ruleset, &now.saved_counters())?.bytes();
+        let script = if origin.backend == Backend::Nft && !by_number {
+            by_text(&now, &script).unwrap_or(script)
+        } else {
+            script
+        };
+        let done = run(tools, origin, &script, held);
         let fresh = read(tools, origin)?;
+        let unchanged = same(&fresh, &now);
         match done {
+            Ok(()) => {}
             // Refused, and nobody else is to blame: by its numbers then, since nft does not find every
             // rule by its text; after that it is our own fault.
             Err(RestoreError::Refused { .. })
-                if same(&fresh, &now) && origin.backend == Backend::Nft && !by_number =>
+                if unchanged && origin.backend == Backend::Nft && !by_number =>
             {
                 by_number = true;
             }
-            Err(error) if same(&fresh, &now) => return Err(error.into()),
-            Err(RestoreError::Refused { .. }) | Ok(()) => {}
+            Err(RestoreError::Refused { .. }) if !unchanged => {}
             Err(error) => return Err(error.into()),
         }
         now = fresh;
     }
     Err(CarryError::Unsettled { origin })
+}
+
+fn run(
+    tools: &Tools,
+    origin: Origin,
+    script: &[u8],
+    held: Option<&Held>,
+) -> Result<(), RestoreError> {
+    let mut wait = Wait {
+        limit: Duration::from_secs(20),
+        stop: &mut || false,
+        told: &mut |_| {},
+    };
+    restore(tools, origin, script, Mode::Amend, held, &mut wait)
+}
+
+fn worth_saying(remarks: &[Remark]) -> Vec<String> {
+    let mut said: Vec<String> = remarks
+        .iter()
+        .filter(|remark| !remark.is_harmless())
+        .map(ToString::to_string)
+        .collect();
+    said.dedup();
+    said
+}
+
+/// Whether the rules that the change put somewhere stand, among the rules of `goal` that are there, as they do
+/// in `goal`. Rules that others added do not count, nor do those that they took out.
+fn in_order(base: &Ruleset, goal: &Ruleset, now: &Ruleset) -> bool {
+    chains(goal).all(|(table, chain)| {
+        let twin = |ruleset: &Ruleset| {
+            let table = ruleset.find_table(table)?;
+            ruleset.chain_named(table, chain.name_bytes())
+        };
+        let ids = |ruleset: &Ruleset, chain: &Chain| -> Vec<TextId> {
+            let rules = chain.rules().iter();
+            rules.map(|rule| ruleset.text_id(*rule)).collect()
+        };
+        let wanted = ids(goal, chain);
+        let was = twin(base).map_or_else(Vec::new, |twin| ids(base, base.chain(twin)));
+        if wanted == was {
+            return true; // the change is elsewhere
+        }
+        let is = twin(now).map_or_else(Vec::new, |twin| ids(now, now.chain(twin)));
+        let (known, there): (HashSet<_>, HashSet<_>) =
+            (wanted.iter().collect(), is.iter().collect());
+        let wanted = wanted.iter().filter(|id| there.contains(id));
+        wanted.eq(is.iter().filter(|id| known.contains(id)))
+    })
+}
+
+/// Every chain, with the name of its table.
+fn chains(ruleset: &Ruleset) -> impl Iterator<Item = (&str, &Chain)> {
+    ruleset.tables().iter().flat_map(|table| {
+        let chains = table.chains().iter();
+        chains.map(|chain| (table.name(), ruleset.chain(*chain)))
+    })
 }
 
 /// Whether two rulesets decide the same in the same words: chains, policies and rules, not counters. A table
@@ -217,45 +292,36 @@ pub(super) fn first_difference(one: &Ruleset, other: &Ruleset) -> Option<String>
 
 /// What stands in `one` and not so in `other`.
 fn missing(one: &Ruleset, other: &Ruleset) -> Option<String> {
-    for table in one.tables() {
-        let there = other.find_table(table.name());
-        for index in table.chains() {
-            let chain = one.chain(*index);
-            let twin = there
-                .and_then(|table| other.chain_named(table, chain.name_bytes()))
-                .map(|twin| other.chain(twin));
-            let place = || format!("{} {}", table.name(), chain.name());
-            let policy = |chain: Option<&crate::ruleset::Chain>| {
-                chain
-                    .and_then(crate::ruleset::Chain::policy)
-                    .unwrap_or(Policy::Accept)
-            };
-            if twin.is_none() && !chain.is_builtin() {
-                return Some(format!("the chain {}", place()));
-            }
-            if chain.is_builtin() && policy(Some(chain)) != policy(twin) {
-                return Some(format!("the policy of {}", place()));
-            }
-            let theirs = twin.map_or(&[][..], crate::ruleset::Chain::rules);
-            let differ = chain
-                .rules()
-                .iter()
-                .zip(theirs)
-                .position(|(a, b)| one.normal_spec(*a) != other.normal_spec(*b));
-            let differ = differ.or((chain.rules().len() != theirs.len())
-                .then_some(chain.rules().len().min(theirs.len())));
-            if let Some(at) = differ {
-                return Some(format!("rule {} of {}", at + 1, place()));
-            }
+    let policy = |chain: Option<&Chain>| chain.and_then(Chain::policy).unwrap_or(Policy::Accept);
+    chains(one).find_map(|(table, chain)| {
+        let there = other.find_table(table);
+        let twin = there
+            .and_then(|table| other.chain_named(table, chain.name_bytes()))
+            .map(|twin| other.chain(twin));
+        let place = || format!("{table} {}", chain.name());
+        if twin.is_none() && !chain.is_builtin() {
+            return Some(format!("the chain {}", place()));
         }
-    }
-    None
+        if chain.is_builtin() && policy(Some(chain)) != policy(twin) {
+            return Some(format!("the policy of {}", place()));
+        }
+        let (ours, theirs) = (chain.rules(), twin.map_or(&[][..], Chain::rules));
+        let equal = |at: &usize| match (ours.get(*at), theirs.get(*at)) {
+            (Some(a), Some(b)) => one.normal_spec(*a) == other.normal_spec(*b),
+            _ => false,
+        };
+        let differ = (0..ours.len().max(theirs.len())).find(|at| !equal(at));
+        differ.map(|at| format!("rule {} of {}", at + 1, place()))
+    })
 }
+
+/// Names of a table and of a chain in it.
+type Place = (Vec<u8>, Vec<u8>);
 
 /// The script with each `-D CHAIN NUMBER` said as `-D CHAIN RULE`, where that means the same rule: the first
 /// with that text. `None` where the script has words that are not followed here.
 fn by_text(from: &Ruleset, script: &[u8]) -> Option<Vec<u8>> {
-    let mut chains: HashMap<(Vec<u8>, Vec<u8>), Vec<Vec<u8>>> = HashMap::new();
+    let mut chains: HashMap<Place, Vec<Vec<u8>>> = HashMap::new();
     for table in from.tables() {
         for index in table.chains() {
             let chain = from.chain(*index);

@@ -123,10 +123,23 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), PlaceError> {
     write().map_err(at("write", path))
 }
 
+/// Ends the name of a file that is being written; the writer's process id follows.
+const HALF_WRITTEN: &str = "new-";
+
+/// Whether a file of that name was left half written by a process that is no more.
+pub(super) fn is_abandoned(name: &std::ffi::OsStr) -> bool {
+    let writer = Path::new(name)
+        .extension()
+        .and_then(|ending| ending.to_str()?.strip_prefix(HALF_WRITTEN)?.parse().ok());
+    writer.is_some_and(|pid: u32| {
+        pid != std::process::id() && !Path::new("/proc").join(pid.to_string()).exists()
+    })
+}
+
 /// Replaces a file as a whole: a reader sees the old one or the new one.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PlaceError> {
     // Unique among those who may write here at the same time.
-    let new = path.with_extension(format!("new-{}", std::process::id()));
+    let new = path.with_extension(format!("{HALF_WRITTEN}{}", std::process::id()));
     let _ = fs::remove_file(&new); // of a dead process that had our number
     let done = write_new(&new, bytes)
         .and_then(|()| fs::rename(&new, path).map_err(at("put in place", path)));

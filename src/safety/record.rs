@@ -225,7 +225,35 @@ impl State {
                 _ => {}
             }
         }
+        self.sweep();
         Ok(())
+    }
+
+    /// Takes away what processes left behind that were killed while they wrote. Only for who holds the guard's
+    /// lock, when there is no record.
+    pub fn sweep(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let is_ours = entry.file_name().to_str().is_some_and(is_name);
+            if is_folder && is_ours {
+                let _ = fs::remove_dir_all(path);
+            } else if places::is_abandoned(&entry.file_name()) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Whether there is something to sweep.
+    pub fn is_littered(&self) -> bool {
+        fs::read_dir(&self.folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|entry| {
+                places::is_abandoned(&entry.file_name())
+                    || entry.file_type().is_ok_and(|kind| kind.is_dir())
+            })
     }
 
     /// Held while a decision is read and written.
@@ -313,13 +341,13 @@ pub(super) fn is_name(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// A fresh name that sorts by time: `20260131-235959-1a2b`.
+/// A fresh name that sorts by time: `20260131-235959-1a2b3c`.
 pub(super) fn fresh_name() -> String {
     let now = jiff::Timestamp::now();
     let day = now.strftime("%Y%m%d-%H%M%S");
     // Two changes of one second are kept apart by their fraction and process.
-    let mix = now.subsec_nanosecond().unsigned_abs() / 1000 ^ std::process::id().rotate_left(7);
-    format!("{day}-{:04x}", mix & 0xffff)
+    let mix = (now.subsec_nanosecond().unsigned_abs() / 1000) ^ std::process::id().rotate_left(9);
+    format!("{day}-{:06x}", mix & 0x00ff_ffff)
 }
 
 #[cfg(test)]

@@ -219,7 +219,7 @@ impl ApplyError {
                 );
             }
             Self::Busy { .. } => "see ruletop status; ruletop confirm or ruletop revert ends it",
-            Self::Nothing => "",
+            Self::Nothing => "ruletop export shows what there is",
             Self::Changed { .. } => "nothing is applied; look at what changed and try again",
             Self::Refused { .. } => "nothing is applied; change what it names and try again",
             Self::Locked { .. } => "nothing is applied; change that chain with nft",

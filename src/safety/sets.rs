@@ -78,10 +78,11 @@ fn add_members(wanted: &mut Vec<Vec<u8>>, saved: &[u8]) {
         if words.next() != Some(b"add") {
             continue;
         }
-        if let (Some(set), Some(member)) = (words.next(), words.next()) {
-            if lists.contains(&set) && wanted.iter().any(|name| name == set) {
-                members.push(member.to_vec());
-            }
+        if let (Some(set), Some(member)) = (words.next(), words.next())
+            && lists.contains(&set)
+            && wanted.iter().any(|name| name == set)
+        {
+            members.push(member.to_vec());
         }
     }
     wanted.extend(members);

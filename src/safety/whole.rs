@@ -4,6 +4,9 @@
 //! lost, which is why this is not the way back but the last resort. Counters are the higher of now and then.
 //! Tables with a locked chain stay as they are: their text would widen rules.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use super::backup;
 use super::carry::read;
 use super::places::Places;
@@ -11,7 +14,7 @@ use super::record::Leg;
 use super::{lossy, sets};
 use crate::netfilter::xtables::Tools;
 use crate::netfilter::xtables::restore::{Held, Mode, Wait, restore as run};
-use crate::ruleset::{CounterSet, Ruleset};
+use crate::ruleset::{CounterSet, Counters, Ruleset, TextId};
 
 /// Puts the ruleset of `leg` back to what it was before.
 pub(super) fn restore(
@@ -21,8 +24,7 @@ pub(super) fn restore(
     leg: &Leg,
     held: Option<&Held>,
 ) -> Result<(), String> {
-    let words = |error: &dyn std::error::Error| error.to_string();
-    let now = read(tools, leg.origin).map_err(|error| words(&error))?;
+    let now = read(tools, leg.origin).map_err(|error| error.to_string())?;
     if let Ok(backup) = backup::load(places, backup) {
         let _ = sets::make_missing(&leg.before, backup.text("ipset"));
     }
@@ -30,7 +32,7 @@ pub(super) fn restore(
         .into_iter()
         .map(|chain| chain.table)
         .collect();
-    let text = leg.before.to_save(&counters(&leg.before, &now));
+    let text = leg.before.to_save(&highest(&leg.before, &now));
     let mut script = without_tables(&text, &locked);
     for table in now.tables() {
         let name = table.name();
@@ -38,30 +40,58 @@ pub(super) fn restore(
             script.extend_from_slice(&emptied(&now, name));
         }
     }
-    let mut wait = Wait {
-        limit: std::time::Duration::from_secs(20),
-        stop: &mut || false,
-        told: &mut |_| {},
-    };
-    run(tools, leg.origin, &script, Mode::Replace, held, &mut wait).map_err(|error| words(&error))
+    load(tools, leg, &script, held)
 }
 
-/// Counters for `before`: what its rules and policies count now, where they are still there and count more.
-fn counters(before: &Ruleset, now: &Ruleset) -> CounterSet {
-    let mut counters = before.saved_counters();
-    let current = now.saved_counters();
-    let there: std::collections::HashMap<_, _> = now
+/// Counters for `ruleset`: its own, or those of `other` where the same rule or policy counts more there.
+fn highest(ruleset: &Ruleset, other: &Ruleset) -> CounterSet {
+    let mut counters = ruleset.saved_counters();
+    let theirs = other.saved_counters();
+    let there: HashMap<TextId, Counters> = other
         .rules()
-        .map(|rule| (now.text_id(rule), current.rule(rule)))
+        .map(|rule| (other.text_id(rule), theirs.rule(rule)))
         .collect();
-    for (rule, counter) in before.rules().zip(&mut counters.rules) {
-        if let Some(now) = there.get(&before.text_id(rule)) {
-            if now.packets >= counter.packets {
-                *counter = *now;
-            }
+    let raise = |mine: &mut Counters, other: Counters| {
+        if other.packets > mine.packets {
+            *mine = other;
+        }
+    };
+    for (rule, counter) in ruleset.rules().zip(&mut counters.rules) {
+        if let Some(other) = there.get(&ruleset.text_id(rule)) {
+            raise(counter, *other);
+        }
+    }
+    for (chain, counter) in ruleset.chains().iter().zip(&mut counters.policies) {
+        let table = ruleset.table(chain.table()).name();
+        let twin = other
+            .find_table(table)
+            .and_then(|table| other.chain_named(table, chain.name_bytes()));
+        if let Some(twin) = twin.filter(|_| chain.is_builtin()) {
+            raise(counter, theirs.policy(twin));
         }
     }
     counters
+}
+
+/// Gives rules back what they had counted before a legacy tool was killed: it loads a table with zeros first
+/// and adds the counters in a second call.
+pub(super) fn heal_counters(tools: &Tools, leg: &Leg, held: Option<&Held>) -> Result<(), String> {
+    let now = read(tools, leg.origin).map_err(|error| error.to_string())?;
+    let counters = highest(&now, &leg.before);
+    if counters == now.saved_counters() {
+        return Ok(());
+    }
+    let text = now.to_save(&counters);
+    load(tools, leg, &text, held)
+}
+
+fn load(tools: &Tools, leg: &Leg, text: &[u8], held: Option<&Held>) -> Result<(), String> {
+    let mut wait = Wait {
+        limit: Duration::from_secs(20),
+        stop: &mut || false,
+        told: &mut |_| {},
+    };
+    run(tools, leg.origin, text, Mode::Replace, held, &mut wait).map_err(|error| error.to_string())
 }
 
 /// The dump without these tables.

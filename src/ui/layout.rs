@@ -134,11 +134,12 @@ fn list_width(screen: u16) -> u16 {
 }
 
 impl Areas {
-    /// All that lies between header and footer.
+    /// All that lies between header and footer, below the bar of a pending change.
     pub fn body(&self) -> Rect {
+        let top = self.header.bottom() + self.pending.height;
         Rect {
-            y: self.header.bottom(),
-            height: self.footer.y.saturating_sub(self.header.bottom()),
+            y: top,
+            height: self.footer.y.saturating_sub(top),
             ..self.footer
         }
     }

@@ -16,10 +16,10 @@ use crate::ruleset::Family;
 pub fn gaps(probe: &Probe) -> Vec<RouteQuestion> {
     let mut asked = Vec::new();
     if probe.path != Path::Output && probe.input.is_none() {
-        asked.extend(probe.src.map(to));
+        asked.extend(probe.src.map(toward));
     }
     if probe.path != Path::Input && probe.output.is_none() {
-        asked.extend(probe.dst.map(to));
+        asked.extend(probe.dst.map(toward));
     }
     asked
 }
@@ -28,10 +28,10 @@ pub fn gaps(probe: &Probe) -> Vec<RouteQuestion> {
 pub fn complete(probe: &Probe, machine: &Machine) -> Probe {
     let mut probe = probe.clone();
     if probe.path != Path::Output && probe.input.is_none() {
-        probe.input = way(machine, probe.src);
+        probe.input = way_out(machine, probe.src);
     }
     if probe.path != Path::Input && probe.output.is_none() {
-        probe.output = way(machine, probe.dst);
+        probe.output = way_out(machine, probe.dst);
     }
     if probe.path == Path::Input && probe.dst.is_none() {
         probe.dst = probe
@@ -46,7 +46,8 @@ pub fn complete(probe: &Probe, machine: &Machine) -> Probe {
     probe
 }
 
-fn to(address: IpAddr) -> RouteQuestion {
+/// The way to an address, for a packet of this box.
+pub fn toward(address: IpAddr) -> RouteQuestion {
     RouteQuestion {
         to: address,
         from: None,
@@ -56,8 +57,9 @@ fn to(address: IpAddr) -> RouteQuestion {
     }
 }
 
-fn way(machine: &Machine, address: Option<IpAddr>) -> Option<IfName> {
-    match machine.route(&to(address?))? {
+/// The interface by which packets to an address leave, where `machine` has the answer to [`toward`].
+pub fn way_out(machine: &Machine, address: Option<IpAddr>) -> Option<IfName> {
+    match machine.route(&toward(address?))? {
         RouteAnswer::Way(way) => way.output,
         RouteAnswer::None { .. } | RouteAnswer::NotAsked(_) => None,
     }

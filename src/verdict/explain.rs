@@ -111,7 +111,7 @@ pub struct Translated {
 }
 
 /// A verdict and how it came about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// What happens.
     pub verdict: Verdict,

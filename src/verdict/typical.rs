@@ -21,6 +21,12 @@ use crate::ruleset::{ChainIdx, Family, RuleIdx, Ruleset};
 
 /// Ways from hooks to a chain that are tried; a chain may be called from thousands of places.
 const MOST_WAYS: usize = 6;
+/// Packets that are thought of for one rule.
+const MOST_PACKETS: usize = 16;
+/// Where no rule names a port: one that everybody knows, and one that nobody names.
+const USUAL_PORTS: [Option<u16>; 2] = [Some(443), Some(49_151)];
+/// The port of a client that no rule names.
+const FROM_PORT: u16 = 40_000;
 /// Chains that are looked at on the search for them.
 const MOST_CHAINS: usize = 2_000;
 
@@ -44,6 +50,7 @@ pub fn typical(ruleset: &Ruleset, chain: ChainIdx, rule: Option<RuleIdx>) -> Vec
             packets.extend(draft.packets());
         }
     }
+    packets.truncate(MOST_PACKETS);
     packets
 }
 
@@ -192,16 +199,23 @@ impl Draft {
         self.states &= if states.invert { !bits } else { bits };
     }
 
-    /// The packets: one for each of the usual states that is allowed.
+    /// The packets: one for each of the usual states that is allowed, and for each of the usual ports where
+    /// no rule names one.
     fn packets(mut self) -> Vec<Probe> {
         self.fill_addresses();
         let probe = &mut self.probe;
-        if probe.proto.is_none() && (probe.dport.or(probe.sport)).is_some() {
-            probe.proto = Some(Protocol::TCP);
-        }
-        if probe.proto.is_some_and(Protocol::is_icmp) && probe.icmp_type.is_none() {
+        let proto = *probe.proto.get_or_insert(Protocol::TCP);
+        if proto.is_icmp() && probe.icmp_type.is_none() {
             let echo = if probe.family == Family::V6 { 128 } else { 8 };
             (probe.icmp_type, probe.icmp_code) = (Some(echo), Some(0));
+        }
+        let ports: &[Option<u16>] = match probe.dport {
+            _ if !proto.has_ports() => &[None],
+            Some(_) => &[probe.dport],
+            None => &USUAL_PORTS,
+        };
+        if proto.has_ports() {
+            probe.sport.get_or_insert(FROM_PORT);
         }
         let usual = [
             (StateSet::NEW, CtState::New),
@@ -210,23 +224,28 @@ impl Draft {
             (StateSet::RELATED, CtState::Related),
             (StateSet::UNTRACKED, CtState::Untracked),
         ];
-        let allowed = usual
-            .iter()
-            .filter(|(bit, _)| self.states & bit.bits() != 0);
-        let tcp = self.probe.proto == Some(Protocol::TCP);
-        allowed
-            .map(|(_, state)| {
-                let flags = match state {
-                    CtState::New => TcpFlags::SYN,
-                    _ => TcpFlags::ACK,
-                };
+        let mut packets = Vec::new();
+        for (bit, state) in usual {
+            if self.states & bit.bits() == 0 {
+                continue;
+            }
+            let flags = match state {
+                CtState::New => TcpFlags::SYN,
+                _ => TcpFlags::ACK,
+            };
+            packets.extend(ports.iter().map(|port| {
                 Probe {
-                    ctstate: Some(*state),
-                    tcp_flags: self.flags.or(Some(flags)).filter(|_| tcp),
+                    ctstate: Some(state),
+                    tcp_flags: self
+                        .flags
+                        .or(Some(flags))
+                        .filter(|_| proto == Protocol::TCP),
+                    dport: *port,
                     ..self.probe.clone()
                 }
-            })
-            .collect()
+            }));
+        }
+        packets
     }
 
     /// Ends that no rule names: somebody outside. Of a packet that comes to this box its own is left open.

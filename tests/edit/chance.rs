@@ -3,6 +3,14 @@
 use ruletop::edit::{ChainName, Operation, RowId, Spot, Stage};
 use ruletop::ruleset::{Family, Origin, Policy};
 
+/// How many cases to run: RULETOP_CASES says otherwise.
+pub fn cases(usual: u64) -> u64 {
+    let said = std::env::var("RULETOP_CASES").ok();
+    said.map_or(usual, |said| {
+        said.parse().expect("RULETOP_CASES is a number")
+    })
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub struct Dice(pub u64);
 
@@ -137,10 +145,8 @@ pub fn operation(dice: &mut Dice, stage: &Stage) -> Operation {
         };
         let index = names.iter().position(|n| *n == name).unwrap();
         let rules = chains[index].rules();
-        let before = match rules.get(dice.roll(rules.len() + 1)) {
-            Some(rule) => Some(shown.row(*rule).unwrap().id),
-            None => None,
-        };
+        let before = rules.get(dice.roll(rules.len() + 1));
+        let before = before.map(|rule| shown.row(*rule).unwrap().id);
         Spot::new(&name.table, &name.chain, before)
     };
     let new_spec = |dice: &mut Dice| {

@@ -12,8 +12,10 @@ use crate::chance::{Dice, act, dump};
 use crate::pure::parse;
 use crate::support::{LEGACY4, LEGACY6, NFT4, NFT6, Net, in_namespace, send_udp};
 
-/// Random cases for each origin.
-const CASES: u64 = 40;
+/// Random cases for each origin; RULETOP_CASES for a longer look.
+fn cases() -> u64 {
+    crate::chance::cases(40)
+}
 
 fn saved(net: &Net, origin: Origin) -> Arc<Ruleset> {
     parse(&net.ok(&format!("{origin}-save -c")), origin)
@@ -23,9 +25,9 @@ fn saved(net: &Net, origin: Origin) -> Arc<Ruleset> {
 fn clear(net: &Net, origin: Origin) {
     let mut text = String::new();
     for table in ["filter", "mangle", "nat", "raw"] {
-        let _ = write!(text, "*{table}\n");
+        let _ = writeln!(text, "*{table}");
         for chain in ruletop::ruleset::builtin_chains(table.as_bytes()) {
-            let _ = write!(text, ":{chain} ACCEPT [0:0]\n");
+            let _ = writeln!(text, ":{chain} ACCEPT [0:0]");
         }
         text += "COMMIT\n";
     }
@@ -125,7 +127,7 @@ fn assert_counters(base: &Ruleset, staged: &Ruleset, after: &Ruleset, keeps: boo
 fn random_cases(origin: Origin, first: u64) {
     in_namespace(move |net| {
         let keeps = keeps_counters(net, origin);
-        for number in first..first + CASES {
+        for number in first..first + cases() {
             let mut dice = Dice(number);
             clear(net, origin);
             let text = dump(&mut dice, origin, 14);
@@ -255,7 +257,11 @@ fn a_table_comes_into_being() {
             let back = merge(&after, &base, &after);
             let gone = apply(net, origin, &after, &back.ruleset);
             assert_eq!(gone.rule_count(), 0);
-            assert!(gone.chains().iter().all(|chain| chain.is_builtin()));
+            assert!(
+                gone.chains()
+                    .iter()
+                    .all(ruletop::ruleset::Chain::is_builtin)
+            );
         }
     });
 }

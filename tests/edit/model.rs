@@ -16,6 +16,9 @@ pub struct Chain {
 
 pub type Table = BTreeMap<String, Chain>;
 
+/// Chains by table and name: the policy, and what the rules say.
+pub type Rules = BTreeMap<String, BTreeMap<String, (Option<String>, Vec<String>)>>;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Firewall {
     pub tables: BTreeMap<String, Table>,
@@ -55,7 +58,7 @@ impl Firewall {
     }
 
     /// Without counters, and without what is as good as not there.
-    pub fn rules_only(&self) -> BTreeMap<String, BTreeMap<String, (Option<String>, Vec<String>)>> {
+    pub fn rules_only(&self) -> Rules {
         let mut tables = BTreeMap::new();
         for (name, table) in &self.tables {
             let mut chains = BTreeMap::new();

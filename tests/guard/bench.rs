@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::fcntl::{Flock, FlockArg};
 use ruletop::ruleset::{Backend, Family, Origin, Ruleset};
 
 use crate::harness::{Launch, Terminal, patiently};
@@ -76,7 +77,7 @@ impl Bench<'_> {
 
     /// A change that moves a counted rule, deletes one, makes a chain and a jump to it, sets a policy, and
     /// writes to a second table: two transactions of the kernel.
-    pub fn change(&self) -> String {
+    pub fn change() -> String {
         "*filter\n:FORWARD DROP [0:0]\n:fresh - [0:0]\n-A fresh -j RETURN\n-D INPUT 2\n\
          -I INPUT 1 -p udp --dport 4009 -j fresh\n-D INPUT 4\n\
          -I INPUT 1 -p udp --dport 4003 -m comment --comment \"the third\" -j DROP\nCOMMIT\n\
@@ -120,9 +121,16 @@ impl Bench<'_> {
         self.net.ok("printf %s \"$XTABLES_LOCKFILE\"")
     }
 
+    /// A file with that ruleset.
+    pub fn saved(&self, ruleset: &Ruleset) -> String {
+        let path = self.path("saved");
+        std::fs::write(&path, ruleset.bytes()).unwrap();
+        path
+    }
+
     fn script(&self) -> String {
         let path = self.path("change");
-        std::fs::write(&path, self.change()).unwrap();
+        std::fs::write(&path, Self::change()).unwrap();
         path
     }
 
@@ -161,6 +169,18 @@ impl Bench<'_> {
     /// … of the change.
     pub fn start_change(&self, window: &str) -> std::process::Child {
         self.start(&self.script(), window)
+    }
+
+    /// `ruletop apply --no-wait` of the change, with that folder first in PATH.
+    pub fn run_change_with(&self, folder: &str) -> Output {
+        let mut arguments = self.apply_arguments(&self.script(), "60s");
+        arguments.push("--no-wait".to_owned());
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = self.command();
+        command
+            .args(arguments)
+            .env("PATH", format!("{folder}:{path}"));
+        command.output().unwrap()
     }
 
     /// The program without arguments, its processes known.
@@ -212,9 +232,44 @@ impl Bench<'_> {
             .collect()
     }
 
-    /// Waits until none of them lives.
+    /// Waits until none of them lives, nor holds the guard's lock: a process that ends loses its memory,
+    /// which we know it by, a moment before its files.
     pub fn wait_for_no_process(&self) {
-        patiently("the end of every process", || self.tagged().is_empty());
+        patiently("the end of every process", || {
+            self.tagged().is_empty() && !self.is_guarded()
+        });
+    }
+
+    /// Waits for the end of every process and of the pending change. Where all guards were killed at once, the
+    /// next ruletop of any kind finds what they left.
+    pub fn settle(&self) {
+        patiently("the end of the change", || {
+            let none = self.tagged().is_empty() && !self.is_guarded();
+            if none && !self.left().is_empty() {
+                self.ok(&["status"]);
+                return false;
+            }
+            none
+        });
+    }
+
+    /// What is in the state folder but the locks.
+    fn left(&self) -> Vec<String> {
+        let mut left: Vec<String> = std::fs::read_dir(Path::new(&self.path("state")))
+            .map(|entries| {
+                let names = entries.flatten().map(|entry| entry.file_name());
+                names
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .collect()
+            })
+            .unwrap_or_default();
+        left.retain(|name| !["lock", "guard.lock", "hands.lock"].contains(&name.as_str()));
+        left
+    }
+
+    fn is_guarded(&self) -> bool {
+        let lock = std::fs::File::open(self.path("state/guard.lock"));
+        lock.is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
     }
 
     /// The process id that the pending record gives as `guard` or `standby`; waits for it.
@@ -269,15 +324,7 @@ impl Bench<'_> {
     /// No pending change and no file of one.
     #[track_caller]
     pub fn assert_clean(&self) {
-        let mut left: Vec<String> = std::fs::read_dir(Path::new(&self.path("state")))
-            .map(|entries| {
-                let names = entries.flatten().map(|entry| entry.file_name());
-                names
-                    .map(|name| name.to_string_lossy().into_owned())
-                    .collect()
-            })
-            .unwrap_or_default();
-        left.retain(|name| !["lock", "guard.lock", "hands.lock"].contains(&name.as_str()));
+        let left = self.left();
         assert_eq!(left, Vec::<String>::new(), "left in the state folder");
         let unfinished = std::fs::read_dir(self.path("backup")).map(|entries| {
             let names = entries.flatten().map(|entry| entry.file_name());

@@ -3,13 +3,16 @@
 //! network namespaces and private folders.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on says so by panicking
+#![allow(clippy::print_stdout)] // figures, for who asks with --nocapture
 
 mod bench;
 mod commands;
 #[path = "../terminal/harness/mod.rs"]
 mod harness;
+mod keep;
 mod killing;
 mod matrix;
+mod probe;
 #[path = "../kernel/support.rs"]
 #[allow(dead_code)] // the kernel tests use the rest
 mod support;

@@ -59,7 +59,7 @@ fn beside_a_writer(origin: Origin) {
                 write(bench, &stop)
             });
             // However this ends, the writer does too.
-            let _stop = StopAtEnd(&stop);
+            let end = StopAtEnd(&stop);
             for turn in 0..applies {
                 let name = format!("ours-{turn}-");
                 if !apply(bench, &name) {
@@ -76,7 +76,7 @@ fn beside_a_writer(origin: Origin) {
                     kept.push(name);
                 }
             }
-            drop(_stop);
+            drop(end);
             writer.join().unwrap()
         });
         let now = bench.save();

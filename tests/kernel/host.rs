@@ -34,7 +34,7 @@ fn interfaces_say_whether_they_are_up_and_what_they_are_called() {
         net.ok("ip addr add 10.0.0.5/24 brd + dev eth0 && ip link set eth0 up");
         net.ok("ip addr add fd00::5/64 dev eth0 nodad");
         net.ok("sysctl -qw net.ipv4.conf.eth0.rp_filter=1 net.ipv4.conf.br/0.forwarding=1");
-        let machine = host::links(&[]);
+        let machine = host::links();
         assert_eq!(machine.problems, Vec::<String>::new());
         let eth0 = machine.interface(name("eth0")).unwrap();
         assert!(eth0.up && !eth0.loopback && eth0.carrier, "{eth0:?}");

@@ -71,7 +71,7 @@ fn read(text: &str) -> Document {
 fn judge(session: &Session, before: &Document, after: &Document) -> Report {
     let before: Vec<&Ruleset> = before.rulesets().iter().collect();
     let after: Vec<&Ruleset> = after.rulesets().iter().collect();
-    let links = host::links(&[]);
+    let links = host::links();
     let facts = Facts {
         local: links.addresses(),
         ..Facts::default()

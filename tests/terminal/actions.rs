@@ -21,6 +21,8 @@ enum On {
     Live,
     /// The same, read once and then only when asked.
     LiveOnce,
+    /// A machine of its own with a place for the rules of the next boot.
+    Boot,
     /// The demo, once its drop feed has lines.
     Demo,
 }
@@ -52,8 +54,28 @@ const fn row(
     }
 }
 
-/// `redraw` shows nothing; it has a test of its own.
-const ELSEWHERE: [(&str, &str); 1] = [("any", "redraw")];
+/// `redraw` shows nothing; it has a test of its own. So have the long texts, which scroll, and the keys of a
+/// pending change, which one change tries in turn.
+const ELSEWHERE: [(&str, &str); 18] = [
+    ("any", "redraw"),
+    ("review", "redraw"),
+    ("review", "up"),
+    ("review", "down"),
+    ("review", "page-up"),
+    ("review", "page-down"),
+    ("pending", "redraw"),
+    ("pending", "up"),
+    ("pending", "down"),
+    ("pending", "page-up"),
+    ("pending", "page-down"),
+    ("pending", "cancel"),
+    ("pending", "more-time"),
+    ("pending", "quit"),
+    ("pending", "suspend"),
+    ("pending", "yes"),
+    ("pending", "revert"),
+    ("why", "next-fix"),
+];
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
@@ -68,6 +90,12 @@ const ROWS: &[Row] = &[
     row("any", "freeze", On::Live, &[], |_, s| s.contains("❚❚ frozen")),
     row("any", "detail", On::Dump, &["j j j"], |_, s| s.contains("─ rule ─") && s.contains("9,812")),
     row("any", "conntrack", On::Dump, &[], |_, s| s.contains("─ conntrack ─")),
+    row("any", "why", On::Dump, &["j j j"], |_, s| s.contains("▸ why tcp 203.0.113.9") && s.row(deciding(s)).contains("DROP")),
+    row("any", "ask", On::Dump, &[], |_, s| s.contains("a packet: tcp")),
+    row("why", "open", On::Dump, &["j j j", "w"], |_, s| in_chain(s, "v4 filter INPUT") && at_rule(s, "4")),
+    row("why", "ask", On::Dump, &["j j j", "w"], |_, s| s.contains("a packet: tcp")),
+    row("why", "unfold", On::Dump, &["j j j", "w"], |before, s| before.contains("none matches") && !s.contains("none matches")),
+    row("why", "cancel", On::Dump, &["j j j", "w"], |_, s| in_chain(s, "v4 filter INPUT")),
     row("any", "pause", On::Demo, &[], |_, s| s.contains("❚❚ paused")),
     row("any", "next-pane", On::Dump, &[], |_, s| has_focus(s, "drops")),
     row("any", "previous-pane", On::Dump, &[], |_, s| has_focus(s, "chains")),
@@ -96,8 +124,17 @@ const ROWS: &[Row] = &[
     row("any", "last", On::Dump, &[], |_, s| at_rule(s, "–")),
     row("any", "right", On::Dump, &[], |_, s| s.contains("▸8") && !s.contains("ctstate RELATED")),
     row("any", "left", On::Dump, &["l"], |_, s| !s.contains("▸8") && s.contains("ctstate RELATED")),
+    row("any", "keep", On::LiveOnce, &[], |_, s| s.contains("─ keep for the next boot ─")),
+    row("any", "history", On::LiveOnce, &[], |_, s| s.contains("─ history ─")),
+    row("keep", "cancel", On::LiveOnce, &["S"], |_, s| !s.contains("─ keep for the next boot ─")),
+    row("keep", "keep-runtime", On::Boot, &["S"], |_, s| s.contains("without what docker")),
+    row("keep", "yes", On::Boot, &["S"], |_, s| s.contains("written for the next boot")),
+    row("keep", "quit", On::Boot, &["S"], |_, s| !s.alternate),
+    row("history", "cancel", On::LiveOnce, &["H"], |_, s| !s.contains("─ history ─")),
+    row("history", "quit", On::LiveOnce, &["H"], |_, s| !s.alternate),
     row("chains", "open", On::Dump, &["1 j j j"], |_, s| has_focus(s, "v4 filter LOGDROP")),
     row("rules", "open", On::Dump, &["j j j j j"], |_, s| in_chain(s, "v4 filter f2b-sshd")),
+    row("rules", "probe", On::Live, &["g"], |_, s| s.contains("◦") || s.contains("a probe logs")),
     row("drops", "open", On::Demo, &["3"], |_, s| has_focus_on_rules(s) && selected(s).contains("LOG")),
     row("drops", "group", On::Demo, &["3"], |_, s| s.contains("─ raw ")),
     row("input", "accept", On::Dump, &["/ 4 4 3"], |_, s| s.contains("3 of 11 rules") && foot(s).contains("help")),
@@ -108,12 +145,61 @@ const ROWS: &[Row] = &[
     row("input", "down", On::Dump, &["/ 4 4 3"], |_, s| at_rule(s, "5")),
     row("input", "up", On::Dump, &["/ 4 4 3", "<Down> <Down>"], |_, s| at_rule(s, "5")),
     row("input", "quit", On::Dump, &["/ 4 4 3"], |_, s| !s.alternate),
+    row("rules", "insert-before", On::Dump, &["j"], |_, s| s.contains("insert before rule 2")),
+    row("rules", "insert-after", On::Dump, &["j"], |_, s| s.contains("insert after rule 2")),
+    row("rules", "edit-rule", On::Dump, &["j j j"], |_, s| s.contains("edit rule 4") && s.contains("Drop TCP packets to port 443 arriving on eth0")),
+    row("any", "templates", On::Dump, &[], |_, s| s.contains("templates ── v4") && s.contains("Forward a port")),
+    row("editor", "accept", On::Dump, &["i", "D R O P"], |_, s| !s.contains("raw line") && s.contains("12 rules")),
+    row("editor", "cancel", On::Dump, &["i"], |_, s| !s.contains("raw line")),
+    row("editor", "complete", On::Dump, &["i", "R E J"], |_, s| s.contains("Reject every packet")),
+    row("editor", "complete-back", On::Dump, &["i"], |_, s| s.contains("for people; says nothing to the kernel")),
+    row("editor", "switch-view", On::Dump, &["i"], |_, s| s.contains("the rule as iptables takes it")),
+    row("editor", "left", On::Dump, &["i", "a b"], |b, s| cursor(s) + 1 == cursor(b)),
+    row("editor", "right", On::Dump, &["i", "a b <Home>"], |b, s| cursor(s) == cursor(b) + 1),
+    row("editor", "first", On::Dump, &["i", "a b"], |b, s| cursor(s) + 2 == cursor(b)),
+    row("editor", "last", On::Dump, &["i", "a b <Home>"], |b, s| cursor(s) == cursor(b) + 2),
+    row("editor", "erase-next", On::Dump, &["i", "a b <Home>"], |_, s| s.contains("-j b ")),
+    row("editor", "page-down", On::Dump, &["c", "v 6 <Space> I N P U T <Enter>", "T", "i c m p <Enter>"], |_, s| !s.contains("destination unreachable;")),
+    row("editor", "page-up", On::Dump, &["c", "v 6 <Space> I N P U T <Enter>", "T", "i c m p <Enter>", "<PageDown>"], |_, s| s.contains("destination unreachable;")),
+    row("any", "apply", On::Dump, &["d"], |_, s| s.contains("─ apply 1 change ─")),
+    row("any", "undo", On::Dump, &["d"], |_, s| !s.contains("1 staged")),
+    row("any", "redo", On::Dump, &["d", "u"], |_, s| s.contains("1 staged")),
+    row("rules", "move-up", On::Dump, &["j"], |_, s| s.contains("↕ 1 ")),
+    row("rules", "move-down", On::Dump, &[], |_, s| s.contains("↕ 2 ")),
+    row("rules", "move-to", On::Dump, &[], |_, s| foot(s).contains("move to")),
+    row("rules", "delete", On::Dump, &[], |_, s| s.contains("− ·")),
+    row("rules", "disable", On::Dump, &[], |_, s| s.contains("# ·")),
+    row("rules", "duplicate", On::Dump, &[], |_, s| s.contains("+ 2")),
+    row("rules", "policy", On::Dump, &[], |_, s| s.contains("─ policy ACCEPT ─")),
+    row("rules", "zero-kernel", On::Dump, &[], |_, s| s.contains(" 0 1 ") && s.contains("1 staged")),
+    row("chains", "add-chain", On::Dump, &["1"], |_, s| foot(s).contains("new chain:")),
+    row("chains", "rename-chain", On::Dump, &["1"], |_, s| foot(s).contains("new name: INPUT")),
+    row("chains", "delete", On::Dump, &["1 j j j j j"], |_, s| s.contains("1 staged")),
+    row("chains", "policy", On::Dump, &["1"], |_, s| s.contains("─ policy ACCEPT ─")),
+    row("chains", "zero-kernel", On::Dump, &["1"], |_, s| s.contains("1 staged")),
+    row("review", "review-diff", On::Dump, &["d A"], |_, s| s.contains("─ the full diff of 1 change ─")),
+    row("review", "review-commands", On::Dump, &["d A"], |_, s| s.contains("─ what runs for 1 change ─") && s.contains("-D INPUT 1")),
+    row("review", "copy", On::Dump, &["d A"], |_, s| foot(s).contains("sent to the terminal's clipboard")),
+    row("review", "more-time", On::Live, &["d A"], |_, s| s.contains("after 2:00")),
+    row("review", "less-time", On::Live, &["d A"], |_, s| s.contains("after 0:30")),
+    row("review", "cancel", On::Dump, &["d A"], |_, s| !s.contains("─ apply 1 change ─") && s.contains("1 staged")),
+    row("review", "yes", On::Dump, &["d A"], |_, s| foot(s).contains("this is a saved dump")),
+    row("review", "quit", On::Dump, &["d A"], |_, s| !s.alternate),
+    row("review", "suspend", On::Dump, &["d A"], |_, s| foot(s).contains("not suspended")),
+    row("why", "stage-fix", On::Dump, &["j j j", "w"], |_, s| s.contains("1 staged") && foot(s).contains("staged: ")),
     row("dialog", "cancel", On::Dump, &["!"], |_, s| !s.contains("what is missing")),
 ];
 
 /// The footer, or the line in its place.
 fn foot(screen: &Screen) -> String {
     screen.row(screen.size().1 - 1)
+}
+
+/// The row of the explain screen that decides; one past the last where there is none.
+fn deciding(screen: &Screen) -> usize {
+    screen
+        .find("← decides")
+        .map_or(screen.size().1, |(row, _)| row)
 }
 
 /// The pane of that title has the focus.
@@ -129,6 +215,13 @@ fn in_chain(screen: &Screen, title: &str) -> bool {
 /// The rules have the focus, whichever chain's they are.
 fn has_focus_on_rules(screen: &Screen) -> bool {
     screen.contains("▸ v4 ") || screen.contains("▸ v6 ")
+}
+
+/// The column of the cursor in the rule editor's first field.
+fn cursor(screen: &Screen) -> usize {
+    let (row, _) = screen.find("│ target ").unwrap();
+    let reversed = |column: &usize| screen.style_at(row, *column).reverse;
+    (0..screen.size().0).find(reversed).unwrap()
 }
 
 /// The row of the selected rule, right of the chain list; empty where none is selected.
@@ -195,6 +288,7 @@ fn start(on: On) -> Terminal {
             }
             terminal
         }
+        On::Boot => crate::keep::machine(),
         On::Demo => {
             let mut terminal = open(Launch::ruletop().arg("demo").size(120, 36));
             terminal.wait_for_text("/tcp");
@@ -319,6 +413,81 @@ fn redraw_sends_the_whole_screen() {
 }
 
 /// OSC 52 holds the rule as the dump writes it, in base64.
+#[test]
+fn a_long_review_scrolls() {
+    let mut terminal = open(dump().size(80, 14));
+    terminal.press("d j d j d j d j d j d j d j d");
+    terminal.press("A d");
+    terminal.wait_for_text("0 above");
+    for (key, shown) in [
+        ("<Down>", "1 above"),
+        ("j", "2 above"),
+        ("k", "1 above"),
+        ("<Up>", "0 above"),
+        ("<PageDown>", "0 below"),
+        ("<PageUp>", "0 above"),
+    ] {
+        terminal.press(key);
+        terminal.wait_for(&format!("{shown} by {key}"), |screen| {
+            screen.contains(shown)
+        });
+    }
+    let before = terminal.screen();
+    let mark = terminal.mark();
+    terminal.press("<C-l>");
+    terminal.wait_for_bytes(mark);
+    assert_eq!(terminal.settled().text(), before.text());
+}
+
+/// In one change and its repetition, since each has to be applied.
+#[test]
+fn a_pending_change_knows_its_keys() {
+    let mut terminal = open(Launch::ruletop().arg("demo").size(80, 18));
+    let apply = |terminal: &mut Terminal| {
+        terminal.press("g d A");
+        terminal.wait_for_text("✔ the back end takes it");
+        terminal.press("y");
+        terminal.wait_for_text("it reverts by itself in 0:");
+    };
+    apply(&mut terminal);
+    terminal.press("+");
+    terminal.wait_for_text("it reverts by itself in 1:");
+    terminal.press("<C-z>");
+    terminal.wait_for_text("not suspended");
+    for keys in ["j <Down> <PageDown>", "k <Up> <PageUp>", "<C-l>"] {
+        terminal.press(keys);
+        terminal.wait_for("the question to stay", |screen| {
+            screen.contains("─ keep it? ─")
+        });
+    }
+    for close in ["<Esc>", "q"] {
+        terminal.press(close);
+        terminal.wait_for(&format!("the board under its bar by {close}"), |screen| {
+            !screen.contains("─ keep it? ─") && screen.contains("PENDING")
+        });
+        terminal.press("A");
+        terminal.wait_for_text("─ keep it? ─");
+    }
+    terminal.press("r");
+    terminal.wait_for_text("the change is taken back");
+    apply(&mut terminal);
+    terminal.press("y");
+    terminal.wait_for_text("the change is kept");
+    apply(&mut terminal);
+    terminal.press("<C-c>");
+    assert_eq!(terminal.wait_for_exit().exit_code(), 0);
+}
+
+#[test]
+fn the_next_fix_is_another_one() {
+    let mut terminal = open(dump().size(120, 36));
+    terminal.press("j j j w");
+    let first = terminal.wait_for_text("(1 of ");
+    terminal.press("n");
+    let second = terminal.wait_for_text("(2 of ");
+    assert_ne!(first.text(), second.text());
+}
+
 #[test]
 fn copy_sends_the_rule_itself() {
     let mut terminal = open(dump());

@@ -38,6 +38,23 @@ fn what_opens_over_the_board() {
     }
 }
 
+/// Why a packet of a rule is dropped, and a packet that is being typed.
+#[test]
+fn the_explain_screen_in_every_size() {
+    for (columns, rows) in [(80, 24), (60, 20), (120, 36), (200, 50)] {
+        let mut terminal = open(dump().size(columns, rows));
+        terminal.press("j j j w");
+        // The last that comes.
+        terminal.wait_for_frame("what could be staged", |screen| screen.contains("lets in"));
+        assert_screen!(format!("why-{columns}x{rows}"), terminal.settled());
+    }
+    let mut terminal = open(dump());
+    terminal.press("W");
+    terminal.send("tcp 1.2.3.4 -> :99999");
+    terminal.wait_for_text("not understood");
+    assert_screen!("why-typed-80x24", terminal.settled());
+}
+
 /// Below 80 columns one pane at a time has the screen.
 #[test]
 fn one_pane_at_a_time_on_a_small_screen() {

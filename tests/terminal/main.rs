@@ -7,9 +7,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod actions;
+mod change;
 mod demo;
 mod harness;
 mod harness_holds;
+mod keep;
 mod layouts;
 mod life;
 mod misfortune;

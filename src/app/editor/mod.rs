@@ -22,7 +22,7 @@ use crate::app::firewall::FirewallId;
 use crate::edit::form::check::{Problem, check};
 use crate::edit::form::complete::{Completion, Names};
 use crate::edit::form::{self, Field, Form, Site, sentence, text};
-use crate::edit::{RowId, Spot};
+use crate::edit::{RowId, Spot, Stage};
 use crate::ruleset::Severity;
 
 pub use keys::{Outcome, ROWS};
@@ -63,8 +63,9 @@ pub struct Finished {
     pub id: FirewallId,
     /// What becomes of it.
     pub purpose: Purpose,
-    /// Its text, as the back end prints it where it was asked.
-    pub spec: Vec<u8>,
+    /// Its text, as the back end prints it where it was asked; several where it lists addresses. Never
+    /// none.
+    pub specs: Vec<Vec<u8>>,
 }
 
 /// The open editor.
@@ -108,6 +109,7 @@ pub struct Editor {
     opened_with: String,
     /// The back end can be asked.
     can_ask: bool,
+    stage: Stage,
 }
 
 /// What an editor is opened for.
@@ -129,6 +131,8 @@ pub struct Opening {
     pub names: Arc<Names>,
     /// The back end can be asked about the rule; it cannot for a saved dump.
     pub can_ask: bool,
+    /// What is staged. The rows of the purpose are its rows, whatever becomes of the ruleset meanwhile.
+    pub stage: Stage,
 }
 
 impl Editor {
@@ -143,6 +147,7 @@ impl Editor {
             spec,
             names,
             can_ask,
+            stage,
         } = opening;
         let raw = TextLine::new(text::from_bytes(&spec));
         let mut editor = Self {
@@ -165,10 +170,16 @@ impl Editor {
             names,
             base: spec,
             can_ask,
+            stage,
         };
         editor.read();
         editor.focus(Field::Target);
         editor
+    }
+
+    /// What was staged when it was opened.
+    pub fn stage(&self) -> &Stage {
+        &self.stage
     }
 
     /// The rule's text as bytes.

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{Editor, Finished, View};
+use super::{Editor, Finished, Purpose, View};
 use crate::app::message::Effect;
 use crate::edit::form::{Field, set, text};
-use crate::ruleset::spec::{Address, Addresses, Inv, Spec};
+use crate::ruleset::spec::{Address, Addresses, Inv, Spec, Target};
 use crate::ruleset::{Family, Severity};
 
 /// A host name in `-s` or `-d`.
@@ -70,13 +70,14 @@ impl Editor {
         }
         let spec = self.with_addresses();
         if !self.can_ask {
-            return Step::Done(self.finished(spec));
+            return Step::Done(self.finished(vec![spec]));
         }
         self.verdict = Verdict::Asked(spec.clone());
         Step::Ask(vec![Effect::CheckRule {
             id: self.id,
             table: self.site.table.clone(),
             chain: self.site.chain.clone(),
+            chains: self.chains_of(&spec),
             spec,
         }])
     }
@@ -88,28 +89,64 @@ impl Editor {
         self.raw.go(at);
     }
 
-    fn finished(&self, spec: Vec<u8>) -> Finished {
+    /// The user chains that must be there for the rule to load.
+    fn chains_of(&self, spec: &[u8]) -> Vec<Vec<u8>> {
+        let is_user = |name: &[u8]| self.site.chains.iter().any(|own| own == name);
+        let is_chain = |name: &[u8]| self.site.is_chain(name);
+        let target = Spec::parse(spec, self.site.family, &is_chain).target;
+        let target = match target {
+            Some(Target::Chain(name)) => Some(name.into_owned()),
+            _ => None,
+        };
+        let mut chains = vec![self.site.chain.clone()];
+        chains.extend(target);
+        chains.retain(|name| is_user(name));
+        chains.dedup();
+        chains
+    }
+
+    fn finished(&self, specs: Vec<Vec<u8>>) -> Finished {
         Finished {
             id: self.id,
             purpose: self.purpose.clone(),
-            spec,
+            specs,
         }
     }
 
     /// The back end's verdict came. An answer about another text than the one that was asked about last
     /// is not heard.
-    pub fn checked(&mut self, spec: &[u8], result: Result<Vec<u8>, String>) -> Option<Finished> {
+    pub fn checked(
+        &mut self,
+        spec: &[u8],
+        result: Result<Vec<Vec<u8>>, String>,
+    ) -> Option<Finished> {
         match &self.verdict {
             Verdict::Asked(asked) if asked == spec => {}
             _ => return None,
         }
         match result {
-            Ok(canonical) => Some(self.finished(canonical)),
-            Err(words) => {
-                self.verdict = Verdict::Refused(words);
-                None
+            Ok(rules) if rules.is_empty() => {
+                self.refused("the tool takes it and makes no rule of it")
             }
+            Ok(rules) if rules.len() > 1 && matches!(self.purpose, Purpose::Replace(_)) => {
+                let count = rules.len();
+                self.refused(format!(
+                    "it makes {count} rules, and one cannot become {count}: insert them beside it"
+                ))
+            }
+            Ok(rules) => Some(self.finished(rules)),
+            Err(words) => self.refused(words),
         }
+    }
+
+    /// The stage does not take it, in these words.
+    pub fn refuse(&mut self, words: impl Into<String>) {
+        self.verdict = Verdict::Refused(words.into());
+    }
+
+    fn refused(&mut self, words: impl Into<String>) -> Option<Finished> {
+        self.refuse(words);
+        None
     }
 
     /// A host name was looked up.

@@ -197,10 +197,12 @@ pub(super) fn now_pending(state: &mut State, pending: Option<Pending>) -> Vec<Ef
     }
     state.dirty = true;
     let before = std::mem::replace(&mut state.change.pending, pending);
+    if before.is_none() {
+        state.change.evidence = None;
+    }
     match (&before, &state.change.pending) {
-        (None, Some(_)) => {
-            state.change.evidence = None;
-            // Our own dialog turns into the question; another's change only shows its bar.
+        // Our own dialog turns into the question once there is one; another's change only shows its bar.
+        (_, Some(now)) if now.phase == Phase::Waiting => {
             if matches!(&state.dialog, Some(Dialog::Review(review)) if review.step.is_some()) {
                 state.dialog = Some(Dialog::Pending(0));
             }

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::{act, travel};
+use super::{act, probe, travel};
 use crate::app::action::Action;
 use crate::app::board::{Pane, Place, Row, Show, Sort};
-use crate::app::firewall::Firewall;
+use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::message::Effect;
 use crate::app::state::{Input, Purpose, State};
 use crate::edit::{ChainName, Mark, Operation, RowId, Spot, Stage};
@@ -18,6 +18,10 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
     if let Some(why) = &state.change.locked {
         let why = why.clone();
         act::say(state, why);
+        return Vec::new();
+    }
+    if of_rule(action) && state.board.pane == Pane::Rules && probe::is_selected(state) {
+        probe::refuse(state);
         return Vec::new();
     }
     match (action, state.board.pane) {
@@ -52,6 +56,20 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         _ => {}
     }
     Vec::new()
+}
+
+/// It does something to the rule under the cursor.
+fn of_rule(action: Action) -> bool {
+    matches!(
+        action,
+        Action::MoveUp
+            | Action::MoveDown
+            | Action::MoveTo
+            | Action::Delete
+            | Action::Disable
+            | Action::Duplicate
+            | Action::ZeroKernel
+    )
 }
 
 /// What was typed for an operation was taken.
@@ -186,7 +204,10 @@ fn step(state: &mut State, down: bool) {
         return;
     };
     let row = |i: usize| rules.get(i).and_then(|r| shown.rows.get(r.0 as usize));
-    let held = |i: &usize| row(*i).is_some_and(|row| row.number.is_some());
+    let held = |i: &usize| {
+        row(*i).is_some_and(|row| row.number.is_some())
+            && rules.get(*i).is_some_and(|r| firewall.probe(*r).is_none())
+    };
     let before = if down {
         let Some(next) = (at + 1..rules.len()).find(held) else {
             act::say(state, "it is the last rule of its chain");
@@ -250,6 +271,7 @@ fn move_to(state: &mut State, text: &str) {
         .chain(chain)
         .rules()
         .iter()
+        .filter(|r| firewall.probe(**r).is_none())
         .filter_map(|r| shown.rows.get(r.0 as usize));
     let mut held = held.filter(|row| row.number.is_some() && row.id != id);
     let before = number
@@ -282,6 +304,55 @@ pub(super) fn carry_out(state: &mut State, operation: Operation, follow: Option<
     }
 }
 
+/// Puts several operations on the stages of several rulesets, all or none, and shows where the last one is.
+pub(super) fn carry_out_all(
+    state: &mut State,
+    steps: &[(FirewallId, Operation)],
+) -> Result<Vec<Effect>, String> {
+    let mut stages: Vec<(usize, Stage)> = Vec::new();
+    for (id, operation) in steps {
+        let changed = || "the rules have just changed".to_owned();
+        let at = state
+            .firewalls
+            .iter()
+            .position(|f| f.id == *id)
+            .ok_or_else(changed)?;
+        let known = stages.iter().position(|(firewall, _)| *firewall == at);
+        let slot = known.unwrap_or_else(|| {
+            stages.push((at, stage_of(&state.firewalls[at])));
+            stages.len() - 1
+        });
+        let done = stages[slot].1.carry_out(operation.clone());
+        done.map_err(|refused| refused.to_string().replace('\n', ": "))?;
+    }
+    let mut last = None;
+    for (at, stage) in stages {
+        let touched = stage.touched();
+        state.firewalls[at].restage(Some(stage));
+        let firewall = &state.firewalls[at];
+        let rule = touched.and_then(|id| firewall.stage()?.shown().rule_of(id));
+        let chain = rule.and_then(|rule| firewall.ruleset.chain_of(rule));
+        last = chain
+            .map(|chain| {
+                (
+                    Place {
+                        firewall: at,
+                        chain,
+                    },
+                    rule,
+                )
+            })
+            .or(last);
+    }
+    state.board.list_chains(&state.firewalls, &state.native);
+    state.board.measure(&state.firewalls);
+    state.board.list_rules(&state.firewalls);
+    state.dirty = true;
+    Ok(last.map_or_else(Vec::new, |(place, rule)| {
+        travel::go_to_rule(state, place, rule)
+    }))
+}
+
 fn again(state: &mut State, turn: impl FnOnce(&mut Stage) -> bool, nothing: &str) {
     let Some(mut stage) = state.firewall().map(stage_of) else {
         return;
@@ -294,7 +365,7 @@ fn again(state: &mut State, turn: impl FnOnce(&mut Stage) -> bool, nothing: &str
 }
 
 /// Shows a stage in place of what the firewall in view had.
-fn show(state: &mut State, stage: Stage, follow: Option<RowId>) {
+pub(super) fn show(state: &mut State, stage: Stage, follow: Option<RowId>) {
     let Some(place) = state.board.place else {
         return;
     };

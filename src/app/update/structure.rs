@@ -7,7 +7,7 @@ use crate::app::board::{Place, Row};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::message::{Effect, Loaded};
 use crate::app::state::State;
-use crate::edit::Stage;
+use crate::edit::{Diff, Stage};
 use crate::ruleset::{Author, ChainIdx, RuleIdx, Ruleset, TextId};
 
 /// A structure was read, for the first time or anew.
@@ -64,7 +64,7 @@ enum Under {
 fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Author>) {
     let selected = state.selected().filter(|s| s.firewall == at);
     let old = &mut state.firewalls[at];
-    let under = selected.and_then(|s| under(old, s.row?));
+    let under = selected.and_then(|s| Some(under(old, s.row?)));
     let names = |set: &Ruleset, chain: ChainIdx| {
         let chain = set.chain(chain);
         (
@@ -136,14 +136,14 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
 }
 
 /// What the cursor is on.
-fn under(firewall: &Firewall, row: Row) -> Option<Under> {
-    Some(match row {
+fn under(firewall: &Firewall, row: Row) -> Under {
+    match row {
         Row::Policy => Under::Policy,
         Row::Rule(rule, number) => match firewall.kernel_rule(rule) {
             Some(rule) => Under::Kernel(rule, number),
             None => Under::Staged(firewall.ruleset.text_id(rule)),
         },
-    })
+    }
 }
 
 /// Puts what was staged on the new structure; gives what could not be carried over, in words.
@@ -151,6 +151,10 @@ fn rebase(new: &mut Firewall, stage: Option<Stage>) -> String {
     let Some(stage) = stage else {
         return String::new();
     };
+    // What was staged is so by now: it was applied.
+    if !stage.is_empty() && Diff::between(&stage.staged(), &new.ruleset).is_empty() {
+        return String::new();
+    }
     let (stage, remarks) = stage.rebase(Arc::clone(&new.ruleset));
     new.restage(Some(stage));
     let words: Vec<String> = remarks.iter().map(ToString::to_string).collect();

@@ -1,14 +1,22 @@
 //! The explain screen's keys: from a rule, a log line or typed words to a question, and from the answer back
 //! to the board.
 
+use std::time::Duration;
+
 use super::{act, travel};
 use crate::app::attribution::{Attribution, Then};
 use crate::app::board::{Pane, Place, Row};
+use crate::app::firewall::FirewallId;
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, State};
+use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Held, Question, Spot, packets_of};
 use crate::app::why::{Why, read_line};
+use crate::edit::Operation;
 use crate::verdict::{Probe, Words, typical};
+
+/// How often an open question is asked again. Reading the box is a walk through all processes.
+const EVERY: Duration = Duration::from_secs(5);
 
 /// Asks about the log line under the cursor, or the rule.
 pub(super) fn open(state: &mut State) -> Vec<Effect> {
@@ -47,7 +55,7 @@ fn open_line(state: &mut State) -> Vec<Effect> {
         };
         Some(Spot {
             id: firewall.id,
-            chain: firewall.ruleset.chain_of(rule)?,
+            chain: firewall.kernel().chain_of(rule)?,
             rule: Some(rule),
         })
     });
@@ -62,14 +70,24 @@ fn open_rule(state: &mut State) -> Vec<Effect> {
     let Some(firewall) = state.firewalls.get(selected.firewall) else {
         return Vec::new();
     };
-    let rule = match selected.row {
+    let shown = match selected.row {
         Some(Row::Rule(rule, _)) => Some(rule),
         Some(Row::Policy) | None => None,
     };
-    let packets = typical(&firewall.ruleset, selected.chain, rule);
+    // Packets meet what the kernel holds, not what is staged.
+    let rule = shown.map(|rule| firewall.kernel_rule(rule));
+    let (Some(chain), false) = (firewall.kernel_chain(selected.chain), rule == Some(None)) else {
+        act::say(
+            state,
+            "this is staged only: the kernel does not hold it yet",
+        );
+        return Vec::new();
+    };
+    let rule = rule.flatten();
+    let packets = typical(firewall.kernel(), chain, rule);
     let about = Spot {
         id: firewall.id,
-        chain: selected.chain,
+        chain,
         rule,
     };
     if packets.is_empty() {
@@ -141,16 +159,27 @@ fn put(state: &mut State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effec
         Some(Dialog::Why(why)) => why,
         _ => Box::default(),
     };
-    *why = Why::asked(state.questions, packets.clone(), about);
-    let question = question(state, packets, about);
+    *why = Why::asked(state.questions, packets.clone(), about, state.now);
     state.dialog = Some(Dialog::Why(why));
+    explain(state, packets, about)
+}
+
+/// Has the question answered, or waits until the rules that decide are read: [`again`] comes with them.
+fn explain(state: &State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effect> {
+    let known = |probe: &Probe| state.rules_are_known(probe.family);
+    if !packets.iter().all(known) {
+        return Vec::new();
+    }
+    let question = question(state, packets, about);
     vec![Effect::Explain(Box::new(question))]
 }
 
 fn question(state: &State, packets: Vec<Probe>, meets: Option<Spot>) -> Question {
     let held = state.firewalls.iter().map(|firewall| Held {
         id: firewall.id,
-        ruleset: std::sync::Arc::clone(&firewall.ruleset),
+        ruleset: std::sync::Arc::clone(firewall.kernel()),
+        staged: firewall.stage().cloned().map(std::sync::Arc::new),
+        lossy: firewall.all_lossy().to_vec(),
     });
     Question {
         number: state.questions,
@@ -173,13 +202,27 @@ pub(super) fn again(state: &mut State) -> Vec<Effect> {
     }
     state.questions += 1;
     why.number = state.questions;
+    why.asked = state.now;
     if let Some(answer) = &why.answer {
         why.packets = vec![answer.probe.clone()];
         // What the rule was is told by the ruleset that it stood in.
         why.about = None;
     }
     let (packets, about) = (why.packets.clone(), why.about);
-    vec![Effect::Explain(Box::new(question(state, packets, about)))]
+    explain(state, packets, about)
+}
+
+/// Reads the box anew where the last time is a while ago: a table fills, a service comes up.
+pub(super) fn refresh(state: &mut State) -> Vec<Effect> {
+    match &state.dialog {
+        // Not before all was said to the last question: a slow box would never get to the end.
+        Some(Dialog::Why(why))
+            if why.done == why.number && state.now >= why.asked + EVERY && !state.frozen =>
+        {
+            again(state)
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The verdict came.
@@ -196,6 +239,68 @@ pub(super) fn beside(state: &mut State, beside: Beside) -> Vec<Effect> {
         state.dirty |= why.take_beside(beside);
     }
     Vec::new()
+}
+
+/// The ways out were looked for.
+pub(super) fn offered(state: &mut State, offers: Offers) -> Vec<Effect> {
+    if let Some(Dialog::Why(why)) = &mut state.dialog {
+        state.dirty |= why.take_offers(offers);
+    }
+    Vec::new()
+}
+
+/// The next way out is the chosen one.
+pub(super) fn next_offer(state: &mut State) {
+    if let Some(Dialog::Why(why)) = &mut state.dialog
+        && let Some(offers) = &why.offers
+    {
+        why.offer = (why.offer + 1) % offers.len().max(1);
+    }
+}
+
+/// Stages the chosen way out and shows it on the board. It is never applied from here.
+pub(super) fn stage_offer(state: &mut State) -> Vec<Effect> {
+    let Some(Dialog::Why(why)) = &state.dialog else {
+        return Vec::new();
+    };
+    let offer = why
+        .offers
+        .as_ref()
+        .and_then(|offers| offers.get(why.offer))
+        .cloned();
+    let Some(offer) = offer else {
+        act::say(state, "there is nothing to stage here");
+        return Vec::new();
+    };
+    // Steps name rows of the stage that the offer was found for.
+    let is_of_now = |(id, _): &(FirewallId, Operation)| {
+        let mut answered = why.answer.iter().flat_map(|answer| &answer.sets);
+        let asked = answered.find(|held| held.id == *id);
+        let now = state.firewalls.iter().find(|firewall| firewall.id == *id);
+        asked
+            .zip(now)
+            .is_some_and(|(asked, now)| std::sync::Arc::ptr_eq(&asked.ruleset, now.kernel()))
+    };
+    if !offer.steps.iter().all(is_of_now) {
+        act::say(state, "the rules have just changed");
+        return Vec::new();
+    }
+    if let Some(why) = &state.change.locked {
+        let why = why.clone();
+        act::say(state, why);
+        return Vec::new();
+    }
+    state.dialog = None;
+    match super::stage::carry_out_all(state, &offer.steps) {
+        Ok(effects) => {
+            act::say(state, format!("staged: {}", offer.words));
+            effects
+        }
+        Err(words) => {
+            act::say(state, words);
+            Vec::new()
+        }
+    }
 }
 
 /// To the rule under the cursor; what is folded there opens instead.
@@ -215,19 +320,20 @@ pub(super) fn follow(state: &mut State) -> Vec<Effect> {
         sets.find(|held| held.id == spot.id)
     });
     let at = state.firewalls.iter().position(|firewall| {
-        let same = |held: &Held| std::sync::Arc::ptr_eq(&held.ruleset, &firewall.ruleset);
+        let same = |held: &Held| std::sync::Arc::ptr_eq(&held.ruleset, firewall.kernel());
         firewall.id == spot.id && asked.is_some_and(same)
     });
-    let Some(firewall) = at else {
+    let Some((firewall, found)) = at.and_then(|at| Some((at, state.firewalls.get(at)?))) else {
         act::say(state, "the rules have just changed");
         return Vec::new();
     };
-    state.dialog = None;
     let place = Place {
         firewall,
-        chain: spot.chain,
+        chain: found.shown_chain(spot.chain),
     };
-    travel::go_to_rule(state, place, spot.rule)
+    let rule = spot.rule.map(|rule| found.shown_rule(rule));
+    state.dialog = None;
+    travel::go_to_rule(state, place, rule)
 }
 
 /// Every rule that was tried, or those that matter.

@@ -6,10 +6,14 @@
 //!
 //! Verdicts are worked out elsewhere, on a thread, and come back as messages: see [`question`].
 
+pub mod offer;
 pub mod question;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
+use offer::{Offer, Offers};
 use question::{Answered, Beside, Held, Spot};
 
 use crate::app::board::Cursor;
@@ -59,10 +63,19 @@ pub struct Why {
     pub answer: Option<Answered>,
     /// What the rest of the box has to say, once it was read.
     pub beside: Option<Beside>,
+    /// Changes that would let the packet through; `None` as long as they are looked for.
+    pub offers: Option<Vec<Offer>>,
+    /// The chosen one of them.
+    pub offer: usize,
+    /// Number of the last question to which all has been said.
+    pub done: u64,
     /// The rows of the path.
     pub rows: Vec<Row>,
     /// Place in the rows.
     pub cursor: Cursor,
+    /// When the last question was put.
+    pub asked: Duration,
+    /// Folds that were opened.
     open: Vec<Row>,
     /// Every fold is open.
     all: bool,
@@ -72,11 +85,12 @@ pub struct Why {
 
 impl Why {
     /// A screen that waits for its answer.
-    pub fn asked(number: u64, packets: Vec<Probe>, about: Option<Spot>) -> Self {
+    pub fn asked(number: u64, packets: Vec<Probe>, about: Option<Spot>, now: Duration) -> Self {
         Self {
             number,
             packets,
             about,
+            asked: now,
             ..Self::default()
         }
     }
@@ -89,11 +103,19 @@ impl Why {
         });
     }
 
-    /// Takes a verdict in; one of an older question is passed by. True when it was taken.
+    /// Takes a verdict in; one of an older question is passed by. True when something is different now.
     pub fn take(&mut self, answered: Answered, height: usize) -> bool {
         if answered.number != self.number {
             return false;
         }
+        if let Some(before) = &mut self.answer
+            && before.says_the_same(&answered)
+        {
+            *before = answered; // its rulesets are the ones of now
+            return false;
+        }
+        // Found for other rules, their steps would mean other rows now.
+        (self.offers, self.offer) = (None, 0);
         let held = self.spot_at(self.cursor.at);
         let again = self.answer.is_some();
         self.open.clear();
@@ -105,13 +127,28 @@ impl Why {
         true
     }
 
-    /// Takes in what the rest of the box says. True when it was of the question that stands.
+    /// Takes in what the rest of the box says. True when something is different now.
     pub fn take_beside(&mut self, beside: Beside) -> bool {
-        let is_ours = beside.number == self.number;
-        if is_ours {
+        let known = self.beside.as_ref().map(|before| &before.causes);
+        let is_news = beside.number == self.number && known != Some(&beside.causes);
+        if is_news {
             self.beside = Some(beside);
         }
-        is_ours
+        is_news
+    }
+
+    /// Takes in the ways out. True when something is different now.
+    pub fn take_offers(&mut self, offers: Offers) -> bool {
+        let is_ours = offers.number == self.number;
+        let is_news = is_ours && self.offers.as_ref() != Some(&offers.list);
+        if is_ours {
+            self.done = offers.number;
+        }
+        if is_news {
+            self.offer = self.offer.min(offers.list.len().saturating_sub(1));
+            self.offers = Some(offers.list);
+        }
+        is_news
     }
 
     /// The path has so many rows on the screen now.

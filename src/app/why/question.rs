@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use crate::app::firewall::FirewallId;
-use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteQuestion, TcpFlags};
-use crate::ruleset::{BaseChain, ChainIdx, Family, RuleIdx, Ruleset};
+use crate::edit::Stage;
+use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQuestion, TcpFlags};
+use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, RuleIdx, Ruleset};
 use crate::verdict::{
-    Answer, Cause, CtState, Explanation, Facts, Path, Probe, Program, complete, gaps,
+    Answer, Cause, CtState, Explanation, Facts, Path, Probe, Program, complete, gaps, toward,
+    way_out,
 };
 
 /// A rule, or the policy of a chain (`None`), of one of the rulesets.
@@ -31,6 +33,10 @@ pub struct Held {
     pub id: FirewallId,
     /// Its structure.
     pub ruleset: Arc<Ruleset>,
+    /// What is staged on it.
+    pub staged: Option<Arc<Stage>>,
+    /// Rules whose text says less than the kernel holds.
+    pub lossy: Vec<Lossy>,
 }
 
 /// A question; two are the same when their numbers are.
@@ -72,6 +78,23 @@ pub struct Answered {
 }
 
 impl Answered {
+    /// It says what the other one says, of the same rules.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let same = |(one, two): (&Held, &Held)| {
+            let staged = match (&one.staged, &two.staged) {
+                (None, None) => true,
+                (Some(one), Some(two)) => Arc::ptr_eq(one, two),
+                _ => false,
+            };
+            one.id == two.id && Arc::ptr_eq(&one.ruleset, &two.ruleset) && staged
+        };
+        self.probe == other.probe
+            && self.met == other.met
+            && self.sets.len() == other.sets.len()
+            && self.sets.iter().zip(&other.sets).all(same)
+            && self.explanation == other.explanation
+    }
+
     /// The rulesets, for who asks the explanation about them.
     pub fn rulesets(&self) -> Vec<&Ruleset> {
         self.sets.iter().map(|held| held.ruleset.as_ref()).collect()
@@ -132,33 +155,31 @@ impl Programs {
     }
 }
 
-/// What must be asked of the routes before [`answer`].
-pub fn routes_to_ask(question: &Question) -> Vec<RouteQuestion> {
-    let mut asked: Vec<RouteQuestion> = Vec::new();
-    for one in question.packets.iter().flat_map(gaps) {
-        if !asked.contains(&one) {
-            asked.push(one);
-        }
-    }
-    asked
-}
+/// Asks the kernel about the ways of packets.
+pub type Ask<'a> = dyn FnMut(&[RouteQuestion], &Machine) -> Vec<(RouteQuestion, RouteAnswer)> + 'a;
 
-/// Answers. `machine` holds at least interfaces and the answers to [`routes_to_ask`], or nothing at all for
-/// a dump. `None` for a question without a packet.
+/// Answers. `machine` holds the interfaces of the box, or nothing at all for a dump; `ask` is asked for routes,
+/// which are added to it. `None` for a question without a packet.
 pub fn answer(
     question: &Question,
     programs: &mut Programs,
     facts: &Facts,
-    machine: &Machine,
+    machine: &mut Machine,
+    ask: &mut Ask<'_>,
 ) -> Option<Answered> {
     let mut first = None;
     for packet in &question.packets {
-        let probe = complete(packet, machine);
+        let mut probe = completed(packet, question.live, machine, ask);
         let of_family = |held: &&Held| held.id.family == probe.family;
         let sets: Vec<Held> = question.sets.iter().filter(of_family).cloned().collect();
         let rulesets: Vec<&Ruleset> = sets.iter().map(|held| held.ruleset.as_ref()).collect();
         let program = programs.of(probe.family, &sets, &question.natives);
-        let explanation = program.explain(&probe, facts, &rulesets);
+        let mut explanation = program.explain(&probe, facts, &rulesets);
+        // A DNAT sends it on: only now is it known where to.
+        if let Some(through) = sent_on(&probe, &explanation, machine, ask) {
+            explanation = program.explain(&through, facts, &rulesets);
+            probe = through;
+        }
         let met = question
             .meets
             .is_none_or(|spot| meets(&explanation, &sets, spot));
@@ -175,6 +196,45 @@ pub fn answer(
         first.get_or_insert(answered);
     }
     first
+}
+
+/// The packet with what the box says of it. Of a dump's box nothing is known.
+fn completed(packet: &Probe, live: bool, machine: &mut Machine, ask: &mut Ask<'_>) -> Probe {
+    if !live {
+        return packet.clone();
+    }
+    learn(gaps(packet), machine, ask);
+    complete(packet, machine)
+}
+
+/// Asks what is not known yet.
+fn learn(mut asked: Vec<RouteQuestion>, machine: &mut Machine, ask: &mut Ask<'_>) {
+    asked.retain(|one| machine.route(one).is_none());
+    if !asked.is_empty() {
+        let answers = ask(&asked, machine);
+        machine.routes.extend(answers);
+    }
+}
+
+/// A packet to this box that a rule of nat sends elsewhere is one through it, out by the way to its new
+/// destination. `None` for any other.
+fn sent_on(
+    probe: &Probe,
+    explanation: &Explanation,
+    machine: &mut Machine,
+    ask: &mut Ask<'_>,
+) -> Option<Probe> {
+    let to = explanation.dst.as_ref()?.address?;
+    let is_local = machine.addresses()?.contains(&to) || to.is_loopback();
+    if probe.path != Path::Input || is_local {
+        return None;
+    }
+    learn(vec![toward(to)], machine, ask);
+    Some(Probe {
+        path: Path::Forward,
+        output: way_out(machine, Some(to)),
+        ..probe.clone()
+    })
 }
 
 fn meets(explanation: &Explanation, sets: &[Held], spot: Spot) -> bool {

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -59,7 +58,7 @@ struct How {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum FamilyArg {
+pub(super) enum FamilyArg {
     #[value(name = "4")]
     V4,
     #[value(name = "6")]
@@ -67,9 +66,27 @@ enum FamilyArg {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum BackendArg {
+pub(super) enum BackendArg {
     Nft,
     Legacy,
+}
+
+impl From<FamilyArg> for Family {
+    fn from(arg: FamilyArg) -> Self {
+        match arg {
+            FamilyArg::V4 => Self::V4,
+            FamilyArg::V6 => Self::V6,
+        }
+    }
+}
+
+impl From<BackendArg> for Backend {
+    fn from(arg: BackendArg) -> Self {
+        match arg {
+            BackendArg::Nft => Self::Nft,
+            BackendArg::Legacy => Self::Legacy,
+        }
+    }
 }
 
 /// Applies a script.
@@ -77,13 +94,9 @@ pub fn run(apply: &Apply) -> Result<ExitCode, Failure> {
     need_privilege("changing the firewall")?;
     let script = input::read(&apply.script)?;
     let tools = Tools::find();
-    let family = match apply.family {
-        FamilyArg::V4 => Family::V4,
-        FamilyArg::V6 => Family::V6,
-    };
+    let family = Family::from(apply.family);
     let backend = match apply.backend {
-        Some(BackendArg::Nft) => Backend::Nft,
-        Some(BackendArg::Legacy) => Backend::Legacy,
+        Some(backend) => backend.into(),
         None => usual_backend(family, &tools)?,
     };
     let origin = Origin::new(family, backend);
@@ -117,10 +130,9 @@ fn usual_backend(family: Family, tools: &Tools) -> Result<Backend, Failure> {
             "both back ends hold rules of this family",
             "say which one with --backend nft or --backend legacy",
         )),
-        (false, true) => Ok(Backend::Legacy),
         (true, false) => Ok(Backend::Nft),
         (false, false) if tools.save(Origin::new(family, Backend::Nft)).is_ok() => Ok(Backend::Nft),
-        (false, false) => Ok(Backend::Legacy),
+        (false, _) => Ok(Backend::Legacy),
     }
 }
 
@@ -138,12 +150,7 @@ fn make(how: &How, why: String, transitions: Vec<Transition>) -> Result<ExitCode
     request.window = how.confirm_within;
     request.keep = how.keep_backups;
     let stop = Arc::clone(&request.stop);
-    let done = begin(&request, &mut |step| {
-        if signals.came() {
-            stop.store(true, Ordering::Relaxed);
-        }
-        tell(&step);
-    });
+    let done = signals.stopping(&stop, || begin(&request, &mut |step| tell(&step)));
     let pending = done.map_err(|error| not_applied(&error))?;
     for remark in &pending.remarks {
         say(&words::clean_str(remark));

@@ -7,6 +7,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, poll};
@@ -20,7 +21,7 @@ use crate::safety::{
 };
 
 /// Between two looks at the clock, in milliseconds.
-const TICK: u16 = 200;
+const TICK: u16 = 100;
 /// A guard that takes longer to undo a change meets a lock that is held.
 const UNDO_WITHIN: Duration = Duration::from_secs(120);
 
@@ -53,9 +54,28 @@ impl Signals {
             .map_err(|errno| Failure::change(format!("cannot catch signals: {errno}"), ""))
     }
 
-    /// Whether one has come.
-    pub fn came(&self) -> bool {
+    /// Whether one has come; takes it.
+    fn came(&self) -> bool {
         matches!(self.0.read_signal(), Ok(Some(_)))
+    }
+
+    /// Does `work`, and sets `stop` when a signal comes meanwhile; it is left to be taken.
+    pub fn stopping<T>(&self, stop: &AtomicBool, work: impl FnOnce() -> T) -> T {
+        let over = AtomicBool::new(false);
+        let listen = || {
+            while !over.load(Ordering::Relaxed) {
+                let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+                if matches!(poll(&mut ready, TICK), Ok(1..)) {
+                    return stop.store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(listen);
+            let done = work();
+            over.store(true, Ordering::Relaxed);
+            done
+        })
     }
 }
 

@@ -1,11 +1,12 @@
 //! The commands that change the firewall, or undo a change: `apply`, `restore`, `confirm`, `revert`, and those
-//! that look: `status`, `backup`.
+//! that look: `status`, `backup`; and `keep`, which saves it for the next boot.
 //!
 //! All of them are thin: what may be done and when is `safety`'s.
 
 pub mod apply;
 pub mod ask;
 pub mod backup;
+pub mod keep;
 pub mod pending;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::safety::{ApplyError, DecideError, Places};
 
 /// Where safety keeps its things.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_field_names)] // the fields are the options
 pub struct Folders {
     /// Keep the pending change here instead of under /run/ruletop
     #[arg(long, value_name = "FOLDER", hide_short_help = true, global = true)]

@@ -47,10 +47,8 @@ struct Document<'a> {
 pub fn status(status: &Status) -> Result<ExitCode, Failure> {
     let places = status.folders.places();
     let view = pending(&places);
-    if view.as_ref().is_some_and(|view| !view.guarded) {
-        // Somebody killed its guards: whoever looks first puts another over it.
-        let _ = safety::rescue(&places);
-    }
+    // Somebody may have killed its guards: whoever looks first puts another over it.
+    let _ = safety::rescue(&places);
     let lines = if status.history {
         let read = history(&places);
         Some(read.map_err(|error| Failure::input(error.to_string(), error.remedy()))?)

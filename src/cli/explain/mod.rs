@@ -163,7 +163,7 @@ fn facts(explain: &Explain) -> Result<Facts, Failure> {
     if !explain.local.is_empty() {
         facts.local = Some(explain.local.clone());
     } else if explain.file.is_none() {
-        let links = host::links(&[]);
+        let links = host::links();
         facts.local = links.addresses();
         facts.broadcast = links.broadcasts();
     }

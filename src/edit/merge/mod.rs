@@ -16,10 +16,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ruleset::{
-    Assembly, ChainIdx, ChainParts, CounterSet, Counters, Policy, RuleIdx, RuleParts, Ruleset,
+    Assembly, Chain, ChainIdx, ChainParts, CounterSet, Counters, Policy, RuleIdx, RuleParts,
+    Ruleset,
 };
 
 use super::align::Words;
+use super::compare::equal_ends;
 use super::{Remark, RuleName};
 use rules::{Item, Merged, Word, merge_rules};
 
@@ -34,17 +36,16 @@ pub struct Merge {
 }
 
 /// Does to `theirs` what was changed from `base` to `ours`. All are of one family and back end.
-pub fn merge(base: &Ruleset, ours: &Ruleset, theirs: &Ruleset) -> Merge {
-    let mut words = Words::default();
-    let mut side = |ruleset| Side {
+pub fn merge<'a>(base: &'a Ruleset, ours: &'a Ruleset, theirs: &'a Ruleset) -> Merge {
+    let side = |ruleset: &'a Ruleset| Side {
         ruleset,
-        words: words.of_rules(ruleset),
         counters: ruleset.saved_counters(),
     };
     let mut merger = Merger {
         base: side(base),
         ours: side(ours),
         theirs: side(theirs),
+        words: Words::default(),
         remarks: Vec::new(),
     };
     let mut tables = merger.tables();
@@ -60,24 +61,17 @@ pub fn merge(base: &Ruleset, ours: &Ruleset, theirs: &Ruleset) -> Merge {
 /// One of the three rulesets.
 struct Side<'a> {
     ruleset: &'a Ruleset,
-    /// Number of the text of each rule.
-    words: Vec<u32>,
     counters: CounterSet,
 }
 
-impl Side<'_> {
+impl<'a> Side<'a> {
     fn chain(&self, table: &[u8], chain: &[u8]) -> Option<ChainIdx> {
         let table = self.ruleset.table_named(table)?;
         self.ruleset.chain_named(table, chain)
     }
 
-    fn items(&self, chain: Option<ChainIdx>) -> Vec<Item> {
-        let rules = chain.map_or(&[][..], |chain| self.ruleset.chain(chain).rules());
-        let item = |rule: &RuleIdx| Item {
-            rule: *rule,
-            word: self.words.get(rule.0 as usize).copied().unwrap_or(u32::MAX),
-        };
-        rules.iter().map(item).collect()
+    fn rules(&self, chain: Option<ChainIdx>) -> &'a [RuleIdx] {
+        chain.map_or(&[], |chain| self.ruleset.chain(chain).rules())
     }
 
     fn policy(&self, chain: Option<ChainIdx>) -> Option<Policy> {
@@ -95,10 +89,7 @@ impl Side<'_> {
         let table = chain.map(|chain| self.ruleset.table(chain.table()).name_bytes());
         RuleName {
             table: table.unwrap_or_default().into(),
-            chain: chain
-                .map(|chain| chain.name_bytes())
-                .unwrap_or_default()
-                .into(),
+            chain: chain.map(Chain::name_bytes).unwrap_or_default().into(),
             spec: self.ruleset.rule_text(rule).into(),
         }
     }
@@ -126,10 +117,11 @@ struct Merger<'a> {
     base: Side<'a>,
     ours: Side<'a>,
     theirs: Side<'a>,
+    words: Words<'a>,
     remarks: Vec<Remark>,
 }
 
-impl Merger<'_> {
+impl<'a> Merger<'a> {
     /// Their tables in their order, then those that only we have.
     fn tables(&mut self) -> Vec<MergedTable> {
         let (ours, theirs) = (self.ours.ruleset, self.theirs.ruleset);
@@ -173,15 +165,8 @@ impl Merger<'_> {
         };
         let builtin = is_builtin(&self.theirs, theirs) || is_builtin(&self.ours, ours);
         let taken_out = base.is_some() && theirs.is_none() && !builtin;
-        let (base_items, our_items, their_items) = (
-            self.base.items(base),
-            self.ours.items(ours),
-            self.theirs.items(theirs),
-        );
         let mut said = Vec::new();
-        let rules = merge_rules(&base_items, &our_items, &their_items, &mut |word| {
-            said.push(word);
-        });
+        let rules = self.rules(base, ours, theirs, &mut |word| said.push(word));
         if taken_out {
             for rule in rules.iter().filter(|rule| rule.placed) {
                 let name = rule.ours.map(|rule| self.ours.name(rule));
@@ -211,6 +196,38 @@ impl Merger<'_> {
             goes: base.is_some() && ours.is_none() && !builtin,
             rules,
         })
+    }
+
+    /// The rules of a chain. What all three have at its head and its tail is not looked at twice.
+    fn rules(
+        &mut self,
+        base: Option<ChainIdx>,
+        ours: Option<ChainIdx>,
+        theirs: Option<ChainIdx>,
+        say: &mut dyn FnMut(Word),
+    ) -> Vec<Merged> {
+        let base = (self.base.ruleset, self.base.rules(base));
+        let ours = (self.ours.ruleset, self.ours.rules(ours));
+        let theirs = (self.theirs.ruleset, self.theirs.rules(theirs));
+        let (with_ours, with_theirs) = (equal_ends(base, ours), equal_ends(base, theirs));
+        let head = with_ours.0.min(with_theirs.0);
+        let tail = with_ours.1.min(with_theirs.1);
+        let mut items = |(set, rules): (&'a Ruleset, &'a [RuleIdx])| -> Vec<Item> {
+            let middle = rules.get(head..rules.len() - tail).unwrap_or_default();
+            let item = |rule: &RuleIdx| Item {
+                rule: *rule,
+                word: self.words.number(set.rule_text(*rule)),
+            };
+            middle.iter().map(item).collect()
+        };
+        let lists = [items(base), items(ours), items(theirs)];
+        let pairs = ours.1.iter().zip(theirs.1).take(head);
+        let mut merged: Vec<Merged> = pairs.map(Merged::both).collect();
+        merged.extend(merge_rules(&lists, head > 0, say));
+        let our_tail = ours.1.get(ours.1.len() - tail..).unwrap_or_default();
+        let their_tail = theirs.1.get(theirs.1.len() - tail..).unwrap_or_default();
+        merged.extend(our_tail.iter().zip(their_tail).map(Merged::both));
+        merged
     }
 
     fn policy(

@@ -30,6 +30,17 @@ pub(super) struct Merged {
     pub placed: bool,
 }
 
+impl Merged {
+    /// One that both have in the same place.
+    pub(super) fn both((ours, theirs): (&RuleIdx, &RuleIdx)) -> Self {
+        Self {
+            ours: Some(*ours),
+            theirs: Some(*theirs),
+            placed: false,
+        }
+    }
+}
+
 /// What is to be said of a rule of ours, or of the base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -91,18 +102,21 @@ enum Anchor {
     Behind(usize),
 }
 
-/// Merges the rules of one chain.
+/// Merges lists of one chain: of the base, ours, theirs. `goes_on`: all of them are what follows upon
+/// rules that all have.
 pub(super) fn merge_rules(
-    base: &[Item],
-    ours: &[Item],
-    theirs: &[Item],
+    [base, ours, theirs]: &[Vec<Item>; 3],
+    goes_on: bool,
     say: &mut dyn FnMut(Word),
 ) -> Vec<Merged> {
     let same = |one: &[Item], other: &[Item]| {
         one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.word == b.word)
     };
     if same(ours, theirs) {
-        return pairs(ours, theirs);
+        let pairs = ours.iter().zip(theirs);
+        return pairs
+            .map(|(a, b)| Merged::both((&a.rule, &b.rule)))
+            .collect();
     }
     let lists = Lists {
         base,
@@ -110,17 +124,9 @@ pub(super) fn merge_rules(
         theirs,
         ours_of: fates(base, ours),
         theirs_of: fates(base, theirs),
+        goes_on,
     };
     lists.merge(say)
-}
-
-fn pairs(ours: &[Item], theirs: &[Item]) -> Vec<Merged> {
-    let pair = |(ours, theirs): (&Item, &Item)| Merged {
-        ours: Some(ours.rule),
-        theirs: Some(theirs.rule),
-        placed: false,
-    };
-    ours.iter().zip(theirs).map(pair).collect()
 }
 
 struct Lists<'a> {
@@ -129,7 +135,11 @@ struct Lists<'a> {
     theirs: &'a [Item],
     ours_of: (Vec<Fate>, Vec<Option<usize>>),
     theirs_of: (Vec<Fate>, Vec<Option<usize>>),
+    goes_on: bool,
 }
+
+/// A rule of the result: where it stands in ours and in theirs, and whether we put it there.
+type Place = (Option<usize>, Option<usize>, bool);
 
 /// What is to be done with a rule of ours.
 enum Part {
@@ -224,16 +234,13 @@ impl Lists<'_> {
             _ => None,
         });
         match standing {
-            Some(at) if !is_first => Anchor::Before(at),
+            Some(at) if !is_first && !self.goes_on => Anchor::Before(at),
             _ => Anchor::Front,
         }
     }
 
-    /// The result, as positions in ours and theirs.
-    fn lay_down(
-        &self,
-        placed: &HashMap<Anchor, Vec<(usize, Option<usize>)>>,
-    ) -> Vec<(Option<usize>, Option<usize>, bool)> {
+    /// The result.
+    fn lay_down(&self, placed: &HashMap<Anchor, Vec<(usize, Option<usize>)>>) -> Vec<Place> {
         let mut result = Vec::with_capacity(self.theirs.len() + placed.len());
         let put = |anchor: Anchor, result: &mut Vec<_>| {
             let rules = placed.get(&anchor).into_iter().flatten();
@@ -255,11 +262,7 @@ impl Lists<'_> {
     }
 
     /// A rule that we placed and that has other neighbours than in ours is said so of.
-    fn say_of_places(
-        &self,
-        result: &[(Option<usize>, Option<usize>, bool)],
-        say: &mut dyn FnMut(Word),
-    ) {
+    fn say_of_places(&self, result: &[Place], say: &mut dyn FnMut(Word)) {
         let ours = |at: Option<usize>| result.get(at?).map(|row| row.0);
         for (at, row) in result.iter().enumerate() {
             let (Some(own), _, true) = *row else { continue };
@@ -292,9 +295,8 @@ mod tests {
     /// The words of the result, and how often each thing was said.
     fn merged(base: &[u32], ours: &[u32], theirs: &[u32]) -> (Vec<u32>, Vec<Word>) {
         let mut said = Vec::new();
-        let merged = merge_rules(&items(base), &items(ours), &items(theirs), &mut |word| {
-            said.push(word);
-        });
+        let lists = [items(base), items(ours), items(theirs)];
+        let merged = merge_rules(&lists, false, &mut |word| said.push(word));
         let word = |merged: &Merged| match (merged.theirs, merged.ours) {
             (Some(at), _) => theirs[at.0 as usize],
             (None, Some(at)) => ours[at.0 as usize],
@@ -305,24 +307,24 @@ mod tests {
 
     #[test]
     fn what_is_apart_is_merged_without_a_word() {
-        let cases: [(&[u32], &[u32], &[u32], &[u32]); 5] = [
+        let cases: [[&[u32]; 4]; 5] = [
             // We insert at the front, they at the end.
-            (&[1, 2, 3], &[9, 1, 2, 3], &[1, 2, 3, 8], &[9, 1, 2, 3, 8]),
+            [&[1, 2, 3], &[9, 1, 2, 3], &[1, 2, 3, 8], &[9, 1, 2, 3, 8]],
             // We delete one, they another.
-            (&[1, 2, 3, 4], &[1, 3, 4], &[1, 2, 3], &[1, 3]),
+            [&[1, 2, 3, 4], &[1, 3, 4], &[1, 2, 3], &[1, 3]],
             // We move the last to the front, they add in the middle.
-            (&[1, 2, 3], &[3, 1, 2], &[1, 8, 2, 3], &[3, 1, 8, 2]),
+            [&[1, 2, 3], &[3, 1, 2], &[1, 8, 2, 3], &[3, 1, 8, 2]],
             // A deleted rule returns between its neighbours.
-            (
+            [
                 &[1, 3, 4],
                 &[1, 2, 3, 4],
                 &[0, 1, 3, 4, 5],
                 &[0, 1, 2, 3, 4, 5],
-            ),
+            ],
             // Equal rules.
-            (&[1, 1, 2], &[1, 2], &[1, 1, 2, 1], &[1, 2, 1]),
+            [&[1, 1, 2], &[1, 2], &[1, 1, 2, 1], &[1, 2, 1]],
         ];
-        for (base, ours, theirs, wanted) in cases {
+        for [base, ours, theirs, wanted] in cases {
             let (found, said) = merged(base, ours, theirs);
             assert_eq!(found, wanted, "{base:?} {ours:?} {theirs:?}");
             assert_eq!(said, [], "{base:?} {ours:?} {theirs:?}");
@@ -332,45 +334,30 @@ mod tests {
     #[test]
     fn what_is_in_doubt_is_said() {
         let rule = RuleIdx;
-        let cases: [(&[u32], &[u32], &[u32], &[u32], &[Word]); 6] = [
-            (&[1, 2], &[1], &[1], &[1], &[]),
+        let cases: [([&[u32]; 4], &[Word]); 6] = [
+            ([&[1, 2], &[1], &[1], &[1]], &[]),
             (
-                &[1, 2, 3],
-                &[1, 3],
-                &[1],
-                &[1],
+                [&[1, 2, 3], &[1, 3], &[1], &[1]],
                 &[Word::AlreadyGone(rule(1))],
             ),
             (
-                &[1, 2, 3],
-                &[3, 1, 2],
-                &[1, 2],
-                &[1, 2],
+                [&[1, 2, 3], &[3, 1, 2], &[1, 2], &[1, 2]],
                 &[Word::Vanished(rule(2))],
             ),
             (
-                &[1, 2],
-                &[1, 2, 7],
-                &[1, 7, 2],
-                &[1, 7, 2],
+                [&[1, 2], &[1, 2, 7], &[1, 7, 2], &[1, 7, 2]],
                 &[Word::AlreadyThere(rule(2))],
             ),
             (
-                &[1, 2],
-                &[1, 7, 2],
-                &[1, 8, 2],
-                &[1, 7, 8, 2],
+                [&[1, 2], &[1, 7, 2], &[1, 8, 2], &[1, 7, 8, 2]],
                 &[Word::PlaceChanged(rule(1))],
             ),
             (
-                &[1, 2, 3, 4],
-                &[4, 1, 2, 3],
-                &[1, 4, 2, 3],
-                &[4, 1, 2, 3],
+                [&[1, 2, 3, 4], &[4, 1, 2, 3], &[1, 4, 2, 3], &[4, 1, 2, 3]],
                 &[Word::MovedByBoth(rule(0))],
             ),
         ];
-        for (base, ours, theirs, wanted, words) in cases {
+        for ([base, ours, theirs, wanted], words) in cases {
             let (found, said) = merged(base, ours, theirs);
             assert_eq!(found, wanted, "{base:?} {ours:?} {theirs:?}");
             assert_eq!(said, words, "{base:?} {ours:?} {theirs:?}");
@@ -399,7 +386,8 @@ mod tests {
             let (fates_of_ours, _) = fates(&items(&base), &items(&ours));
             let (_, was) = fates(&items(&base), &items(&theirs));
             let mut used = vec![0; theirs.len()];
-            let merged = merge_rules(&items(&base), &items(&ours), &items(&theirs), &mut |_| {});
+            let lists = [items(&base), items(&ours), items(&theirs)];
+            let merged = merge_rules(&lists, false, &mut |_| {});
             for rule in merged.iter().filter_map(|merged| merged.theirs) {
                 used[rule.0 as usize] += 1;
             }

@@ -10,6 +10,8 @@
 //! it: the tool is then given a private lock file (`XTABLES_LOCKFILE`, iptables 1.8.3), since it would wait
 //! for ever for ours. nf_tables has no lock; there the caller compares generations.
 //!
+//! There is no `--test` here: it asks the kernel nothing, or too little. [`scratch`](super::scratch) does.
+//!
 //! What it does not do: look at what a script says, or know what it is good for.
 
 use std::fs::File;
@@ -40,8 +42,6 @@ pub enum Mode {
     Plain,
     /// `-c`: each table of the script becomes what the script says; other tables stay.
     Replace,
-    /// `-n -c --test`: read and build everything, commit nothing. nft asks the kernel nothing then.
-    Test,
 }
 
 /// Why a script was not carried out.
@@ -123,13 +123,14 @@ pub struct Wait<'a> {
     pub told: &'a mut dyn FnMut(Option<&Holder>),
 }
 
-/// The xtables lock, held by this process until dropped, and by every process that it starts meanwhile:
-/// a restore that outlives a killed parent is still protected.
+/// The xtables lock, held by this process until dropped, and by every restore tool that runs under it: one
+/// that outlives a killed parent is still protected.
 ///
-/// For single-threaded use: whatever else the process starts while this lives inherits the lock.
+/// For single-threaded use: whatever another thread starts at the moment at which a tool is started inherits
+/// the lock as well.
 #[derive(Debug)]
 pub struct Held {
-    _lock: Option<Flock<File>>,
+    lock: Option<Flock<File>>,
     private: PrivateLock,
 }
 
@@ -142,7 +143,7 @@ impl Held {
             source,
         })?;
         Ok(Self {
-            _lock: None,
+            lock: None,
             private,
         })
     }
@@ -160,11 +161,8 @@ impl Held {
         loop {
             file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => {
-                    // Inherited, so that it ends with the last of the processes that work under it.
-                    fcntl(&*lock, FcntlArg::F_SETFD(FdFlag::empty()))
-                        .map_err(|errno| failed(errno.into()))?;
                     return Ok(Self {
-                        _lock: Some(lock),
+                        lock: Some(lock),
                         private: PrivateLock::new().map_err(failed)?,
                     });
                 }
@@ -186,6 +184,20 @@ impl Held {
                 });
             }
             std::thread::sleep(RETRY);
+        }
+    }
+}
+
+impl Held {
+    /// Whether a process that is started now gets the lock too. It is a safeguard, so failing is no error.
+    fn inherited(&self, yes: bool) {
+        let flags = if yes {
+            FdFlag::empty()
+        } else {
+            FdFlag::FD_CLOEXEC
+        };
+        if let Some(lock) = &self.lock {
+            let _ = fcntl(&**lock, FcntlArg::F_SETFD(flags));
         }
     }
 }
@@ -216,25 +228,17 @@ pub fn restore(
     held: Option<&Held>,
     wait: &mut Wait<'_>,
 ) -> Result<(), RestoreError> {
-    let taken = match (held, origin.backend, mode) {
-        (None, Backend::Legacy, Mode::Amend | Mode::Plain | Mode::Replace) => {
-            Some(Held::take(wait)?)
-        }
+    let taken = match (held, origin.backend) {
+        (None, Backend::Legacy) => Some(Held::take(wait)?),
         _ => None,
     };
-    let private = held.or(taken.as_ref()).map(|held| &held.private);
-    run(tools, origin, script, mode, private)
-}
-
-/// Whether the back end would take `script`, without doing it. nft does not ask the kernel, and legacy asks
-/// only when it commits: a rule that the kernel alone refuses passes here. [`scratch`](super::scratch)
-/// knows better.
-pub fn test(tools: &Tools, origin: Origin, script: &[u8]) -> Result<(), RestoreError> {
-    let private = PrivateLock::new().map_err(|source| RestoreError::Lock {
-        path: "memfd".to_owned(),
-        source,
-    })?;
-    run(tools, origin, script, Mode::Test, Some(&private))
+    let Some(held) = held.or(taken.as_ref()) else {
+        return run(tools, origin, script, mode, None);
+    };
+    held.inherited(true);
+    let done = run(tools, origin, script, mode, Some(&held.private));
+    held.inherited(false);
+    done
 }
 
 pub(super) fn run(
@@ -254,7 +258,6 @@ pub(super) fn run(
         Mode::Amend => &["-n", "-c"][..],
         Mode::Plain => &["-n"],
         Mode::Replace => &["-c"],
-        Mode::Test => &["-n", "-c", "--test"],
     });
     // nft's variant takes the option and has no lock.
     command.args(["-w", "5"]);

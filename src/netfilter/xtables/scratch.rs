@@ -78,6 +78,9 @@ impl Scratch<'_> {
     }
 }
 
+/// One rule in the back end's own words, which may be several rules; or its refusal.
+pub type Canonical = Result<Vec<Vec<u8>>, RestoreError>;
+
 /// The rules as the save tool will print them: `--dport 22` becomes `-m tcp --dport 22`, a list of addresses
 /// several rules. One answer a rule, in order; an `Err` is the back end's refusal of that rule alone.
 ///
@@ -90,7 +93,7 @@ pub fn canonical(
     chains: &[&[u8]],
     sets: &[u8],
     rules: &[NewRule<'_>],
-) -> Result<Vec<Result<Vec<Vec<u8>>, RestoreError>>, RestoreError> {
+) -> Result<Vec<Canonical>, RestoreError> {
     in_scratch(tools, |scratch| {
         // Without the sets only the rules that name one fail, and say so.
         let _ = scratch.make_sets(sets);
@@ -107,7 +110,7 @@ fn one(
     table: &str,
     chains: &[&[u8]],
     rule: &NewRule<'_>,
-) -> Result<Vec<Vec<u8>>, RestoreError> {
+) -> Canonical {
     let refused = |words: &str| RestoreError::Refused {
         tool: format!("{origin}-restore"),
         line: None,
@@ -136,6 +139,6 @@ fn one(
 }
 
 fn line(script: &mut Vec<u8>, parts: &[&[u8]]) {
-    parts.iter().for_each(|part| script.extend_from_slice(part));
+    script.extend(parts.iter().copied().flatten());
     script.push(b'\n');
 }

@@ -9,12 +9,17 @@ use crate::app::change::{Checked, Session};
 use crate::app::firewall::FirewallId;
 use crate::app::message::Message;
 use crate::app::state::State;
+use crate::app::why::question::packets_of;
 use crate::host;
 use crate::ruleset::{BaseChain, Family, Origin, Ruleset};
 use crate::runtime::board::Event;
+use crate::runtime::changes::traffic;
 use crate::safety::preflight::{Question, Report, Standing, preflight};
 use crate::safety::{self, To, Transition};
-use crate::verdict::{Facts, Path, Program, Side, Traffic, change};
+use crate::verdict::{Facts, Probe};
+
+/// Lines of the drop feed that are put through a staged change.
+const DROPS: usize = 500;
 
 /// What is staged on one ruleset.
 #[derive(Clone, Debug)]
@@ -31,10 +36,12 @@ pub struct Staged {
 #[derive(Debug)]
 pub struct Material {
     of: Vec<(FirewallId, usize)>,
-    staged: Vec<Staged>,
-    before: Vec<Arc<Ruleset>>,
-    after: Vec<Arc<Ruleset>>,
-    natives: Vec<BaseChain>,
+    pub(super) staged: Vec<Staged>,
+    pub(super) before: Vec<Arc<Ruleset>>,
+    pub(super) after: Vec<Arc<Ruleset>>,
+    pub(super) natives: Vec<BaseChain>,
+    /// The last packets of the drop feed.
+    pub(super) drops: Vec<Probe>,
     tracked: bool,
 }
 
@@ -47,6 +54,13 @@ impl Material {
             before: Vec::new(),
             after: Vec::new(),
             natives: state.native.clone(),
+            drops: state
+                .feed
+                .lines()
+                .rev()
+                .take(DROPS)
+                .filter_map(|shown| packets_of(&shown.line).into_iter().next())
+                .collect(),
             tracked: state
                 .gauge
                 .reading()
@@ -83,8 +97,8 @@ impl Material {
 }
 
 /// Why the back end would not take a change, in its own words.
-fn refusal(transition: Transition) -> Option<String> {
-    let error = safety::dry_run(&transition).err()?;
+fn refusal(transition: &Transition) -> Option<String> {
+    let error = safety::dry_run(transition).err()?;
     Some(format!("{}: {error}", transition.origin))
 }
 
@@ -108,11 +122,19 @@ fn checked(material: &Material, live: bool) -> Checked {
         ..Checked::default()
     };
     let facts = facts(live);
+    let live_packets = if live {
+        traffic::connections(&facts)
+    } else {
+        Vec::new()
+    };
     for family in [Family::V4, Family::V6] {
-        traffic(material, family, &facts, &mut checked);
+        traffic::look(material, family, (&facts, &live_packets), &mut checked);
     }
     if live {
-        checked.refused = material.transitions().filter_map(refusal).collect();
+        checked.refused = material
+            .transitions()
+            .filter_map(|change| refusal(&change))
+            .collect();
         checked.sessions = sessions(material, &facts);
     }
     checked.has_kernel = live;
@@ -124,85 +146,12 @@ fn facts(live: bool) -> Facts {
     if !live {
         return Facts::default();
     }
-    let links = host::links(&[]);
+    let links = host::links();
     Facts {
         local: links.addresses(),
         broadcast: links.broadcasts(),
         ..Facts::default()
     }
-}
-
-/// Lines of traffic that the dialog has room for, for each way and direction.
-const LINES: usize = 4;
-
-/// What the change opens and closes for one family.
-fn traffic(material: &Material, family: Family, facts: &Facts, checked: &mut Checked) {
-    if !material
-        .staged
-        .iter()
-        .any(|staged| staged.origin.family == family)
-    {
-        return;
-    }
-    let of_family = |all: &'_ [Arc<Ruleset>]| -> Vec<Arc<Ruleset>> {
-        all.iter()
-            .filter(|set| set.family() == family)
-            .cloned()
-            .collect()
-    };
-    let (before, after) = (of_family(&material.before), of_family(&material.after));
-    let before: Vec<&Ruleset> = before.iter().map(AsRef::as_ref).collect();
-    let after: Vec<&Ruleset> = after.iter().map(AsRef::as_ref).collect();
-    let old = Program::compile_beside(family, &before, &material.natives);
-    let new = Program::compile_beside(family, &after, &material.natives);
-    let done = change(
-        Side {
-            program: &old,
-            rulesets: &before,
-        },
-        Side {
-            program: &new,
-            rulesets: &after,
-        },
-        facts,
-    );
-    for way in &done.ways {
-        let lines = |traffic: &Traffic| words(family, way.path(), traffic);
-        checked.accepted.extend(lines(&way.newly_accepted));
-        checked.dropped.extend(lines(&way.newly_dropped));
-        if !way.complete {
-            checked.undecided = true;
-        }
-    }
-}
-
-/// `v4 in  tcp any → :443 on eth0, new`, a line each.
-fn words(family: Family, path: Path, traffic: &Traffic) -> Vec<String> {
-    let way = match path {
-        Path::Input => "in",
-        Path::Forward => "forward",
-        Path::Output => "out",
-    };
-    let all = traffic.lines();
-    let mut lines: Vec<String> = all
-        .iter()
-        .take(LINES)
-        .map(|line| {
-            let when = match line.when.as_slice() {
-                [] => String::new(),
-                when => format!(" when {}", when.join(" and ")),
-            };
-            format!("{} {way}: {}{when}", family.name(), line.text)
-        })
-        .collect();
-    if all.len() > LINES {
-        lines.push(format!(
-            "{} {way}: and {} lines more",
-            family.name(),
-            all.len() - LINES
-        ));
-    }
-    lines
 }
 
 /// The administrator's sessions, put through what is staged.

@@ -44,7 +44,7 @@ const SYSCTLS: [&str; 7] = [
     "net/netfilter/nf_log_all_netns",
     "net/bridge/bridge-nf-call-iptables",
 ];
-/// Begins the name of a backup that is not finished.
+/// Begins the name of a backup that is not finished; the process that writes it and its future name follow.
 const UNFINISHED: &str = ".new-";
 
 /// Why a backup cannot be made or used.
@@ -132,7 +132,9 @@ pub fn take(
 ) -> Result<Backup, BackupError> {
     places::folder(&places.backups)?;
     let id = fresh_name();
-    let unfinished = places.backups.join(format!("{UNFINISHED}{id}"));
+    let unfinished = places
+        .backups
+        .join(format!("{UNFINISHED}{}-{id}", std::process::id()));
     let done = (|| {
         places::folder(&unfinished)?;
         write_parts(&unfinished, tools, needed, &id, who, why)?;
@@ -303,6 +305,7 @@ pub fn load(places: &Places, id: &str) -> Result<Backup, BackupError> {
 /// Removes the oldest until `keep` are left, never those of `spared`, and what unfinished ones a dead process
 /// left behind.
 pub fn prune(places: &Places, keep: usize, spared: &[&str]) -> Result<(), BackupError> {
+    remove_abandoned(places);
     let names = list(places)?;
     let surplus = names.len().saturating_sub(keep.max(1));
     for name in names.iter().take(surplus) {
@@ -312,6 +315,25 @@ pub fn prune(places: &Places, keep: usize, spared: &[&str]) -> Result<(), Backup
         }
     }
     Ok(())
+}
+
+/// Nobody reads them, so what cannot be removed does no harm.
+fn remove_abandoned(places: &Places) {
+    for entry in fs::read_dir(&places.backups)
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let name = entry.file_name();
+        let writer = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(UNFINISHED))
+            .and_then(|name| name.split_once('-'));
+        let dead = writer.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists());
+        if dead {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! is either whole or undone.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Guard;
@@ -31,29 +32,30 @@ use crate::safety::trail::{self, Event};
 
 /// A caller who waits for the lock longer has given up in every way but one.
 const LOCK_PATIENCE: Duration = Duration::from_secs(600);
+/// Times that another program may be quicker.
+const TRIES: u32 = 5;
 /// Lines of the difference that are kept in the record.
 const DIFF_LINES: usize = 500;
 
 /// Makes the change and stays until it is confirmed or undone.
 pub(super) fn run(header: &Header, line: &mut Line) -> ExitCode {
-    let guard = match prepare(header, line) {
-        Ok(guard) => guard,
+    match make(header, line) {
+        Ok(guard) => guard.present(line),
         Err(error) => {
             let orphaned = matches!(error, ApplyError::Busy { .. });
             line.say(&Word::Failed(error));
-            // Found without a guard: that is looked after first.
-            return if orphaned {
+            // Found without a guard: that is looked after now.
+            if orphaned {
                 standby::adopt(&header.places)
             } else {
                 ExitCode::SUCCESS
-            };
+            }
         }
-    };
-    perform(guard, line)
+    }
 }
 
-/// Everything up to the moment before the first rule is touched.
-fn prepare(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
+/// Makes the change, and gives the guard that looks after it.
+fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
     let transitions = line
         .transitions(header)
         .map_err(|error| ApplyError::Guard {
@@ -71,24 +73,66 @@ fn prepare(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
             what: record.summary(),
         });
     }
+    state.sweep();
     let tools = Tools::find();
+    // Said before anything is saved: most changes that fail, fail here.
     Guard::say(line, Step::Checking);
-    let legs = check(&tools, &transitions)?;
+    let tried = check(&tools, &transitions, &[])?;
+    wanted_still(line)?;
+    let backup = save(header, &tools, &transitions, line)?;
     wanted_still(line)?;
 
+    // Legacy is held from the reading to the last write, so that nothing comes between.
+    let legacy = |transition: &Transition| transition.origin.backend == Backend::Legacy;
+    let held = if transitions.iter().any(legacy) {
+        Some(take_lock(line)?)
+    } else {
+        None
+    };
+    let mut record = Record::new(
+        fresh_name(),
+        header.who.clone(),
+        header.why.clone(),
+        header.window(),
+    );
+    record.backup = backup;
+    let mut guard = Guard {
+        places: header.places.clone(),
+        state,
+        tools,
+        record,
+        legs: Vec::new(),
+        blind: false,
+        shaken: false,
+        held,
+        keep: header.keep,
+        standby: None,
+        _lock: lock,
+    };
+    guard.arm_and_apply(&transitions, &tried, line)?;
+    guard.held = None;
+    Ok(guard)
+}
+
+/// Makes the backup that this change may need; its name.
+fn save(
+    header: &Header,
+    tools: &Tools,
+    transitions: &[Transition],
+    line: &mut Line,
+) -> Result<String, ApplyError> {
     Guard::say(line, Step::BackingUp);
-    trail::prepare(&header.places).map_err(|error| ApplyError::Backup {
-        what: format!("the audit trail: {error}"),
-        remedy: error.remedy().to_owned(),
-    })?;
-    let origins: Vec<Origin> = legs.iter().map(|leg| leg.origin).collect();
-    let backup = backup::take(&header.places, &tools, &origins, &header.who, &header.why).map_err(
-        |error| ApplyError::Backup {
-            what: error.to_string(),
-            remedy: error.remedy().to_owned(),
-        },
-    )?;
-    let backup = backup.manifest.id;
+    let failed = |what: String, remedy: &str| ApplyError::Backup {
+        what,
+        remedy: remedy.to_owned(),
+    };
+    trail::prepare(&header.places)
+        .map_err(|error| failed(format!("the audit trail: {error}"), error.remedy()))?;
+    let origins: Vec<Origin> = transitions.iter().map(|leg| leg.origin).collect();
+    let backup = backup::take(&header.places, tools, &origins, &header.who, &header.why)
+        .map_err(|error| failed(error.to_string(), error.remedy()))?
+        .manifest
+        .id;
     let _ = backup::prune(&header.places, header.keep, &[&backup]);
     Guard::say(
         line,
@@ -96,33 +140,7 @@ fn prepare(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
             backup: backup.clone(),
         },
     );
-    wanted_still(line)?;
-
-    let mut record = Record::new(
-        fresh_name(),
-        header.who.clone(),
-        header.why.clone(),
-        header.window(),
-    );
-    record.origins = origins.iter().map(Origin::to_string).collect();
-    record.backup = backup;
-    record.diff = difference(&legs);
-    record.deadline = millis(clock::boot_time() + header.window());
-    let mut guard = Guard {
-        places: header.places.clone(),
-        state,
-        tools,
-        record,
-        legs,
-        keep: header.keep,
-        standby: None,
-        _lock: lock,
-    };
-    if let Err(error) = guard.arm(line) {
-        guard.vanish();
-        return Err(error);
-    }
-    Ok(guard)
+    Ok(backup)
 }
 
 fn busy(state: &State) -> ApplyError {
@@ -135,6 +153,8 @@ fn busy(state: &State) -> ApplyError {
     }
 }
 
+// By value, as `map_err` hands it over.
+#[allow(clippy::needless_pass_by_value)]
 fn guardless(error: PlaceError) -> ApplyError {
     ApplyError::Guard {
         remedy: error.remedy().to_owned(),
@@ -150,21 +170,25 @@ fn wanted_still(line: &Line) -> Result<(), ApplyError> {
     }
 }
 
-/// Reads what there is now, and tries the change and the way back on it.
-fn check(tools: &Tools, transitions: &[Transition]) -> Result<Vec<Leg>, ApplyError> {
+/// Reads what there is now, and tries the change and the way back on it. `tried` is what came of that before:
+/// on the same ruleset it is not tried again.
+fn check(tools: &Tools, transitions: &[Transition], tried: &[Leg]) -> Result<Vec<Leg>, ApplyError> {
     let saved = beside::sets().map(beside::Found::into_text);
     let saved = saved.unwrap_or_default();
     let mut legs = Vec::new();
     for transition in transitions {
         let origin = transition.origin;
         let now = read(tools, origin)?;
-        let after = rehearse(
-            tools,
-            origin,
-            (&transition.before, &now),
-            &transition.to,
-            &saved,
-        )?;
+        let known = tried
+            .iter()
+            .find(|leg| leg.origin == origin && same(&leg.before, &now));
+        let after = match known {
+            Some(leg) => Arc::clone(&leg.after),
+            None => {
+                let way = (&*transition.before, &now);
+                rehearse(tools, origin, way, &transition.to, &saved)?
+            }
+        };
         if same(&now, &after) {
             continue;
         }
@@ -218,8 +242,42 @@ fn difference(legs: &[Leg]) -> Vec<String> {
 }
 
 impl Guard {
+    /// Reads, arms and applies; again where another program was quicker and nothing is applied yet.
+    fn arm_and_apply(
+        &mut self,
+        transitions: &[Transition],
+        tried: &[Leg],
+        line: &mut Line,
+    ) -> Result<(), ApplyError> {
+        let mut tries = 0;
+        loop {
+            let done = check(&self.tools, transitions, tried)
+                .and_then(|legs| self.arm(legs, line))
+                .map_err(|error| (error, false))
+                .and_then(|()| self.apply(line));
+            let (error, touched) = match done {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            let quicker = matches!(error, ApplyError::Changed { .. });
+            let error = self.take_back(error, touched);
+            tries += 1;
+            let last = tries == TRIES || matches!(error, ApplyError::Stuck { .. });
+            if !quicker || last {
+                return Err(error);
+            }
+            Self::say(line, Step::Again);
+        }
+    }
+
     /// Writes down all that the way back needs, and has a second process ready that can walk it.
-    fn arm(&mut self, line: &mut Line) -> Result<(), ApplyError> {
+    fn arm(&mut self, legs: Vec<Leg>, line: &mut Line) -> Result<(), ApplyError> {
+        self.record.phase = Phase::Applying;
+        self.record.by = None;
+        self.record.origins = legs.iter().map(|leg| leg.origin.to_string()).collect();
+        self.record.diff = difference(&legs);
+        self.record.deadline = millis(clock::boot_time()) + self.record.window;
+        self.legs = legs;
         self.state
             .write_legs(&self.record.id, &self.legs)
             .and_then(|()| self.state.write(&self.record))
@@ -240,55 +298,83 @@ impl Guard {
         wanted_still(line)
     }
 
-    /// Runs the scripts. An error has `true` where something may have been applied.
-    fn apply(&mut self, line: &mut Line) -> Result<Vec<String>, (ApplyError, bool)> {
-        let untouched = |error| (error, false);
+    /// Runs the scripts and verifies. An error has `true` where something may have been applied.
+    fn apply(&mut self, line: &mut Line) -> Result<(), (ApplyError, bool)> {
         let hands = self
             .state
             .hands(Duration::from_secs(30))
-            .map_err(|error| untouched(guardless(error)))?;
-        let legacy = |leg: &Leg| leg.origin.backend == Backend::Legacy;
-        let held = if self.legs.iter().any(legacy) {
-            Some(take_lock(line).map_err(untouched)?)
-        } else {
-            None
-        };
-        wanted_still(line).map_err(untouched)?;
+            .map_err(|error| (guardless(error), false))?;
+        wanted_still(line).map_err(|error| (error, false))?;
         Self::say(line, Step::Applying);
         let mut remarks = Vec::new();
         for (at, leg) in self.legs.iter().enumerate() {
-            let way = (&*leg.before, &*leg.after);
             let mut turns = 0;
             let mut again = || {
                 turns += 1;
-                Self::say(
-                    line,
-                    if turns == 1 {
-                        Step::Verifying
-                    } else {
-                        Step::Again
-                    },
-                );
+                let step = if turns == 1 {
+                    Step::Verifying
+                } else {
+                    Step::Again
+                };
+                Self::say(line, step);
             };
-            let done = carry(
-                &self.tools,
-                leg.origin,
-                way,
-                Strictness::Refuse,
-                held.as_ref(),
-                &mut again,
-            );
-            match done {
-                Ok(done) => remarks.extend(done.remarks),
+            let way = (&*leg.before, &*leg.after);
+            let strict = Strictness::Refuse;
+            let held = self.held.as_ref();
+            match carry(&self.tools, leg.origin, way, strict, held, &mut again) {
+                Ok(said) => remarks.extend(said),
                 Err(error) => {
-                    let conflict = matches!(error, CarryError::Conflict { .. });
-                    let touched = at > 0 || turns > 0 || !conflict;
-                    return Err((error.into(), touched));
+                    let untouched = at == 0
+                        && turns == 0
+                        && matches!(error, CarryError::Conflict { .. } | CarryError::Script(_));
+                    self.shaken |= !matches!(error, CarryError::Conflict { .. });
+                    return Err((error.into(), !untouched));
                 }
             }
         }
         drop(hands);
-        Ok(remarks)
+        self.record.remarks = remarks;
+        Ok(())
+    }
+
+    /// Ends an attempt that did not come about; undone first where something of it may be in the kernel.
+    fn take_back(&mut self, error: ApplyError, touched: bool) -> ApplyError {
+        let what = error.to_string();
+        if touched {
+            self.record.by = Some(format!("its failure: {what}"));
+            if let Err(trouble) = self.undo() {
+                let detail = format!("{what}; not undone: {trouble}");
+                self.tell(Event::Failed, Some(detail));
+                return ApplyError::Stuck {
+                    what,
+                    trouble,
+                    backup: self.record.backup.clone(),
+                };
+            }
+            self.tell(Event::Failed, Some(what));
+        }
+        self.vanish();
+        error
+    }
+
+    /// Says that the change waits, and waits.
+    fn present(mut self, line: &mut Line) -> ExitCode {
+        self.record.phase = Phase::Pending;
+        self.record.deadline = millis(clock::boot_time()) + self.record.window;
+        if let Err(error) = self.save() {
+            // Nobody could confirm what nobody can find.
+            let error = self.take_back(guardless(error), true);
+            line.say(&Word::Failed(error));
+            return ExitCode::SUCCESS;
+        }
+        self.tell(Event::Applied, None);
+        line.say(&Word::Pending(Pending {
+            id: self.record.id.clone(),
+            backup: self.record.backup.clone(),
+            deadline: self.record.deadline(),
+            remarks: self.record.remarks.clone(),
+        }));
+        self.watch()
     }
 }
 
@@ -313,57 +399,4 @@ fn take_lock(line: &mut Line) -> Result<Held, ApplyError> {
         RestoreError::Stopped => ApplyError::Stopped,
         other => ApplyError::from(&other),
     })
-}
-
-/// Applies, verifies, and waits.
-fn perform(mut guard: Guard, line: &mut Line) -> ExitCode {
-    match guard.apply(line) {
-        Ok(remarks) => guard.record.remarks = remarks,
-        Err((error, touched)) => {
-            let error = guard.fail(error, touched);
-            line.say(&Word::Failed(error));
-            return ExitCode::SUCCESS;
-        }
-    }
-    guard.record.phase = Phase::Pending;
-    let window = Duration::from_millis(guard.record.window);
-    guard.record.deadline = millis(clock::boot_time() + window);
-    if let Err(error) = guard.save() {
-        // Nobody could confirm what nobody can find.
-        let error = guard.fail(guardless(error), true);
-        line.say(&Word::Failed(error));
-        return ExitCode::SUCCESS;
-    }
-    guard.tell(Event::Applied, None);
-    line.say(&Word::Pending(Pending {
-        id: guard.record.id.clone(),
-        backup: guard.record.backup.clone(),
-        deadline: guard.record.deadline(),
-        remarks: guard.record.remarks.clone(),
-    }));
-    guard.watch()
-}
-
-impl Guard {
-    /// Ends a change that did not come about; undone first where something of it may be in the kernel.
-    fn fail(&mut self, error: ApplyError, touched: bool) -> ApplyError {
-        let what = error.to_string();
-        if touched {
-            self.record.by = Some(format!("its failure: {what}"));
-            if let Err(trouble) = self.undo() {
-                self.tell(
-                    Event::Failed,
-                    Some(format!("{what}; not undone: {trouble}")),
-                );
-                return ApplyError::Stuck {
-                    what,
-                    trouble,
-                    backup: self.record.backup.clone(),
-                };
-            }
-        }
-        self.tell(Event::Failed, Some(what));
-        self.vanish();
-        error
-    }
 }

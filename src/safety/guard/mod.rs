@@ -38,6 +38,7 @@ use nix::unistd::setsid;
 use super::places::Places;
 use super::record::{Leg, Record, State};
 use crate::netfilter::xtables::Tools;
+use crate::netfilter::xtables::restore::Held;
 use standby::Standby;
 use wire::{Line, Order, Word};
 
@@ -48,6 +49,12 @@ struct Guard {
     tools: Tools,
     record: Record,
     legs: Vec<Leg>,
+    /// The texts of the way are lost: what was before is known from the backup, what was made of it is not.
+    blind: bool,
+    /// A guard or a tool was killed in the middle: counters may have gone with it.
+    shaken: bool,
+    /// The xtables lock, from the reading that a change is made from to its last write, undoing included.
+    held: Option<Held>,
     keep: usize,
     standby: Option<Standby>,
     /// Says that we live. Dropped last.

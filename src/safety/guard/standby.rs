@@ -5,15 +5,20 @@
 
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Guard;
 use super::wire::{self, Order};
 use crate::netfilter::xtables::Tools;
+use crate::ruleset::Origin;
 use crate::safety::GUARD;
+use crate::safety::backup;
+use crate::safety::clock;
 use crate::safety::places::Places;
-use crate::safety::record::{Phase, Record, State};
+use crate::safety::record::{Leg, Phase, Record, State};
 use crate::safety::request::KEEP;
+use crate::safety::trail::{self, Entry, Event};
 
 /// What a standby says when it has all it needs.
 const READY: &[u8] = b"ready\n";
@@ -102,10 +107,10 @@ pub(super) fn stand_by(places: &Places, id: &str) -> ExitCode {
         return ExitCode::FAILURE;
     };
     // Decisions may have been made since; a record that is gone or not understood is not one of them.
-    if let Ok(Some(newest)) = guard.state.read() {
-        if newest.id == id {
-            guard.record = newest;
-        }
+    if let Ok(Some(newest)) = guard.state.read()
+        && newest.id == id
+    {
+        guard.record = newest;
     }
     guard.take_over(lock)
 }
@@ -118,6 +123,7 @@ pub(super) fn adopt(places: &Places) -> ExitCode {
     match found.state.guard_lock(Some(Duration::ZERO)) {
         Ok(Some(lock)) => match Waiting::load(places, None) {
             // Read again, now that nobody else can be at it.
+            Some(found) if found.record.boot != clock::boot_id() => found.forget(),
             Some(found) => found.take_over(lock),
             None => ExitCode::SUCCESS,
         },
@@ -130,7 +136,26 @@ struct Waiting {
     places: Places,
     state: State,
     record: Record,
-    legs: Vec<crate::safety::record::Leg>,
+    legs: Vec<Leg>,
+    blind: bool,
+}
+
+/// Somebody emptied the folder: the backup still says how it was before.
+fn from_backup(places: &Places, record: &Record) -> Option<Vec<Leg>> {
+    let backup = backup::load(places, &record.backup).ok()?;
+    let changed = Origin::ALL
+        .into_iter()
+        .filter(|origin| record.origins.contains(&origin.to_string()));
+    changed
+        .map(|origin| {
+            let before = backup.ruleset(origin).ok()?;
+            Some(Leg {
+                origin,
+                after: Arc::clone(&before),
+                before,
+            })
+        })
+        .collect()
 }
 
 impl Waiting {
@@ -140,13 +165,31 @@ impl Waiting {
         if id.is_some_and(|id| id != record.id) {
             return None;
         }
-        let legs = state.read_legs(&record.id).ok()?;
+        let known = state.read_legs(&record.id);
+        let known = known.ok().filter(|legs| legs.len() == record.origins.len());
+        let blind = known.is_none();
+        let legs = match known {
+            Some(legs) => legs,
+            None => from_backup(places, &record)?,
+        };
         Some(Self {
             places: places.clone(),
             state,
             record,
             legs,
+            blind,
         })
+    }
+
+    /// The kernel that it was made in is gone, and the change with it.
+    fn forget(mut self) -> ExitCode {
+        self.record.by = Some("the end of that boot".to_owned());
+        let _ = trail::add(
+            &self.places,
+            &Entry::of(&self.record, Event::Reverted, None),
+        );
+        let _ = self.state.clear(&self.record.id);
+        ExitCode::SUCCESS
     }
 
     fn take_over(self, lock: nix::fcntl::Flock<std::fs::File>) -> ExitCode {
@@ -154,8 +197,11 @@ impl Waiting {
             places: self.places,
             state: self.state,
             tools: Tools::find(),
+            shaken: self.record.phase != Phase::Pending,
             record: self.record,
             legs: self.legs,
+            blind: self.blind,
+            held: None,
             keep: KEEP,
             standby: None,
             _lock: lock,

@@ -11,7 +11,7 @@ use super::Guard;
 use crate::netfilter::netlink::{Netlink, Request};
 use crate::netfilter::nftables;
 use crate::netfilter::xtables::restore::{Held, Wait};
-use crate::ruleset::{Backend, Policy, Ruleset};
+use crate::ruleset::{Backend, Policy, Ruleset, Table};
 use crate::safety::carry::{Strictness, carry, read};
 use crate::safety::record::{Leg, Phase};
 use crate::safety::trail::Event;
@@ -53,6 +53,8 @@ impl Guard {
             if turn > 0 {
                 std::thread::sleep(PAUSE);
             }
+            // Whatever makes a second try necessary may have killed a tool.
+            self.shaken |= turn > 0;
             match self.try_undo(turn > 0) {
                 Ok(remarks) => return Ok(remarks),
                 Err(why) if why != trouble => {
@@ -69,41 +71,43 @@ impl Guard {
     fn try_undo(&self, inverse_failed: bool) -> Result<Vec<String>, String> {
         let hands = self.state.hands(HANDS_PATIENCE);
         let mut remarks = Vec::new();
-        let legacy = self
-            .legs
-            .iter()
-            .any(|leg| leg.origin.backend == Backend::Legacy);
-        let held = if legacy {
+        let taken = if self.held.is_none() && self.legs.iter().any(is_legacy) {
             let mut wait = Wait {
                 limit: LOCK_PATIENCE,
                 stop: &mut || false,
                 told: &mut |_| {},
             };
-            let held = Held::take(&mut wait).or_else(|error| {
+            let taken = Held::take(&mut wait).or_else(|error| {
                 remarks.push(format!("undone without the xtables lock: {error}"));
                 Held::without()
             });
-            Some(held.map_err(|error| error.to_string())?)
+            Some(taken.map_err(|error| error.to_string())?)
         } else {
             None
         };
+        let held = self.held.as_ref().or(taken.as_ref());
         let mut trouble = Vec::new();
         for leg in self.legs.iter().rev() {
-            let done = self
-                .undo_leg(leg, held.as_ref(), &mut remarks)
-                .or_else(|why| {
-                    if !inverse_failed {
-                        return Err(why);
-                    }
-                    remarks.push(format!("the inverse failed ({why}): restored as a whole"));
-                    whole::restore(
-                        &self.tools,
-                        &self.places,
-                        &self.record.backup,
-                        leg,
-                        held.as_ref(),
-                    )
-                });
+            let inverse = if self.blind {
+                Err("its texts were lost".to_owned())
+            } else {
+                self.undo_leg(leg, held, &mut remarks)
+            };
+            let done = inverse.or_else(|why| {
+                if !inverse_failed && !self.blind {
+                    return Err(why);
+                }
+                remarks.push(format!(
+                    "no way back by the inverse ({why}): {} is restored as a whole",
+                    leg.origin
+                ));
+                self.restore_leg(leg, held)
+            });
+            // A tool may have been killed at any of the steps, here or under a guard before us.
+            if is_legacy(leg) && self.shaken && done.is_ok() {
+                let healed = whole::heal_counters(&self.tools, leg, held);
+                remarks.extend(healed.err().map(|why| format!("counters are lost: {why}")));
+            }
             trouble.extend(done.err());
         }
         drop(hands);
@@ -121,7 +125,7 @@ impl Guard {
         remarks: &mut Vec<String>,
     ) -> Result<(), String> {
         let way = (&*leg.after, &*leg.before);
-        let done = carry(
+        let said = carry(
             &self.tools,
             leg.origin,
             way,
@@ -130,22 +134,27 @@ impl Guard {
             &mut || {},
         )
         .map_err(|error| error.to_string())?;
-        remarks.extend(done.remarks);
-        if leg.origin.backend == Backend::Nft {
-            self.remove_made_tables(leg);
+        remarks.extend(said);
+        let made = leg.after.tables().iter().map(Table::name);
+        self.remove_made_tables(leg, made);
+        Ok(())
+    }
+
+    fn restore_leg(&self, leg: &Leg, held: Option<&Held>) -> Result<(), String> {
+        whole::restore(&self.tools, &self.places, &self.record.backup, leg, held)?;
+        if let Ok(now) = read(&self.tools, leg.origin) {
+            self.remove_made_tables(leg, now.tables().iter().map(Table::name));
         }
         Ok(())
     }
 
-    /// Tables that the change made and nobody has put anything into go as well. One that stays is empty and
+    /// Those of the tables that were not there before and hold nothing go as well. One that stays is empty and
     /// harmless, so nothing here is an error. Legacy tables cannot be removed.
-    fn remove_made_tables(&self, leg: &Leg) {
-        let made = leg
-            .after
-            .tables()
-            .iter()
-            .filter(|table| leg.before.find_table(table.name()).is_none());
-        for table in made {
+    fn remove_made_tables<'a>(&self, leg: &Leg, tables: impl Iterator<Item = &'a str>) {
+        if is_legacy(leg) {
+            return;
+        }
+        for name in tables.filter(|name| leg.before.find_table(name).is_none()) {
             let Ok(mut netlink) = Netlink::open() else {
                 return;
             };
@@ -153,13 +162,16 @@ impl Guard {
             let (Ok(generation), Ok(now)) = (generation, read(&self.tools, leg.origin)) else {
                 return;
             };
-            if is_bare(&now, table.name()) {
+            if is_bare(&now, name) {
                 let family = nftables::nfproto(leg.origin.family);
-                let name = table.name().as_bytes();
-                let _ = nftables::remove_table(&mut netlink, family, name, generation);
+                let _ = nftables::remove_table(&mut netlink, family, name.as_bytes(), generation);
             }
         }
     }
+}
+
+fn is_legacy(leg: &Leg) -> bool {
+    leg.origin.backend == Backend::Legacy
 }
 
 /// Whether the table is there and holds nothing: no rule, no user chain, no policy but ACCEPT.

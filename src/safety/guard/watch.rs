@@ -30,8 +30,8 @@ impl Guard {
         loop {
             match self.look() {
                 Phase::Confirmed => return self.confirmed(),
-                Phase::Reverting | Phase::Applying => return self.revert(),
-                Phase::Reverted => return self.reverted(None),
+                // "Reverted" was not written by us: undoing once more does nothing where it is true.
+                Phase::Reverting | Phase::Applying | Phase::Reverted => return self.revert(),
                 Phase::Pending => {}
             }
             let woken = senses.wait(&self);
@@ -75,12 +75,12 @@ impl Guard {
             self.record.phase = Phase::Reverting;
             return;
         };
-        if let Ok(Some(record)) = self.state.read() {
-            if record.id == self.record.id {
-                self.record.phase = record.phase;
-                self.record.deadline = record.deadline;
-                self.record.by = record.by;
-            }
+        if let Ok(Some(record)) = self.state.read()
+            && record.id == self.record.id
+        {
+            self.record.phase = record.phase;
+            self.record.deadline = record.deadline;
+            self.record.by = record.by;
         }
         if self.record.phase == Phase::Pending && self.record.left().is_zero() {
             self.record.phase = Phase::Reverting;
@@ -91,10 +91,10 @@ impl Guard {
 
     fn decide_to_revert(&mut self, by: &str) {
         let _lock = self.state.decide();
-        if let Ok(Some(record)) = self.state.read() {
-            if record.id == self.record.id {
-                self.record.phase = record.phase;
-            }
+        if let Ok(Some(record)) = self.state.read()
+            && record.id == self.record.id
+        {
+            self.record.phase = record.phase;
         }
         if self.record.phase == Phase::Pending {
             self.record.phase = Phase::Reverting;

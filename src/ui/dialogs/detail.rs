@@ -2,6 +2,7 @@
 
 use crate::app::board::Row;
 use crate::app::state::State;
+use crate::edit::form::sentence;
 use crate::ui::dialogs::Line;
 use crate::ui::panes::rules::policy_name;
 use crate::ui::theme::Theme;
@@ -34,6 +35,12 @@ pub fn lines(state: &State, theme: &Theme, cells: usize) -> Vec<Line> {
                 "rule",
                 &String::from_utf8_lossy(firewall.ruleset.spec(rule)),
             );
+            let builtin = firewall.ruleset.chain(selected.chain).is_builtin();
+            let spec = firewall.ruleset.parse_rule(rule);
+            pair("does", &sentence::of(&spec, builtin));
+            if let Some(why) = firewall.shadow(rule) {
+                pair("⌀", &format!("no packet can match it: {why}"));
+            }
             if firewall.was_reset(rule) {
                 pair("", "its counters were zeroed while we watched");
             }

@@ -4,10 +4,13 @@
 mod conntrack;
 mod detail;
 mod editor;
+mod history;
+mod keep;
 mod list;
 mod notices;
 mod pending;
 mod review;
+mod templates;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Margin, Rect};
@@ -26,6 +29,7 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
         Some(Dialog::Help(picker)) => list::help(state, picker, theme, screen, buffer),
         Some(Dialog::Chains(picker)) => list::chains(state, picker, theme, screen, buffer),
         Some(Dialog::Editor(editor)) => editor::draw(editor, theme, screen, buffer),
+        Some(Dialog::Templates(picker)) => templates::draw(picker, theme, screen, buffer),
         Some(Dialog::Notices(top)) => {
             text(
                 "what is missing, and why",
@@ -41,13 +45,30 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
             text("conntrack", &lines, *top, theme, screen, buffer);
         }
         Some(Dialog::Review(it)) => {
-            let lines = review::lines(state, it, theme, inner(screen));
+            let lines = review::lines(state, it, theme, (inner(screen), rows(screen)));
             let title = review::title(state, it);
             text(&title, &lines, it.top, theme, screen, buffer);
         }
         Some(Dialog::Pending(top)) => {
             let lines = pending::lines(state, theme, inner(screen));
             text("keep it?", &lines, *top, theme, screen, buffer);
+        }
+        Some(Dialog::Keep(it)) => {
+            let lines = keep::lines(it, theme, inner(screen));
+            text(
+                "keep for the next boot",
+                &lines,
+                it.top,
+                theme,
+                screen,
+                buffer,
+            );
+        }
+        Some(Dialog::History(it)) => {
+            let lines = history::lines(it, theme, inner(screen));
+            let rows = usize::from(place(screen, lines.len().max(3)).height.saturating_sub(2));
+            let top = history::top(it, rows);
+            text(&history::title(it), &lines, top, theme, screen, buffer);
         }
         Some(Dialog::Detail(top)) => {
             text(
@@ -62,12 +83,26 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
     }
 }
 
+/// How a line of a change is drawn (`filter INPUT + 1: -i lo`): what comes, what goes, what moves.
+fn diff_style(line: &str, theme: &Theme) -> Style {
+    match line.split_whitespace().nth(2) {
+        Some("+") => theme.staged.style(),
+        Some("-" | "policy") => theme.caution.style(),
+        _ => theme.quiet.style(),
+    }
+}
+
 /// A line of a text dialog.
 pub type Line = Vec<(String, Style)>;
 
 /// Cells of text in a dialog's line.
 fn inner(screen: Rect) -> usize {
     usize::from(place(screen, 1).width.saturating_sub(4))
+}
+
+/// Lines of text in the largest dialog.
+fn rows(screen: Rect) -> usize {
+    usize::from(place(screen, usize::MAX).height.saturating_sub(2))
 }
 
 /// The box for so many lines: most of a small screen, the middle of a large one.

@@ -38,10 +38,15 @@ pub fn title(state: &State, review: &Review) -> String {
     }
 }
 
-/// The text, for lines of so many cells.
-pub fn lines(state: &State, review: &Review, theme: &Theme, cells: usize) -> Vec<Line> {
+/// The text, for so many cells and rows.
+pub fn lines(
+    state: &State,
+    review: &Review,
+    theme: &Theme,
+    (cells, rows): (usize, usize),
+) -> Vec<Line> {
     match review.page {
-        Page::Summary => summary(state, review, theme, cells),
+        Page::Summary => summary(state, review, theme, (cells, rows)),
         Page::Diff => diff(state, theme, cells, usize::MAX),
         Page::Commands => {
             let lines = state.commands();
@@ -55,21 +60,20 @@ pub fn lines(state: &State, review: &Review, theme: &Theme, cells: usize) -> Vec
     }
 }
 
-/// Lines of the diff that the summary has room for.
-const SHORT: usize = 9;
+/// Lines of the diff that the summary shows at most, and at least.
+const SHORT: (usize, usize) = (9, 2);
 
-fn summary(state: &State, review: &Review, theme: &Theme, cells: usize) -> Vec<Line> {
-    let (text, quiet, caution) = (
-        theme.text.style(),
-        theme.quiet.style(),
-        theme.caution.style(),
-    );
-    let mut lines = diff(state, theme, cells, SHORT);
-    lines.push(Line::new());
+/// The checks and what comes then are always to be seen; the diff gets the lines that are left.
+fn summary(
+    state: &State,
+    review: &Review,
+    theme: &Theme,
+    (cells, rows): (usize, usize),
+) -> Vec<Line> {
     let mut page = Pairs {
-        lines,
+        lines: Vec::new(),
         cells,
-        name: quiet,
+        name: theme.quiet.style(),
     };
     match &review.checks {
         Checks::Waiting => page.pair(
@@ -79,6 +83,19 @@ fn summary(state: &State, review: &Review, theme: &Theme, cells: usize) -> Vec<L
         ),
         Checks::Done(checked) => checks(&mut page, checked, theme),
     }
+    then(&mut page, state, review, theme);
+    let room = rows.saturating_sub(page.lines.len() + 1);
+    let mut lines = diff(state, theme, cells, room.clamp(SHORT.1, SHORT.0));
+    if room > SHORT.1 {
+        lines.push(Line::new());
+    }
+    lines.append(&mut page.lines);
+    lines
+}
+
+/// What comes of it: why not, how far it is, or what `y` will do.
+fn then(page: &mut Pairs, state: &State, review: &Review, theme: &Theme) {
+    let (text, caution) = (theme.text.style(), theme.caution.style());
     let key = |action| {
         let bindings = state.keymap.bindings().iter();
         let mut found = bindings.filter(|b| b.place == Place::Review && b.action == action);
@@ -103,7 +120,6 @@ fn summary(state: &State, review: &Review, theme: &Theme, cells: usize) -> Vec<L
         (None, None, Some(step)) => page.pair("now", &format!("{step} …"), theme.accent.style()),
         (None, None, None) => page.pair("then", &then, text),
     }
-    page.lines
 }
 
 fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
@@ -150,7 +166,7 @@ fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
     if checked.sessions.is_empty() {
         page.pair(
             "your session",
-            "none found over the network: nobody to lock out",
+            "none over the network: nobody to lock out",
             theme.quiet.style(),
         );
     }

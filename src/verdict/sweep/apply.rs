@@ -34,7 +34,6 @@ pub(super) fn apply(change: &Change, mut parcel: Parcel, is_dst: bool, v6: bool)
         }
         Change::SomeMark => parcel.now.mark = (0, 0),
         Change::Connmark(change) => return connmark(*change, parcel),
-        Change::Tos { .. } | Change::Hops(_) | Change::Members => {}
         Change::Notrack if !parcel.now.ct_settled && parcel.now.ct == Some(ct::INVALID) => {
             parcel.now.ct = Some(ct::UNTRACKED);
             parcel.now.ct_settled = true;
@@ -43,12 +42,18 @@ pub(super) fn apply(change: &Change, mut parcel: Parcel, is_dst: bool, v6: bool)
         Change::Template if !parcel.now.ct_settled && parcel.now.ct == Some(ct::INVALID) => {
             parcel.now.ct = Some(ct::NEW);
         }
-        Change::Notrack | Change::Template => {}
+        Change::Notrack
+        | Change::Template
+        | Change::Tos { .. }
+        | Change::Hops(_)
+        | Change::Members => {}
         Change::Dnat(nat) => return destination(nat, parcel, change),
         Change::Snat(nat) => return source(nat, parcel, change),
         Change::Redirect(nat) => {
             let mut parcels = destination(nat, parcel, change);
-            parcels.iter_mut().for_each(|parcel| redirected(parcel, v6));
+            for parcel in &mut parcels {
+                redirected(parcel, v6);
+            }
             return parcels;
         }
         Change::Masquerade(nat) => {

@@ -242,9 +242,14 @@ impl Terminal {
         status
     }
 
-    /// Processes that were started in this terminal and still run, each as `id name`.
+    /// Processes that were started in this terminal and still run.
+    pub fn tagged(&self) -> Vec<Pid> {
+        tagged(&self.tag)
+    }
+
+    /// The same, each as `id name`.
     pub fn processes(&self) -> Vec<String> {
-        tagged(&self.tag).into_iter().map(named).collect()
+        self.tagged().into_iter().map(named).collect()
     }
 
     /// Waits until no process that was started in this terminal runs any more.

@@ -19,8 +19,9 @@
 mod list;
 #[cfg(test)]
 mod tests;
-mod typed;
+pub(super) mod typed;
 
+pub(super) use list::draw as draw_candidates;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -218,7 +219,7 @@ fn raw_title(editor: &Editor) -> String {
 }
 
 /// A line across the box with a title, above `below`.
-fn heading(
+pub(super) fn heading(
     title: &str,
     has_focus: bool,
     theme: &Theme,

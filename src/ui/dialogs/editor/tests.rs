@@ -8,10 +8,11 @@ use ratatui::layout::Rect;
 use crate::app::action::Action;
 use crate::app::editor::{Editor, Opening, Purpose};
 use crate::app::firewall::FirewallId;
-use crate::edit::Spot;
+use crate::app::templates::Templates;
 use crate::edit::form::Site;
 use crate::edit::form::complete::Names;
-use crate::ruleset::{Backend, Family, Origin};
+use crate::edit::{Spot, Stage};
+use crate::ruleset::{Backend, Family, Origin, Ruleset};
 use crate::ui::theme::Theme;
 
 fn editor(spec: &[u8]) -> Editor {
@@ -33,6 +34,13 @@ fn editor(spec: &[u8]) -> Editor {
         spec: spec.to_vec(),
         names: Arc::new(Names::default()),
         can_ask: true,
+        stage: Stage::new(Arc::new(
+            Ruleset::parse(
+                &b"*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"[..],
+                Origin::new(Family::V4, Backend::Nft),
+            )
+            .unwrap(),
+        )),
     })
 }
 
@@ -40,11 +48,15 @@ fn drawn(editor: &Editor, width: u16, height: u16) -> String {
     let screen = Rect::new(0, 0, width, height);
     let mut buffer = Buffer::empty(screen);
     super::draw(editor, &Theme::named("mono").unwrap(), screen, &mut buffer);
+    text_of(&buffer, screen)
+}
+
+fn text_of(buffer: &Buffer, screen: Rect) -> String {
     let row = |y: u16| -> String {
-        let cells = (0..width).filter_map(|x| buffer.cell((x, y)));
+        let cells = (0..screen.width).filter_map(|x| buffer.cell((x, y)));
         cells.map(ratatui::buffer::Cell::symbol).collect()
     };
-    (0..height)
+    (0..screen.height)
         .map(|y| row(y).trim_end().to_owned() + "\n")
         .collect()
 }
@@ -72,7 +84,6 @@ fn everything_is_in_sight_at_the_sizes_that_count() {
                 "{words} at {width}x{height}:\n{screen}"
             );
         }
-        println!("{screen}");
         assert!(!screen.contains('\x1b'));
     }
     open.act(Action::SwitchView);
@@ -113,6 +124,49 @@ fn no_size_is_too_small_to_draw() {
     for width in 1..40 {
         for height in 1..14 {
             drawn(&open, width, height);
+        }
+    }
+}
+
+#[test]
+fn templates_show_their_rules_with_places_and_reasons() {
+    let text = "*filter\n:INPUT DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -i lo -j ACCEPT\n-A INPUT -s 10.0.0.0/8 -j DROP\n-A INPUT -j DROP\nCOMMIT\n";
+    let origin = Origin::new(Family::V4, Backend::Nft);
+    let stage = Stage::new(Arc::new(Ruleset::parse(text.as_bytes(), origin).unwrap()));
+    let mut picker = Templates::open(origin.into(), "v4".into(), stage, Arc::default(), true);
+    let drawn = |picker: &Templates, width: u16, height: u16| {
+        let screen = Rect::new(0, 0, width, height);
+        let mut buffer = Buffer::empty(screen);
+        let theme = Theme::named("mono").unwrap();
+        crate::ui::dialogs::templates::draw(picker, &theme, screen, &mut buffer);
+        text_of(&buffer, screen)
+    };
+    let list = drawn(&picker, 80, 24);
+    assert!(
+        list.contains("Allow a service") && list.contains("Forward a port"),
+        "{list}"
+    );
+    picker.act(Action::Accept);
+    picker.type_text("443");
+    for (width, height) in [(80, 24), (60, 20)] {
+        let screen = drawn(&picker, width, height);
+        println!("{screen}");
+        for words in [
+            "Allow a service ── v4",
+            "443",
+            "+ filter INPUT 4",
+            "Accept new TCP",
+            "before rule 3",
+        ] {
+            assert!(
+                screen.contains(words),
+                "{words} at {width}x{height}:\n{screen}"
+            );
+        }
+    }
+    for width in 1..30 {
+        for height in 1..14 {
+            drawn(&picker, width, height);
         }
     }
 }

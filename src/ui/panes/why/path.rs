@@ -24,7 +24,12 @@ const CHAIN: usize = 14;
 /// Draws the rows that fit.
 pub fn draw(state: &State, why: &Why, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     if why.answer.is_none() {
-        let words = if why.line.is_some() { "" } else { "asking …" };
+        let read = |probe: &crate::verdict::Probe| state.rules_are_known(probe.family);
+        let words = match &why.line {
+            Some(_) => "",
+            None if why.packets.iter().all(read) => "asking …",
+            None => "the rules are still being read …",
+        };
         Pen::new(buffer, area, 0)
             .skip(2)
             .put(words, theme.quiet.style());
@@ -88,7 +93,7 @@ impl Drawer<'_> {
     fn firewall(&self, place: Place) -> Option<&Firewall> {
         let held = self.why.held(place)?;
         let mut all = self.state.firewalls.iter();
-        all.find(|one| one.id == held.id && std::sync::Arc::ptr_eq(&one.ruleset, &held.ruleset))
+        all.find(|one| one.id == held.id && std::sync::Arc::ptr_eq(one.kernel(), &held.ruleset))
     }
 
     fn role(&self, place: Place) -> Option<Role> {
@@ -161,7 +166,7 @@ impl Drawer<'_> {
             all => {
                 pen.put(&format!("{} rules, none matches", all.len()), quiet);
                 if self.policy(first.place).is_none() {
-                    pen.put_untrusted(&format!(": {}", reasons(all.iter().copied())), quiet);
+                    pen.put_untrusted(&format!(" ({})", reasons(all.iter().copied())), quiet);
                 }
                 pen.skip(3);
             }
@@ -191,7 +196,7 @@ impl Drawer<'_> {
         pen.skip(2).number(&range, NUMBER, quiet);
         pen.column("no", 9, quiet);
         let steps = (from..to).filter_map(|at| self.why.step(at));
-        pen.put_untrusted(&format!("not: {}", reasons(steps)), quiet);
+        pen.put_untrusted(&format!("({})", reasons(steps)), quiet);
     }
 
     fn step(&self, step: &Step, pen: &mut Pen<'_>) {
@@ -225,7 +230,7 @@ impl Drawer<'_> {
         match step.answer {
             Answer::No => {
                 pen.number(&number, NUMBER, quiet).column("no", 9, quiet);
-                pen.put_untrusted(&format!("not: {}", step.why), quiet);
+                pen.put_untrusted(&format!("({})", step.why), quiet);
             }
             Answer::Unknown => {
                 // Whether it is logged or counted changes nothing for the packet.
@@ -267,8 +272,8 @@ impl Drawer<'_> {
     /// At the right end: this one decides, and how fast it does now.
     fn note(&self, place: Place, decides: bool, lit: Style, pen: &mut Pen<'_>) {
         let rate = self.firewall(place).map(|firewall| match place.rule {
-            Some(rule) => firewall.rate(rule),
-            None => firewall.policy_rate(place.chain),
+            Some(rule) => firewall.rate(firewall.shown_rule(rule)),
+            None => firewall.policy_rate(firewall.shown_chain(place.chain)),
         });
         let rate = rate.filter(|rate| rate.moves());
         let speed = rate.map_or_else(String::new, |rate| {

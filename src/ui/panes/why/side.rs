@@ -4,6 +4,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::app::action::Action;
 use crate::app::state::State;
 use crate::app::why::Why;
 use crate::ui::dialogs::Line;
@@ -19,6 +20,7 @@ const LABEL: usize = 13;
 pub fn lines(state: &State, why: &Why, theme: &Theme, cells: usize) -> Vec<Line> {
     let mut lines = verdict_lines(why, theme, cells);
     lines.extend(box_lines(state, why, theme, cells, false));
+    lines.extend(fix_lines(state, why, theme, cells));
     lines
 }
 
@@ -46,7 +48,74 @@ pub fn draw_tall(state: &State, why: &Why, theme: &Theme, area: Rect, buffer: &m
         lines.push(Line::new());
     }
     lines.extend(box_lines(state, why, theme, cells, true));
+    let fix = fix_lines(state, why, theme, cells);
+    if !fix.is_empty() {
+        lines.push(Line::new());
+    }
+    lines.extend(fix);
     draw_lines(&lines, theme, area, buffer);
+}
+
+/// The chosen change that would let the packet through, what it opens, and how many others there are.
+fn fix_lines(state: &State, why: &Why, theme: &Theme, cells: usize) -> Vec<Line> {
+    let (text, quiet, caution) = (
+        theme.text.style(),
+        theme.quiet.style(),
+        theme.caution.style(),
+    );
+    let blocked = why.answer.as_ref().is_some_and(|answer| {
+        matches!(answer.explanation.verdict, Verdict::Drop | Verdict::Reject)
+    });
+    let Some(offers) = why.offers.as_ref().filter(|_| blocked) else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    let mut add = |label: &str, value: &str, style| {
+        let value = words::clean_str(value);
+        for (i, part) in words::wrap(&value, cells.saturating_sub(LABEL))
+            .into_iter()
+            .enumerate()
+        {
+            let label = if i == 0 { label } else { "" };
+            lines.push(vec![(format!("{label:<LABEL$}"), quiet), (part, style)]);
+        }
+    };
+    let Some(offer) = offers.get(why.offer) else {
+        add(
+            "fix",
+            "no single change of these rules lets it through",
+            quiet,
+        );
+        return lines;
+    };
+    let key = |action| {
+        let key = state.keymap.key_of(action);
+        key.map(|key| key.to_string()).unwrap_or_default()
+    };
+    let others = match offers.len() {
+        1 => String::new(),
+        n => format!(" ({} of {n}, {} next)", why.offer + 1, key(Action::NextFix)),
+    };
+    let staged = format!("{}  [{}] stage{others}", offer.words, key(Action::StageFix));
+    add("fix", &staged, theme.staged.style());
+    for (i, line) in offer.opens.iter().enumerate() {
+        add(if i == 0 { "lets in" } else { "" }, line, text);
+    }
+    if offer.undecided {
+        add(
+            "",
+            "not decided in full: it may open more than this",
+            caution,
+        );
+    }
+    if offer.answers_blocked {
+        add(
+            "",
+            "the answers are stopped still, by another rule",
+            caution,
+        );
+    }
+    lines
 }
 
 /// What the rules mean for who sent the packet.

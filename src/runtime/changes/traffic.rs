@@ -1,0 +1,195 @@
+//! What a staged change does to traffic: the sets of packets that it opens and closes, and what would become
+//! of the last drops and of the connections that stand.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::app::change::Checked;
+use crate::app::fix::{WhatIf, what_if};
+use crate::flow::{Protocol, RouteQuestion, TcpFlags, Tracked};
+use crate::host;
+use crate::netfilter::tracked;
+use crate::ruleset::{Family, Ruleset};
+use crate::runtime::changes::check::Material;
+use crate::verdict::{
+    Connection, CtState, Facts, Path, Probe, Program, Side, Traffic, change, complete, gaps,
+};
+
+/// Lines of traffic that the dialog has room for, for each way and direction.
+const LINES: usize = 4;
+
+/// What the change opens and closes for one family.
+pub(super) fn look(
+    material: &Material,
+    family: Family,
+    (facts, live): (&Facts, &[Probe]),
+    checked: &mut Checked,
+) {
+    if !material
+        .staged
+        .iter()
+        .any(|staged| staged.origin.family == family)
+    {
+        return;
+    }
+    let of_family = |all: &'_ [Arc<Ruleset>]| -> Vec<Arc<Ruleset>> {
+        all.iter()
+            .filter(|set| set.family() == family)
+            .cloned()
+            .collect()
+    };
+    let (before, after) = (of_family(&material.before), of_family(&material.after));
+    let before: Vec<&Ruleset> = before.iter().map(AsRef::as_ref).collect();
+    let after: Vec<&Ruleset> = after.iter().map(AsRef::as_ref).collect();
+    let old = Program::compile_beside(family, &before, &material.natives);
+    let new = Program::compile_beside(family, &after, &material.natives);
+    let (old, new) = (
+        Side {
+            program: &old,
+            rulesets: &before,
+        },
+        Side {
+            program: &new,
+            rulesets: &after,
+        },
+    );
+    let drops = what_if(old, new, &material.drops, facts);
+    let live = what_if(old, new, live, facts);
+    checked.what_if.extend(drops_words(family, drops));
+    checked.what_if.extend(live_words(family, live));
+    let done = change(old, new, facts);
+    for way in &done.ways {
+        let lines = |traffic: &Traffic| words(family, way.path(), traffic);
+        checked.accepted.extend(lines(&way.newly_accepted));
+        checked.dropped.extend(lines(&way.newly_dropped));
+        if !way.complete {
+            checked.undecided = true;
+        }
+    }
+}
+
+/// `v4 in  tcp any → :443 on eth0, new`, a line each.
+fn words(family: Family, path: Path, traffic: &Traffic) -> Vec<String> {
+    let way = match path {
+        Path::Input => "in",
+        Path::Forward => "forward",
+        Path::Output => "out",
+    };
+    let all = traffic.lines();
+    let mut lines: Vec<String> = all
+        .iter()
+        .take(LINES)
+        .map(|line| {
+            let when = match line.when.as_slice() {
+                [] => String::new(),
+                when => format!(" when {}", when.join(" and ")),
+            };
+            format!("{} {way}: {}{when}", family.name(), line.text)
+        })
+        .collect();
+    if all.len() > LINES {
+        lines.push(format!(
+            "{} {way}: and {} lines more",
+            family.name(),
+            all.len() - LINES
+        ));
+    }
+    lines
+}
+
+/// `v4: of the last 500 drops 488 would pass`.
+fn drops_words(family: Family, count: WhatIf) -> Option<String> {
+    let text = match (count.packets, count.newly_accepted) {
+        (0, _) => return None,
+        (all, 0) => format!("of the last {all} drops none would pass"),
+        (all, pass) => format!("of the last {all} drops {pass} would pass"),
+    };
+    Some(format!("{}: {text}{}", family.name(), doubt(count)))
+}
+
+/// `v4: of 3012 live connections none would be cut`.
+fn live_words(family: Family, count: WhatIf) -> Option<String> {
+    let text = match (count.packets, count.newly_cut) {
+        (0, _) => return None,
+        (all, 0) => format!("of {all} live connections none would be cut"),
+        (all, cut) => format!("of {all} live connections {cut} would be cut"),
+    };
+    Some(format!("{}: {text}{}", family.name(), doubt(count)))
+}
+
+fn doubt(count: WhatIf) -> String {
+    match count.not_certain {
+        0 => String::new(),
+        n => format!(", {n} cannot be told"),
+    }
+}
+
+/// Connections that are looked at.
+const CONNECTIONS: usize = 10_000;
+
+/// The next packet of each connection that stands, as the filter sees it. Connections that NAT translates are
+/// left out: what they meet before it is not what they meet after.
+pub(super) fn connections(facts: &Facts) -> Vec<Probe> {
+    let table = match tracked::table(CONNECTIONS) {
+        Ok(table) => table,
+        Err(error) => {
+            tracing::info!(%error, "the conntrack table is not looked at");
+            return Vec::new();
+        }
+    };
+    let plain = table.entries.iter().filter(|entry| !entry.is_translated());
+    let probes: Vec<Probe> = plain.map(|entry| probe(entry, facts)).collect();
+    let mut machine = host::links();
+    let asked: HashSet<RouteQuestion> = probes.iter().flat_map(gaps).collect();
+    let asked: Vec<RouteQuestion> = asked.into_iter().collect();
+    let answers = host::routes(&asked, &machine);
+    machine.routes.extend(answers);
+    probes
+        .iter()
+        .map(|probe| complete(probe, &machine))
+        .collect()
+}
+
+fn probe(entry: &Tracked, facts: &Facts) -> Probe {
+    let there = entry.original;
+    let is_local = |address: std::net::IpAddr| {
+        address.is_loopback()
+            || facts
+                .local
+                .as_ref()
+                .is_some_and(|own| own.contains(&address))
+    };
+    let path = match (is_local(there.src), is_local(there.dst)) {
+        (true, _) => Path::Output,
+        (false, true) => Path::Input,
+        (false, false) => Path::Forward,
+    };
+    let family = if there.src.is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    };
+    let state = if entry.answered {
+        CtState::Established
+    } else {
+        CtState::New
+    };
+    Probe {
+        proto: Some(entry.proto),
+        src: Some(there.src),
+        sport: there.sport,
+        dst: Some(there.dst),
+        dport: there.dport,
+        ctstate: Some(state),
+        tcp_flags: (entry.proto == Protocol::TCP).then_some(TcpFlags::ACK),
+        connection: Connection {
+            reply: Some(false),
+            src: Some(there.src),
+            dst: Some(there.dst),
+            sport: there.sport,
+            dport: there.dport,
+            mark: Some(entry.mark),
+        },
+        ..Probe::new(family, path)
+    }
+}
