@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::FixedState;
+
 use crate::verdict::space::area::{Area, List};
 use crate::verdict::space::cube::{Bytes, Span};
 
@@ -98,7 +100,7 @@ fn together<T: Held>(mut all: Vec<T>) -> Vec<T> {
 
 /// Puts those together that are the same in everything that `blank` leaves.
 fn join<T: Held>(all: Vec<T>, blank: impl Fn(&mut Area), add: impl Fn(&mut Area, &Area)) -> Vec<T> {
-    let mut numbers: HashMap<T, usize> = HashMap::new();
+    let mut numbers: HashMap<T, usize, FixedState> = HashMap::default();
     let mut joined: Vec<T> = Vec::new();
     for mut one in all {
         let mut key = one.clone();
@@ -115,7 +117,7 @@ fn join<T: Held>(all: Vec<T>, blank: impl Fn(&mut Area), add: impl Fn(&mut Area,
 
 /// Both answers to a question are no condition.
 fn answers<T: Held>(all: Vec<T>) -> Vec<T> {
-    let mut left: HashMap<T, usize> = HashMap::new();
+    let mut left: HashMap<T, usize, FixedState> = HashMap::default();
     let mut kept: Vec<Option<T>> = Vec::new();
     for mut one in all {
         let mut at = 0;

@@ -37,6 +37,9 @@ use split::Sides;
 /// What taking a parcel apart costs, in looks at one.
 const SPLIT: usize = 12;
 
+/// What trying to put a parcel together with others costs, in looks at one.
+const MERGE: usize = 30;
+
 /// Parcels that are worth putting together again, beside twice as many as there were after the last time.
 const MANY: usize = 16;
 
@@ -165,9 +168,16 @@ impl<'a> Sweep<'a> {
                 Stage::Native(native) => parcels = self.native(*native, parcels),
                 Stage::Chain(chain) => parcels = self.base(*chain, hook, parcels),
             }
-            parcels = merge::parcels(parcels);
+            parcels = self.merged(parcels);
         }
         parcels
+    }
+
+    /// Puts together what came apart, which costs too.
+    fn merged(&mut self, parcels: Vec<Parcel>) -> Vec<Parcel> {
+        let size: usize = parcels.iter().map(|parcel| parcel.area.size()).sum();
+        *self.work = self.work.saturating_sub(parcels.len() * MERGE + size);
+        merge::parcels(parcels)
     }
 
     /// A native chain: it drops, or it may drop.
@@ -289,7 +299,7 @@ impl<'a> Sweep<'a> {
             parcels = sides.no;
             let matched = sides.yes;
             if parcels.len() > many {
-                parcels = merge::parcels(parcels);
+                parcels = self.merged(parcels);
                 many = parcels.len() * 2 + MANY;
             }
             if matched.is_empty() {
@@ -314,7 +324,10 @@ impl<'a> Sweep<'a> {
                 Action::Jump(to) => {
                     let returned = self.chain(to, matched, is_dst, depth + 1, pass);
                     parcels.extend(returned);
-                    parcels = merge::parcels(parcels);
+                    if parcels.len() > many {
+                        parcels = self.merged(parcels);
+                        many = parcels.len() * 2 + MANY;
+                    }
                     around = parcel::around(&parcels);
                 }
                 Action::Goto(to) => {
