@@ -130,6 +130,14 @@ pub enum Action {
     Redo,
     /// What is staged, to be checked and applied; or the pending change, to be answered.
     Apply,
+    /// The rules of now, to be saved for the next boot.
+    Keep,
+    /// Keep: with or without what programs put there by themselves.
+    KeepRuntime,
+    /// What was changed so far.
+    History,
+    /// History: stage what was before the chosen change.
+    StagePast,
     /// Review: apply. Pending: keep.
     Yes,
     /// Pending: put back what was.
@@ -202,6 +210,8 @@ impl Action {
                 | Self::Pause
                 | Self::Copy
                 | Self::Templates
+                | Self::Keep
+                | Self::History
                 | Self::Undo
                 | Self::Redo
         )
@@ -230,6 +240,10 @@ pub enum Place {
     Review,
     /// A change is applied and waits for its answer.
     Pending,
+    /// The rules of now are about to be saved for the next boot.
+    Keep,
+    /// What was changed so far is listed.
+    History,
     /// A line with a cursor is being typed, in the rule editor; what is not bound here counts as in `input`.
     Editor,
 }

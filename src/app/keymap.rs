@@ -103,7 +103,9 @@ impl Keymap {
         };
         match place {
             // A typed line takes every other key as text; where a change is decided on, no other key counts.
-            Place::Input | Place::Review | Place::Pending => find(place),
+            Place::Input | Place::Review | Place::Pending | Place::Keep | Place::History => {
+                find(place)
+            }
             Place::Editor => find(place).or_else(|| find(Place::Input)),
             // The board is not to be seen: what would move or change it stays away.
             Place::Why => find(place).or_else(|| find(Place::Any).filter(|a| !a.is_of_board())),
@@ -126,7 +128,7 @@ impl Keymap {
         };
         let rest = match place {
             Place::Editor => Some(Place::Input),
-            Place::Input | Place::Review | Place::Pending => None,
+            Place::Input | Place::Review | Place::Pending | Place::Keep | Place::History => None,
             _ => Some(Place::Any),
         };
         let counts = move |binding: &Binding| {

@@ -12,6 +12,8 @@ use crate::app::action::Key;
 use crate::app::attribution::LogRules;
 use crate::app::change::{Checked, Evidence, Pending};
 use crate::app::firewall::{FirewallId, Handle};
+use crate::app::history::{Past, PastState};
+use crate::app::keep::{Found, Look};
 use crate::app::notice::Notice;
 use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Question};
@@ -88,6 +90,14 @@ pub enum Message {
     Pending(Option<Pending>),
     /// Who got in since the change was made.
     Evidence(Evidence),
+    /// What is saved for the next boot was compared with what is live; the number is the question's.
+    SavedSeen(u64, Found),
+    /// It was written, in words; or why not, and what to do.
+    SavedWritten(Result<String, (String, String)>),
+    /// What was changed so far, newest first; or why that cannot be read.
+    History(Result<Vec<Past>, String>),
+    /// A backup was read; or why not.
+    PastState(Result<PastState, String>),
     /// Names of this machine, for the rule editor.
     Names(Names),
     /// A host name was looked up: its addresses, or why it has none.
@@ -141,18 +151,18 @@ pub struct Shadowed {
 
 impl Shadowed {
     /// Looks for them: some tenths of a second for 100,000 rules.
-    pub fn of(id: FirewallId, ruleset: Arc<Ruleset>) -> Self {
+    pub fn of(id: FirewallId, ruleset: &Arc<Ruleset>) -> Self {
         let sets = [ruleset.as_ref()];
         let program = Program::compile(ruleset.family(), &sets);
         let shadows = program.shadows(&sets);
         let found = shadows.found.iter().filter_map(|shadow| {
             let rule = shadow.rule.rule?;
-            Some((rule, reason(&ruleset, ruleset.chain_of(rule), shadow)))
+            Some((rule, reason(ruleset, ruleset.chain_of(rule), shadow)))
         });
         Self {
             found: found.collect(),
             id,
-            ruleset: Arc::clone(&ruleset),
+            ruleset: Arc::clone(ruleset),
         }
     }
 }
@@ -227,6 +237,14 @@ pub enum Effect {
     Revert,
     /// Let the pending change wait so much longer.
     Extend(Duration),
+    /// Compare what is saved for the next boot with what is live.
+    LookAtSaved(Look),
+    /// Write what was found by the question of that number.
+    WriteSaved(u64),
+    /// Read what was changed so far.
+    ReadHistory,
+    /// Read the rulesets of that backup.
+    ReadBackup(String),
     /// Read the names that a rule can hold: interfaces, services, ipsets.
     ReadNames,
     /// Look up a host name.

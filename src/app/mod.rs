@@ -14,6 +14,7 @@
 //! - `staging`, `change`: what is staged on a ruleset, and the change on its way to the kernel.
 //! - `editor`, `templates`: the rule editor, and the template picker.
 //! - `fix`: staged changes that let a blocked packet through, and what else they would open.
+//! - `keep`, `history`: saving for the next boot; what was changed so far.
 //! - `notice`: what is missing, and why.
 //! - `why`: the explain screen: a packet, its verdict, what else of the box matters.
 
@@ -29,6 +30,8 @@ pub mod filter;
 pub mod firewall;
 pub mod fix;
 pub mod gauge;
+pub mod history;
+pub mod keep;
 mod keymap;
 pub mod message;
 pub mod motion;

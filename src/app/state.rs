@@ -13,6 +13,8 @@ use crate::app::editor::Editor;
 use crate::app::feed::{Feed, Limits};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::gauge::Gauge;
+use crate::app::history::History;
+use crate::app::keep::Keep;
 use crate::app::message::Viewport;
 use crate::app::notice::Notices;
 use crate::app::silence::SilenceWatch;
@@ -98,6 +100,10 @@ pub enum Dialog {
     Review(Box<Review>),
     /// The applied change that waits for its answer; scrolled by so many lines.
     Pending(usize),
+    /// The rules of now, about to be saved for the next boot.
+    Keep(Box<Keep>),
+    /// What was changed so far.
+    History(Box<History>),
     /// A rule being written.
     Editor(Box<Editor>),
     /// Rules from a template.
@@ -260,11 +266,12 @@ impl State {
     pub fn key_place(&self) -> KeyPlace {
         match (&self.dialog, &self.input, self.board.pane) {
             // A line over a dialog comes first; the lists and the question have lines of their own.
-            (_, Some(_), _) => KeyPlace::Input,
-            (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) => KeyPlace::Input,
+            (_, Some(_), _) | (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) => KeyPlace::Input,
             (Some(Dialog::Why(why)), ..) if why.line.is_some() => KeyPlace::Input,
             (Some(Dialog::Review(_)), ..) => KeyPlace::Review,
             (Some(Dialog::Pending(_)), ..) => KeyPlace::Pending,
+            (Some(Dialog::Keep(_)), ..) => KeyPlace::Keep,
+            (Some(Dialog::History(_)), ..) => KeyPlace::History,
             (Some(Dialog::Editor(_) | Dialog::Templates(_)), ..) => KeyPlace::Editor,
             (Some(Dialog::Why(_)), ..) => KeyPlace::Why,
             (Some(_), ..) => KeyPlace::Dialog,

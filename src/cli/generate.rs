@@ -36,6 +36,8 @@ pub fn keys() -> Result<ExitCode, Failure> {
             Place::Drops => "drop feed: ",
             Place::Review => "before an apply: ",
             Place::Pending => "after it: ",
+            Place::Keep => "next boot: ",
+            Place::History => "history: ",
             Place::Editor => "rule editor: ",
             Place::Why => "explain: ",
             Place::Dialog | Place::Input => continue,

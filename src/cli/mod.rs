@@ -78,6 +78,8 @@ enum Command {
     Revert(change::pending::Decide),
     /// Make a backup, list them, look into one, compare two
     Backup(change::backup::BackupArgs),
+    /// Save the rules of now for the next boot, where this distribution looks for them
+    Keep(change::keep::Keep),
     /// List the probes that are in the kernel, or remove those that a killed ruletop left there
     Probe(probe::Probe),
     /// Print completions for a shell
@@ -171,6 +173,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Confirm(decide)) => change::pending::confirm_it(&decide),
         Some(Command::Revert(decide)) => change::pending::revert_it(&decide),
         Some(Command::Backup(backup)) => change::backup::run(&backup),
+        Some(Command::Keep(keep)) => change::keep::run(&keep),
         Some(Command::Probe(probe)) => probe::run(&probe),
         Some(Command::Completions { shell }) => generate::completions(shell),
         Some(Command::Man) => generate::man(),

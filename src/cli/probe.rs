@@ -32,10 +32,9 @@ pub fn run(probe: &Probe) -> Result<ExitCode, Failure> {
     let mut out = String::new();
     let mut left = false;
     for origin in Origin::ALL {
-        let ruleset = match safety::current(&tools, origin) {
-            Ok(ruleset) => ruleset,
-            // No tool for it: no probe was put there with one.
-            Err(_) => continue,
+        // No tool for it: no probe was put there with one.
+        let Ok(ruleset) = safety::current(&tools, origin) else {
+            continue;
         };
         let leftovers = safety::probe::leftovers(&ruleset);
         for (rule, tag) in probes(&ruleset) {

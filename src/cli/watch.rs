@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::action::Keymap;
@@ -45,7 +44,7 @@ fn saved(path: &Path, watch: &Watch) -> Result<ExitCode, Failure> {
     }
     for firewall in 0..state.firewalls.len() {
         let of = &state.firewalls[firewall];
-        let shadowed = Shadowed::of(of.id, Arc::clone(of.kernel()));
+        let shadowed = Shadowed::of(of.id, of.kernel());
         crate::app::update::update(&mut state, Message::Shadowed(shadowed), Duration::ZERO);
     }
     open(state, &watch.screen, None)

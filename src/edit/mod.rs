@@ -47,6 +47,7 @@ mod stage;
 pub mod template;
 #[cfg(test)]
 mod tests;
+mod toward;
 
 pub use compare::zero_as;
 pub use diff::{ChainDiff, Diff, DiffLine};
@@ -58,3 +59,4 @@ pub use script::{Script, ScriptError, script};
 pub use shelf::{Bytes, Shelf, Shelved};
 pub use shown::{ChainMark, Mark, Shown, ShownChain, ShownRow};
 pub use stage::Stage;
+pub use toward::TowardError;

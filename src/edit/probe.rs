@@ -16,8 +16,9 @@ use crate::ruleset::{Family, RuleIdx, Ruleset};
 
 /// Begins the comment of every probe.
 pub const TAG: &str = "ruletop-probe:";
+/// Word for word as both save tools print it, like all of a probe: that it is in is told by its text.
 /// What a probe writes at most: a flood must not fill the log of the machine.
-const LIMIT: &str = "-m limit --limit 10/second --limit-burst 20";
+const LIMIT: &str = "-m limit --limit 10/sec --limit-burst 20";
 /// LOG takes 29 bytes of prefix (linux/netfilter/xt_LOG.h, with its NUL 30).
 const PREFIX: usize = 29;
 /// Matches that write to state which other rules read: a second reading of a packet would change what they
@@ -155,13 +156,13 @@ pub fn with(
         ),
     };
     let mut spec = matches;
-    let comment = format!("{LIMIT} -m comment --comment {tag} ");
+    let comment = format!("{LIMIT} -m comment --comment \"{tag}\" ");
     spec.extend_from_slice(comment.as_bytes());
     let prefix = prefix(site);
     let target = match means {
         Means::Kernel => format!("-j LOG --log-prefix \"{prefix}\""),
         Means::Group(group) => {
-            format!("-j NFLOG --nflog-group {group} --nflog-prefix \"{prefix}\"")
+            format!("-j NFLOG --nflog-prefix \"{prefix}\" --nflog-group {group}")
         }
     };
     spec.extend_from_slice(target.as_bytes());
@@ -302,8 +303,8 @@ mod tests {
         let probed = with(&base, &site(&base, Some(2)), Means::Kernel, &tag()).unwrap();
         assert_eq!(
             input(&probed)[1],
-            "-p tcp -m tcp --dport 22 -m limit --limit 10/second --limit-burst 20 -m comment \
-             --comment ruletop-probe:12-ab:1700000000 -j LOG --log-prefix \"probe INPUT 2: \""
+            "-p tcp -m tcp --dport 22 -m limit --limit 10/sec --limit-burst 20 -m comment \
+             --comment \"ruletop-probe:12-ab:1700000000\" -j LOG --log-prefix \"probe INPUT 2: \""
         );
         assert_eq!(probes(&probed), [(RuleIdx(1), tag())]);
         let bare = without(&probed, |found| found.id == tag().id).unwrap();
@@ -317,7 +318,7 @@ mod tests {
         let probed = with(&base, &site(&base, None), Means::Group(7), &tag()).unwrap();
         let rules = input(&probed);
         assert!(
-            rules[3].ends_with("-j NFLOG --nflog-group 7 --nflog-prefix \"probe INPUT policy: \"")
+            rules[3].ends_with("-j NFLOG --nflog-prefix \"probe INPUT policy: \" --nflog-group 7")
         );
         assert_eq!(rules.len(), 4);
     }

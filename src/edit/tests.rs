@@ -414,7 +414,7 @@ fn a_rule_replaced_by_its_old_text_is_the_old_rule() {
         &mut stage,
         Operation::Replace {
             row,
-            spec: b" -j  DROP ".to_vec(),
+            spec: b" -j DROP".to_vec(),
         },
     );
     assert!(stage.is_empty());

@@ -276,7 +276,7 @@ pub fn builtin_chains(table: &[u8]) -> &'static [&'static str] {
 /// of listed addresses, in the order in which an append would have them. At most `limit` of them; `None`
 /// when there would be more.
 pub fn single_rules(spec: &[u8], limit: u32) -> Option<Vec<Vec<u8>>> {
-    let normal = normal_form(spec);
+    let normal = normal_form(spec.trim_ascii());
     let count = address_choices(&normal);
     let one = |choice| with_choice(&normal, choice).into_owned();
     (count <= limit).then(|| (0..count).map(one).collect())

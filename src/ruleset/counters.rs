@@ -43,7 +43,7 @@ impl Counters {
     }
 
     /// `[packets:bytes]`, as a dump writes it.
-    pub(super) fn write_brackets(self, out: &mut Vec<u8>) {
+    pub fn write_brackets(self, out: &mut Vec<u8>) {
         out.push(b'[');
         write_decimal(self.packets, out);
         out.push(b':');

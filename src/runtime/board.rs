@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::app::message::{Effect, Message};
-use crate::app::state::State;
+use crate::app::state::{Mode, State};
 use crate::app::update::update;
 use crate::runtime::changes::{self, Changes, Material};
 use crate::runtime::live::Doors;
@@ -125,7 +125,8 @@ impl Loop {
         self.draw()?;
         if let Some(places) = kernel {
             self.doors.open(&self.state);
-            self.changes = Some(Changes::open(self.sender.clone(), places, self.start));
+            let demo = matches!(self.state.facts.mode, Mode::Demo { .. });
+            self.changes = Some(Changes::open(self.sender.clone(), places, self.start, demo));
         }
         while self.end.is_none() {
             let wake = self.state.next_wake().map(|at| self.start + at);
@@ -244,9 +245,14 @@ impl Loop {
                 let live = self.state.is_live();
                 changes::check(self.sender.clone(), Material::of(&self.state), live);
             }
-            Effect::Apply(_) | Effect::Confirm | Effect::Revert | Effect::Extend(_) => {
-                self.change(&effect)
-            }
+            Effect::Apply(_)
+            | Effect::Confirm
+            | Effect::Revert
+            | Effect::Extend(_)
+            | Effect::LookAtSaved(_)
+            | Effect::WriteSaved(_)
+            | Effect::ReadHistory
+            | Effect::ReadBackup(_) => self.change(&effect),
             Effect::Probe(id, site) => self.probes.toggle(id, &site),
             Effect::Unprobe(id, probe) => self.probes.remove(id, &probe),
             other => self.doors.carry_out(&other),
@@ -257,7 +263,11 @@ impl Loop {
     fn change(&self, effect: &Effect) {
         let Some(changes) = &self.changes else { return };
         match *effect {
-            Effect::Apply(window) => changes.apply(Material::of(&self.state), window),
+            Effect::LookAtSaved(look) => changes.look_at_saved(look),
+            Effect::WriteSaved(number) => changes.write_saved(number),
+            Effect::ReadHistory => changes.read_history(),
+            Effect::ReadBackup(ref id) => changes.read_backup(id.clone()),
+            Effect::Apply(window) => changes.apply(&Material::of(&self.state), window),
             Effect::Confirm => changes.confirm(),
             Effect::Revert => changes.revert(),
             Effect::Extend(more) => changes.extend(more),

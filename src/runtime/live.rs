@@ -231,8 +231,11 @@ impl Doors {
             | Effect::Confirm
             | Effect::Revert
             | Effect::Extend(_)
-            | Effect::Probe(..)
-            | Effect::Unprobe(..) => {}
+            | Effect::LookAtSaved(_)
+            | Effect::WriteSaved(_)
+            | Effect::ReadHistory
+            | Effect::ReadBackup(_) => {}
+            Effect::Probe(..) | Effect::Unprobe(..) => {}
             // Carried out above.
             Effect::Explain(_)
             | Effect::ReadNames

@@ -37,7 +37,7 @@ fn run(loaded: &Receiver<(FirewallId, Arc<Ruleset>)>, events: &UnboundedSender<E
     while let Ok(first) = loaded.recv() {
         let waiting: BTreeMap<_, _> = std::iter::once(first).chain(loaded.try_iter()).collect();
         for (id, ruleset) in waiting {
-            let found = Message::Shadowed(Shadowed::of(id, ruleset));
+            let found = Message::Shadowed(Shadowed::of(id, &ruleset));
             if events.send(Event::Message(found)).is_err() {
                 return;
             }

@@ -23,6 +23,7 @@
 //! whole      the last resort: a ruleset put back from its backup
 //! backup     the store
 //! trail      the audit log
+//! keep       the rules of now, saved for the next boot
 //! probe      rules that only log, for a while, and the process that takes them away
 //! decide     confirm, revert, extend; look at what is pending; be woken when it changes
 //! ```
@@ -37,6 +38,7 @@ mod decide;
 pub mod diff;
 mod dry_run;
 mod guard;
+pub mod keep;
 mod lossy;
 mod places;
 pub mod preflight;

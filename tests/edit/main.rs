@@ -11,10 +11,12 @@ mod chance;
 #[allow(dead_code)] // shared with the tests of the model
 #[path = "../ruleset/corpus.rs"]
 mod corpus;
+mod form;
 mod kernel;
 mod model;
 mod pure;
 #[allow(dead_code)] // shared with the kernel tests, which need more of it
 #[path = "../kernel/support.rs"]
 mod support;
+mod templates;
 mod wild;

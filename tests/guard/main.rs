@@ -9,6 +9,7 @@ mod bench;
 mod commands;
 #[path = "../terminal/harness/mod.rs"]
 mod harness;
+mod keep;
 mod killing;
 mod matrix;
 mod probe;

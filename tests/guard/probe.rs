@@ -212,7 +212,7 @@ fn what_a_killed_helper_leaves_is_found_and_removed() {
         let mut terminal = open(bench);
         terminal.press("!");
         terminal.wait_for_text("a probe of a ruletop that was killed");
-        terminal.press("q");
+        terminal.signal(Signal::SIGTERM);
         terminal.wait_for_exit();
         terminal.wait_for_no_process();
 

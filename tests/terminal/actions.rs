@@ -21,6 +21,8 @@ enum On {
     Live,
     /// The same, read once and then only when asked.
     LiveOnce,
+    /// A machine of its own with a place for the rules of the next boot.
+    Boot,
     /// The demo, once its drop feed has lines.
     Demo,
 }
@@ -123,6 +125,14 @@ const ROWS: &[Row] = &[
     row("any", "last", On::Dump, &[], |_, s| at_rule(s, "–")),
     row("any", "right", On::Dump, &[], |_, s| s.contains("▸8") && !s.contains("ctstate RELATED")),
     row("any", "left", On::Dump, &["l"], |_, s| !s.contains("▸8") && s.contains("ctstate RELATED")),
+    row("any", "keep", On::LiveOnce, &[], |_, s| s.contains("─ keep for the next boot ─")),
+    row("any", "history", On::LiveOnce, &[], |_, s| s.contains("─ history ─")),
+    row("keep", "cancel", On::LiveOnce, &["S"], |_, s| !s.contains("─ keep for the next boot ─")),
+    row("keep", "keep-runtime", On::Boot, &["S"], |_, s| s.contains("without what docker")),
+    row("keep", "yes", On::Boot, &["S"], |_, s| s.contains("written for the next boot")),
+    row("keep", "quit", On::Boot, &["S"], |_, s| !s.alternate),
+    row("history", "cancel", On::LiveOnce, &["H"], |_, s| !s.contains("─ history ─")),
+    row("history", "quit", On::LiveOnce, &["H"], |_, s| !s.alternate),
     row("chains", "open", On::Dump, &["1 j j j"], |_, s| has_focus(s, "v4 filter LOGDROP")),
     row("rules", "open", On::Dump, &["j j j j j"], |_, s| in_chain(s, "v4 filter f2b-sshd")),
     row("rules", "probe", On::Live, &["g"], |_, s| s.contains("◦") || s.contains("a probe logs")),
@@ -136,6 +146,22 @@ const ROWS: &[Row] = &[
     row("input", "down", On::Dump, &["/ 4 4 3"], |_, s| at_rule(s, "5")),
     row("input", "up", On::Dump, &["/ 4 4 3", "<Down> <Down>"], |_, s| at_rule(s, "5")),
     row("input", "quit", On::Dump, &["/ 4 4 3"], |_, s| !s.alternate),
+    row("rules", "insert-before", On::Dump, &["j"], |_, s| s.contains("insert before rule 2")),
+    row("rules", "insert-after", On::Dump, &["j"], |_, s| s.contains("insert after rule 2")),
+    row("rules", "edit-rule", On::Dump, &["j j j"], |_, s| s.contains("edit rule 4") && s.contains("Drop TCP packets to port 443 arriving on eth0")),
+    row("any", "templates", On::Dump, &[], |_, s| s.contains("templates ── v4") && s.contains("Forward a port")),
+    row("editor", "accept", On::Dump, &["i", "D R O P"], |_, s| !s.contains("raw line") && s.contains("12 rules")),
+    row("editor", "cancel", On::Dump, &["i"], |_, s| !s.contains("raw line")),
+    row("editor", "complete", On::Dump, &["i", "R E J"], |_, s| s.contains("Reject every packet")),
+    row("editor", "complete-back", On::Dump, &["i"], |_, s| s.contains("for people; says nothing to the kernel")),
+    row("editor", "switch-view", On::Dump, &["i"], |_, s| s.contains("the rule as iptables takes it")),
+    row("editor", "left", On::Dump, &["i", "a b"], |b, s| cursor(s) + 1 == cursor(b)),
+    row("editor", "right", On::Dump, &["i", "a b <Home>"], |b, s| cursor(s) == cursor(b) + 1),
+    row("editor", "first", On::Dump, &["i", "a b"], |b, s| cursor(s) + 2 == cursor(b)),
+    row("editor", "last", On::Dump, &["i", "a b <Home>"], |b, s| cursor(s) == cursor(b) + 2),
+    row("editor", "erase-next", On::Dump, &["i", "a b <Home>"], |_, s| s.contains("-j b ")),
+    row("editor", "page-down", On::Dump, &["c", "v 6 <Space> I N P U T <Enter>", "T", "i c m p <Enter>"], |_, s| !s.contains("destination unreachable;")),
+    row("editor", "page-up", On::Dump, &["c", "v 6 <Space> I N P U T <Enter>", "T", "i c m p <Enter>", "<PageDown>"], |_, s| s.contains("destination unreachable;")),
     row("any", "apply", On::Dump, &["d"], |_, s| s.contains("─ apply 1 change ─")),
     row("any", "undo", On::Dump, &["d"], |_, s| !s.contains("1 staged")),
     row("any", "redo", On::Dump, &["d", "u"], |_, s| s.contains("1 staged")),
@@ -189,6 +215,13 @@ fn in_chain(screen: &Screen, title: &str) -> bool {
 /// The rules have the focus, whichever chain's they are.
 fn has_focus_on_rules(screen: &Screen) -> bool {
     screen.contains("▸ v4 ") || screen.contains("▸ v6 ")
+}
+
+/// The column of the cursor in the rule editor's first field.
+fn cursor(screen: &Screen) -> usize {
+    let (row, _) = screen.find("│ target ").unwrap();
+    let reversed = |column: &usize| screen.style_at(row, *column).reverse;
+    (0..screen.size().0).find(reversed).unwrap()
 }
 
 /// The row of the selected rule, right of the chain list; empty where none is selected.
@@ -255,6 +288,7 @@ fn start(on: On) -> Terminal {
             }
             terminal
         }
+        On::Boot => crate::keep::machine(),
         On::Demo => {
             let mut terminal = open(Launch::ruletop().arg("demo").size(120, 36));
             terminal.wait_for_text("/tcp");

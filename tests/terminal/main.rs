@@ -11,6 +11,7 @@ mod change;
 mod demo;
 mod harness;
 mod harness_holds;
+mod keep;
 mod layouts;
 mod life;
 mod misfortune;

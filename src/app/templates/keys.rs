@@ -74,11 +74,11 @@ impl Templates {
             Action::Accept if filling.list.is_some() => self.take_candidate(),
             Action::Accept => return self.submit(),
             Action::Complete => self.complete(),
-            Action::CompleteBack if filling.list.is_some() => filling.step_list(false),
-            Action::CompleteBack => self.go(false),
-            Action::Up if filling.list.is_some() => filling.step_list(false),
+            Action::CompleteBack | Action::Up if filling.list.is_some() => {
+                filling.step_list(false);
+            }
             Action::Down if filling.list.is_some() => filling.step_list(true),
-            Action::Up => self.go(false),
+            Action::CompleteBack | Action::Up => self.go(false),
             Action::Down => self.go(true),
             Action::PageUp => filling.top = filling.top.saturating_sub(8),
             // The drawing holds it inside the text, whose length it alone knows.

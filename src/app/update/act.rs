@@ -7,6 +7,7 @@ use crate::app::action::{Action, Place as KeyPlace};
 use crate::app::board::{Entry, Pane, Place, Row, Show, Sort};
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, Picker, SAID_FOR, State};
+use crate::app::{history, keep};
 use crate::ruleset::BaseChain;
 
 /// The refresh intervals that one steps through.
@@ -21,7 +22,7 @@ const INTERVALS: [Duration; 7] = [
 ];
 
 /// Says a short word on the message line.
-pub(super) fn say(state: &mut State, text: impl Into<String>) {
+pub(in crate::app) fn say(state: &mut State, text: impl Into<String>) {
     state.said = Some((text.into(), state.now + SAID_FOR));
     state.dirty = true;
 }
@@ -35,6 +36,8 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
     match state.key_place() {
         KeyPlace::Review if !everywhere => return review::review(state, action),
         KeyPlace::Pending if !everywhere => return review::pending(state, action),
+        KeyPlace::Keep if !everywhere => return keep::run(state, action),
+        KeyPlace::History if !everywhere => return history::run(state, action),
         _ => {}
     }
     match action {
@@ -113,6 +116,8 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
             return effects;
         }
         Action::Apply => return review::open(state),
+        Action::Keep => return keep::open(state),
+        Action::History => return history::open(state),
         Action::Probe => return probe::toggle(state),
         Action::MoveUp
         | Action::MoveDown
@@ -141,6 +146,8 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         | Action::LessTime
         | Action::ReviewDiff
         | Action::ReviewCommands
+        | Action::KeepRuntime
+        | Action::StagePast
         | Action::EraseNext
         | Action::Complete
         | Action::CompleteBack

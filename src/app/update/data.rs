@@ -74,6 +74,10 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
         | Message::Names(_)
         | Message::Resolved { .. }
         | Message::RuleChecked { .. }
+        | Message::SavedSeen(..)
+        | Message::SavedWritten(_)
+        | Message::History(_)
+        | Message::PastState(_)
         | Message::Answered(_)
         | Message::Beside(_)
         | Message::Offered(_) => {}

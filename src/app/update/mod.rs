@@ -14,6 +14,8 @@ mod why;
 #[cfg(test)]
 mod editing_tests;
 #[cfg(test)]
+mod keep_tests;
+#[cfg(test)]
 mod probe_tests;
 #[cfg(test)]
 mod staging_tests;
@@ -24,6 +26,17 @@ use std::time::Duration;
 
 use crate::app::message::{Effect, Message};
 use crate::app::state::State;
+use crate::app::{history, keep};
+
+pub(super) use act::say;
+
+/// The rules of the board are others: its lists are made anew.
+pub(super) fn relist(state: &mut State) {
+    state.board.list_chains(&state.firewalls, &state.native);
+    state.board.measure(&state.firewalls);
+    state.board.list_rules(&state.firewalls);
+    state.dirty = true;
+}
 
 /// Takes in what happened at `now`, and says what is to be done about it.
 pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect> {
@@ -51,6 +64,22 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
         Message::Names(names) => editing::know(state, names),
         Message::Resolved { name, result } => editing::resolved(state, &name, result),
         Message::RuleChecked { spec, result } => editing::checked(state, &spec, result),
+        Message::SavedSeen(number, found) => {
+            keep::found(state, number, found);
+            Vec::new()
+        }
+        Message::SavedWritten(done) => {
+            keep::written(state, done);
+            Vec::new()
+        }
+        Message::History(found) => {
+            history::read(state, found);
+            Vec::new()
+        }
+        Message::PastState(found) => {
+            history::stage(state, found);
+            Vec::new()
+        }
         Message::Answered(answered) => why::answered(state, *answered),
         Message::Beside(beside) => why::beside(state, beside),
         Message::Offered(offers) => why::offered(state, offers),

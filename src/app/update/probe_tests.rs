@@ -118,7 +118,7 @@ fn a_rule_is_moved_past_a_probe_in_one_step() {
 #[test]
 fn what_the_kernel_does_not_have_yet_is_not_probed() {
     let mut state = board();
-    let asked = press(&mut state, &["g", "D", "L"]);
+    let asked = press(&mut state, &["g", "D", "j", "L"]);
     assert_eq!(asked, []);
     assert!(said(&state).contains("apply first"), "{}", said(&state));
     let mut state = board();

@@ -64,7 +64,7 @@ enum Under {
 fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Author>) {
     let selected = state.selected().filter(|s| s.firewall == at);
     let old = &mut state.firewalls[at];
-    let under = selected.and_then(|s| under(old, s.row?));
+    let under = selected.and_then(|s| Some(under(old, s.row?)));
     let names = |set: &Ruleset, chain: ChainIdx| {
         let chain = set.chain(chain);
         (
@@ -136,14 +136,14 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
 }
 
 /// What the cursor is on.
-fn under(firewall: &Firewall, row: Row) -> Option<Under> {
-    Some(match row {
+fn under(firewall: &Firewall, row: Row) -> Under {
+    match row {
         Row::Policy => Under::Policy,
         Row::Rule(rule, number) => match firewall.kernel_rule(rule) {
             Some(rule) => Under::Kernel(rule, number),
             None => Under::Staged(firewall.ruleset.text_id(rule)),
         },
-    })
+    }
 }
 
 /// Puts what was staged on the new structure; gives what could not be carried over, in words.

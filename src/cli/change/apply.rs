@@ -58,7 +58,7 @@ struct How {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum FamilyArg {
+pub(super) enum FamilyArg {
     #[value(name = "4")]
     V4,
     #[value(name = "6")]
@@ -66,9 +66,27 @@ enum FamilyArg {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum BackendArg {
+pub(super) enum BackendArg {
     Nft,
     Legacy,
+}
+
+impl From<FamilyArg> for Family {
+    fn from(arg: FamilyArg) -> Self {
+        match arg {
+            FamilyArg::V4 => Self::V4,
+            FamilyArg::V6 => Self::V6,
+        }
+    }
+}
+
+impl From<BackendArg> for Backend {
+    fn from(arg: BackendArg) -> Self {
+        match arg {
+            BackendArg::Nft => Self::Nft,
+            BackendArg::Legacy => Self::Legacy,
+        }
+    }
 }
 
 /// Applies a script.
@@ -76,13 +94,9 @@ pub fn run(apply: &Apply) -> Result<ExitCode, Failure> {
     need_privilege("changing the firewall")?;
     let script = input::read(&apply.script)?;
     let tools = Tools::find();
-    let family = match apply.family {
-        FamilyArg::V4 => Family::V4,
-        FamilyArg::V6 => Family::V6,
-    };
+    let family = Family::from(apply.family);
     let backend = match apply.backend {
-        Some(BackendArg::Nft) => Backend::Nft,
-        Some(BackendArg::Legacy) => Backend::Legacy,
+        Some(backend) => backend.into(),
         None => usual_backend(family, &tools)?,
     };
     let origin = Origin::new(family, backend);

@@ -1,11 +1,12 @@
 //! The commands that change the firewall, or undo a change: `apply`, `restore`, `confirm`, `revert`, and those
-//! that look: `status`, `backup`.
+//! that look: `status`, `backup`; and `keep`, which saves it for the next boot.
 //!
 //! All of them are thin: what may be done and when is `safety`'s.
 
 pub mod apply;
 pub mod ask;
 pub mod backup;
+pub mod keep;
 pub mod pending;
 
 use std::path::PathBuf;

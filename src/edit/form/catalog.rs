@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::Site;
-use crate::ruleset::Family;
+use crate::ruleset::{Backend, Family};
 
 /// What may stand after an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Extension {
     pub family: Option<Family>,
     /// The tables that take it; empty for all.
     pub tables: Vec<String>,
+    /// The same for x_tables alone.
+    pub legacy_tables: Vec<String>,
     /// The built-in chains that may lead to it; empty for all.
     pub hooks: Vec<String>,
     /// The protocols one of which `-p` must name; empty for none.
@@ -66,7 +68,17 @@ impl Extension {
 
     /// The table takes it.
     pub fn fits_table(&self, site: &Site) -> bool {
-        self.tables.is_empty() || self.tables.contains(&site.table)
+        let tables = self.tables_of(site);
+        tables.is_empty() || tables.contains(&site.table)
+    }
+
+    /// The tables that take it in the back end of the site; none for all.
+    pub fn tables_of(&self, site: &Site) -> &[String] {
+        if site.backend == Some(Backend::Legacy) && !self.legacy_tables.is_empty() {
+            &self.legacy_tables
+        } else {
+            &self.tables
+        }
     }
 
     /// A built-in chain that leads to the site and from which it is refused.
@@ -103,6 +115,8 @@ struct Row {
     family: Option<String>,
     #[serde(default)]
     tables: Vec<String>,
+    #[serde(default, rename = "legacy-tables")]
+    legacy_tables: Vec<String>,
     #[serde(default)]
     hooks: Vec<String>,
     #[serde(default)]
@@ -166,6 +180,7 @@ impl Catalog {
                 desc: row.desc,
                 family,
                 tables: row.tables,
+                legacy_tables: row.legacy_tables,
                 hooks: row.hooks,
                 needs: row.needs,
             })

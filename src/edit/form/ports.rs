@@ -67,11 +67,14 @@ pub(super) fn find(side: Side, _: &Spec<'_>, layout: &Layout<'_>) -> Shown {
     stray(side, layout).map_or(Shown::Nothing, Shown::Ports)
 }
 
-/// `--dport` and its value where nothing takes them.
+/// `--dport` and its value where nothing knows them.
 fn stray(side: Side, layout: &Layout<'_>) -> Option<Ports> {
     let is_stray = |at: usize| {
         let piece = layout.pieces.get(at)?;
-        (piece.is_stray && piece.option.is_empty()).then(|| piece.words.first())?
+        // What a match that is known does not know is stray too; of an unknown one it may be an option.
+        let is_known = |of: usize| layout.held.get(of).is_some_and(|held| held.is_known);
+        let is_loose = piece.option.is_empty() && piece.of.is_none_or(is_known);
+        is_loose.then(|| piece.words.first())?
     };
     let option = (0..layout.pieces.len())
         .find(|at| is_stray(*at).is_some_and(|word| side.stray().contains(&word.raw)))?;
@@ -141,6 +144,8 @@ fn add_single(side: Side, value: &Value, writer: &mut Writer<'_, '_>) {
             words.extend(option);
             writer.add_after_protocol(&words);
         }
+        // An unknown match would take it for its own, wherever it stood behind.
+        None if writer.layout.held.iter().any(|held| !held.is_known) => writer.add_first(&option),
         None => writer.add_after_protocol(&option),
     }
 }

@@ -172,6 +172,11 @@ impl<'a> Writer<'_, 'a> {
         }
     }
 
+    /// Words before all else.
+    pub(super) fn add_first(&mut self, words: &[u8]) {
+        self.splice.insert_after(0, words);
+    }
+
     /// An option behind the last one that the match has.
     pub(super) fn add_option(&mut self, held: usize, words: &[u8]) {
         let own = self.layout.pieces.iter().enumerate().filter(|(at, piece)| {

@@ -163,10 +163,14 @@ fn interface(own: Option<&Inv<Interface<'_>>>, wanted: Option<&Inv<Interface<'_>
 
 /// Whether a match holds for the packets of the wanted rule.
 fn holds(one: &Match<'_>, wanted: &Spec<'_>) -> Holds {
-    let destination =
-        |own: Option<Inv<Ports>>| ports(own.map(list), &ports_of(wanted, PortSide::Destination));
+    let destination = |own: Option<Inv<Ports>>| {
+        ports(
+            own.map(list),
+            ports_of(wanted, PortSide::Destination).as_ref(),
+        )
+    };
     let source =
-        |own: Option<Inv<Ports>>| ports(own.map(list), &ports_of(wanted, PortSide::Source));
+        |own: Option<Inv<Ports>>| ports(own.map(list), ports_of(wanted, PortSide::Source).as_ref());
     let both = |source_ports, destination_ports| match (
         source(source_ports),
         destination(destination_ports),
@@ -205,7 +209,7 @@ fn holds(one: &Match<'_>, wanted: &Spec<'_>) -> Holds {
         }
         Match::Multiport(multiport) if multiport.side != PortSide::Either => ports(
             Some(multiport.ports.clone()),
-            &ports_of(wanted, multiport.side),
+            ports_of(wanted, multiport.side).as_ref(),
         ),
         Match::State(states) => state(*states, wanted),
         Match::Conntrack(ct) => {
@@ -269,7 +273,7 @@ fn ports_of(spec: &Spec<'_>, side: PortSide) -> Option<Vec<Ports>> {
     })
 }
 
-fn ports(own: Option<Inv<Vec<Ports>>>, wanted: &Option<Vec<Ports>>) -> Holds {
+fn ports(own: Option<Inv<Vec<Ports>>>, wanted: Option<&Vec<Ports>>) -> Holds {
     let Some(own) = own else { return Holds::Yes };
     let Some(wanted) = wanted else {
         return Holds::Maybe;

@@ -144,7 +144,7 @@ fn revived(classes: &[u8]) -> Option<(usize, usize)> {
     let drop = classes.iter().position(|class| *class == LAST)?;
     let behind =
         || (drop + 1..classes.len()).filter(|at| classes.get(*at).is_some_and(|c| *c < LOG));
-    Some((behind().next()?, behind().last()?))
+    Some((behind().next()?, behind().next_back()?))
 }
 
 /// The longest part of the list that rises: the rules that need not move.

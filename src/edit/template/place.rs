@@ -86,15 +86,7 @@ fn one(rule: &Rule, composed: &Composed, draft: &mut Stage, names: &Names, plan:
             return; // an empty chain that accepts
         }
         let words = "the only rule: the chain was empty";
-        stage_it(
-            rule,
-            composed,
-            &composed.chain,
-            None,
-            words.to_owned(),
-            draft,
-            plan,
-        );
+        stage_it(rule, composed, &composed.chain, None, words, draft, plan);
         return;
     };
     let mut oracle = Oracle::new(draft, &wanted);
@@ -123,7 +115,7 @@ fn one(rule: &Rule, composed: &Composed, draft: &mut Stage, names: &Names, plan:
         return;
     };
     let name = text::from_bytes(draft.shown().ruleset.chain(chain).name_bytes());
-    stage_it(rule, composed, &name, before, words, draft, plan);
+    stage_it(rule, composed, &name, before, &words, draft, plan);
 }
 
 /// Whether the rules that are there do it already, or nobody needs it; said in a remark.
@@ -283,7 +275,7 @@ fn stage_it(
     composed: &Composed,
     chain: &str,
     before: Option<RowId>,
-    place: String,
+    place: &str,
     draft: &mut Stage,
     plan: &mut Plan,
 ) {

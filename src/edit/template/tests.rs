@@ -14,18 +14,19 @@ fn stage_of(family: Family, text: &str) -> Stage {
 
 /// A filter table with these policies and lines.
 fn filter(policies: &str, lines: &[&str]) -> Stage {
+    use std::fmt::Write;
     let mut text = String::from("*filter\n");
     for (chain, policy) in ["INPUT", "FORWARD", "OUTPUT"]
         .iter()
         .zip(policies.split(' '))
     {
-        text += &format!(":{chain} {policy} [0:0]\n");
+        writeln!(text, ":{chain} {policy} [0:0]").unwrap();
     }
     for line in lines.iter().filter(|line| line.starts_with(':')) {
-        text += &format!("{line} - [0:0]\n");
+        writeln!(text, "{line} - [0:0]").unwrap();
     }
     for line in lines.iter().filter(|line| !line.starts_with(':')) {
-        text += &format!("-A {line}\n");
+        writeln!(text, "-A {line}").unwrap();
     }
     stage_of(Family::V4, &(text + "COMMIT\n"))
 }
@@ -87,7 +88,7 @@ fn every_shipped_file_is_read() {
     assert_eq!(shipped().len(), SHIPPED.len());
     for template in shipped() {
         assert!(
-            !template.rules.is_empty() != template.arrange.is_some(),
+            template.rules.is_empty() == template.arrange.is_some(),
             "{}",
             template.name
         );

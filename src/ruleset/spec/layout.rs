@@ -28,6 +28,8 @@ pub struct Held<'a> {
     pub name: Cow<'a, [u8]>,
     /// A target, not a match.
     pub is_target: bool,
+    /// The reader knows its options.
+    pub is_known: bool,
     /// The piece that loads it; `None` where `-p` implies the match.
     pub piece: Option<usize>,
 }
@@ -128,11 +130,17 @@ impl<'a> Recording<'a> {
     }
 
     /// A match or target was loaded.
-    pub(super) fn load(&mut self, name: impl FnOnce() -> Cow<'a, [u8]>, is_target: bool) {
+    pub(super) fn load(
+        &mut self,
+        name: impl FnOnce() -> Cow<'a, [u8]>,
+        is_target: bool,
+        is_known: bool,
+    ) {
         if let Some(layout) = &mut self.0 {
             layout.held.push(Held {
                 name: name(),
                 is_target,
+                is_known,
                 piece: None,
             });
         }

@@ -228,7 +228,11 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn load(&mut self, extension: Extension, name: Cow<'a, [u8]>) {
-        self.layout.load(|| name.clone(), extension.is_target());
+        self.layout.load(
+            || name.clone(),
+            extension.is_target(),
+            !extension.is_unknown(),
+        );
         self.open = extension.is_unknown().then_some(self.loaded.len());
         let given = Given::new(name, self.spec.family);
         self.loaded.push((extension, given));

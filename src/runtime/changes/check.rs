@@ -97,8 +97,8 @@ impl Material {
 }
 
 /// Why the back end would not take a change, in its own words.
-fn refusal(transition: Transition) -> Option<String> {
-    let error = safety::dry_run(&transition).err()?;
+fn refusal(transition: &Transition) -> Option<String> {
+    let error = safety::dry_run(transition).err()?;
     Some(format!("{}: {error}", transition.origin))
 }
 
@@ -131,7 +131,10 @@ fn checked(material: &Material, live: bool) -> Checked {
         traffic::look(material, family, (&facts, &live_packets), &mut checked);
     }
     if live {
-        checked.refused = material.transitions().filter_map(refusal).collect();
+        checked.refused = material
+            .transitions()
+            .filter_map(|change| refusal(&change))
+            .collect();
         checked.sessions = sessions(material, &facts);
     }
     checked.has_kernel = live;

@@ -5,9 +5,11 @@
 //! any moment.
 
 mod check;
+mod keep;
 mod traffic;
 mod watch;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -25,11 +27,27 @@ use watch::Watcher;
 pub struct Changes {
     events: UnboundedSender<Event>,
     places: Places,
+    /// The root folder of the machine whose next boot is kept for.
+    root: PathBuf,
+    shown: keep::Shown,
 }
 
 impl Changes {
     /// Begins to watch for pending changes.
-    pub fn open(events: UnboundedSender<Event>, places: Places, start: Instant) -> Self {
+    ///
+    /// The demo's firewall is not the machine's: what it keeps goes to a folder of its own, whatever else of the
+    /// machine's files it can see.
+    pub fn open(
+        events: UnboundedSender<Event>,
+        places: Places,
+        start: Instant,
+        is_demo: bool,
+    ) -> Self {
+        let root = if is_demo {
+            keep::demo_root(&places)
+        } else {
+            PathBuf::from("/")
+        };
         let watcher = Watcher::new(events.clone(), places.clone(), start);
         if let Err(error) = std::thread::Builder::new()
             .name("pending".to_owned())
@@ -37,11 +55,16 @@ impl Changes {
         {
             tracing::warn!(%error, "no thread to watch pending changes with");
         }
-        Self { events, places }
+        Self {
+            events,
+            places,
+            root,
+            shown: keep::Shown::default(),
+        }
     }
 
     /// Applies what is staged.
-    pub fn apply(&self, material: Material, window: Duration) {
+    pub fn apply(&self, material: &Material, window: Duration) {
         let transitions = material.transitions().collect();
         let mut request = Request::new(self.places.clone(), "the board", transitions);
         request.window = window;
@@ -49,7 +72,7 @@ impl Changes {
         self.aside("apply", move || {
             let tell = |message| drop(events.send(Event::Message(message)));
             let done = safety::begin(&request, &mut |step| {
-                tell(Message::Applying(step_words(&step)))
+                tell(Message::Applying(step_words(&step)));
             });
             if let Err(error) = done {
                 tell(Message::Refused(error.to_string(), error.remedy()));

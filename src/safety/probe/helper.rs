@@ -11,9 +11,10 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::setsid;
 
-use super::{Order, Word, means, now, remove};
+use super::{Order, Word, means, now, remove_under};
 use crate::edit::probe::{self, Tag};
 use crate::netfilter::xtables::Tools;
+use crate::netfilter::xtables::restore::Held;
 use crate::ruleset::Origin;
 use crate::safety::carry::{Strictness, carry, read};
 use crate::safety::clock;
@@ -24,6 +25,8 @@ const LONGEST: usize = 1 << 20;
 const MOST: Duration = Duration::from_secs(3_600);
 /// Between tries to remove it …
 const PAUSE: Duration = Duration::from_secs(2);
+/// … how many of them ask for the xtables lock, each for 20 s …
+const WITH_LOCK: u32 = 2;
 /// … and how long they go on: a lock that is held for longer is a program that hangs.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -91,13 +94,20 @@ fn put(tools: &Tools, origin: Origin, order: &Order, tag: &Tag) -> Result<(), St
 /// Until it is gone, or everything was tried.
 fn take_out(tools: &Tools, origin: Origin, tag: &Tag) -> Result<(), String> {
     let begun = Instant::now();
-    loop {
-        match remove(tools, origin, |found| found.id == tag.id) {
+    for turn in 0.. {
+        // A lock that cannot be had, or whose folder is gone, must not keep it in.
+        let held = if turn < WITH_LOCK {
+            None
+        } else {
+            Held::without().ok()
+        };
+        match remove_under(tools, origin, held.as_ref(), |found| found.id == tag.id) {
             Ok(_) => return Ok(()),
             Err(error) if begun.elapsed() > PATIENCE => return Err(error.to_string()),
             Err(_) => std::thread::sleep(PAUSE),
         }
     }
+    Ok(())
 }
 
 /// Until its time is over, the rope ends, or TERM.

@@ -27,6 +27,7 @@ use super::request::ApplyError;
 use crate::edit::probe::{self, Means, Site, Tag};
 use crate::netfilter::drops::silence;
 use crate::netfilter::xtables::Tools;
+use crate::netfilter::xtables::restore::Held;
 use crate::ruleset::{Origin, Ruleset};
 
 pub use helper::probe_main;
@@ -115,6 +116,16 @@ pub fn remove(
     origin: Origin,
     goes: impl Fn(&Tag) -> bool,
 ) -> Result<usize, ApplyError> {
+    remove_under(tools, origin, None, goes)
+}
+
+/// The same under a lock that is held already.
+fn remove_under(
+    tools: &Tools,
+    origin: Origin,
+    held: Option<&Held>,
+    goes: impl Fn(&Tag) -> bool,
+) -> Result<usize, ApplyError> {
     let now = read(tools, origin)?;
     let Some(goal) = probe::without(&now, goes) else {
         return Ok(0);
@@ -124,7 +135,7 @@ pub fn remove(
         origin,
         (&now, &goal),
         Strictness::Remark,
-        None,
+        held,
         &mut || {},
     )?;
     Ok(now.rule_count() - goal.rule_count())

@@ -4,6 +4,8 @@
 mod conntrack;
 mod detail;
 mod editor;
+mod history;
+mod keep;
 mod list;
 mod notices;
 mod pending;
@@ -51,6 +53,23 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
             let lines = pending::lines(state, theme, inner(screen));
             text("keep it?", &lines, *top, theme, screen, buffer);
         }
+        Some(Dialog::Keep(it)) => {
+            let lines = keep::lines(it, theme, inner(screen));
+            text(
+                "keep for the next boot",
+                &lines,
+                it.top,
+                theme,
+                screen,
+                buffer,
+            );
+        }
+        Some(Dialog::History(it)) => {
+            let lines = history::lines(it, theme, inner(screen));
+            let rows = usize::from(place(screen, lines.len().max(3)).height.saturating_sub(2));
+            let top = history::top(it, rows);
+            text(&history::title(it), &lines, top, theme, screen, buffer);
+        }
         Some(Dialog::Detail(top)) => {
             text(
                 "rule",
@@ -61,6 +80,15 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
                 buffer,
             );
         }
+    }
+}
+
+/// How a line of a change is drawn (`filter INPUT + 1: -i lo`): what comes, what goes, what moves.
+fn diff_style(line: &str, theme: &Theme) -> Style {
+    match line.split_whitespace().nth(2) {
+        Some("+") => theme.staged.style(),
+        Some("-" | "policy") => theme.caution.style(),
+        _ => theme.quiet.style(),
     }
 }
 

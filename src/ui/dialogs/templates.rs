@@ -27,7 +27,7 @@ use crate::ui::words;
 /// Cells of a label.
 const LABEL: u16 = 13;
 /// Lines that the box is given where there is room.
-const WANTED: usize = 30;
+const WANTED: usize = 24;
 
 /// Draws the picker.
 pub fn draw(picker: &Templates, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
@@ -35,7 +35,7 @@ pub fn draw(picker: &Templates, theme: &Theme, screen: Rect, buffer: &mut Buffer
     let height = screen
         .height
         .saturating_sub(2)
-        .clamp(usual.height, 32.max(usual.height));
+        .clamp(usual.height, 26.max(usual.height));
     let area = Rect {
         y: screen.y + (screen.height - height.min(screen.height)) / 2,
         height: height.min(screen.height),

@@ -94,7 +94,7 @@ impl Lanes {
     }
 
     /// The ways into a chain whose callers were all led on from.
-    pub(super) fn into_chain(&mut self, chain: u32) -> Lane {
+    pub(super) fn lane_of(&mut self, chain: u32) -> Lane {
         let mut lane = self
             .into
             .get_mut(chain as usize)

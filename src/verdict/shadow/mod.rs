@@ -208,7 +208,7 @@ impl<'a> Survey<'a> {
         let Some(chain) = program.chains.get(number as usize) else {
             return;
         };
-        let lanes = self.lanes.into_chain(number);
+        let lanes = self.lanes.lane_of(number);
         self.stretch += 1;
         for at in chain.entry..chain.end {
             let (Some(rule), Some(region)) = (program.rules.get(at as usize), program.region(at))

@@ -141,8 +141,7 @@ impl Bytes {
     }
 
     fn zip(self, other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
-        Self([with(a, e), with(b, f), with(c, g), with(d, h)])
+        Self(std::array::from_fn(|i| with(self.0[i], other.0[i])))
     }
 
     pub(in super::super) fn is_empty(self) -> bool {

@@ -217,7 +217,7 @@ impl Corner {
 }
 
 impl Shape {
-    fn key(&self, number: usize, corner: &Corner, asked: Option<u32>) -> u64 {
+    fn key(self, number: usize, corner: &Corner, asked: Option<u32>) -> u64 {
         let mut hasher = FixedState::default().build_hasher();
         number.hash(&mut hasher);
         for (bits, value) in self.wide.iter().zip(corner.wide) {

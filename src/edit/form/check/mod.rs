@@ -117,10 +117,7 @@ impl<'a> Rule<'_, 'a> {
             let is_option = is_word && raw.starts_with(b"-") && raw.len() > 1;
             let same_option = |other: &&Piece<'_>| other.is_general(piece.option);
             if is_option && is_port_option(raw) {
-                self.error(
-                    at,
-                    "ports need -p tcp, udp, sctp, dccp or udplite before them",
-                );
+                self.error(at, NO_PORTS);
             } else if is_option {
                 let name = text::from_bytes(raw);
                 self.error(
@@ -201,8 +198,12 @@ impl<'a> Rule<'_, 'a> {
         match found {
             Some(piece) if misread.option.is_empty() => {
                 let word = piece.words.first().map_or(&b""[..], |word| word.raw);
-                let word = text::from_bytes(word);
-                self.error(piece.range(), format!("{word}: {name} has no such option"));
+                let words = if is_port_option(word) {
+                    NO_PORTS.to_owned()
+                } else {
+                    format!("{}: {name} has no such option", text::from_bytes(word))
+                };
+                self.error(piece.range(), words);
             }
             Some(piece) if self.is_named_service(piece) => {}
             Some(piece) => {
@@ -266,6 +267,9 @@ impl<'a> Rule<'_, 'a> {
         }
     }
 }
+
+/// What is said of them.
+const NO_PORTS: &str = "ports need -p tcp, udp, sctp, dccp or udplite before them";
 
 /// Whether an option that nothing took is about ports.
 fn is_port_option(raw: &[u8]) -> bool {

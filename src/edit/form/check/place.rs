@@ -125,8 +125,8 @@ fn matches(rule: &mut Rule<'_, '_>) {
 fn fits(rule: &mut Rule<'_, '_>, row: &Extension, at: std::ops::Range<usize>) {
     let site = rule.site;
     if !row.fits_table(site) {
-        let tables = either(&row.tables);
-        let noun = if row.tables.len() == 1 {
+        let tables = either(row.tables_of(site));
+        let noun = if row.tables_of(site).len() == 1 {
             "table"
         } else {
             "tables"

@@ -4,7 +4,7 @@ use super::Rule;
 use crate::edit::form::text;
 use crate::ruleset::spec::value::Net;
 use crate::ruleset::spec::{Address, Addresses, Interface, Inv, Match, Piece, Ports, Target};
-use crate::ruleset::{Family, Severity};
+use crate::ruleset::{Backend, Family, Severity};
 
 /// IFNAMSIZ less its end (linux/if.h).
 const INTERFACE: usize = 15;
@@ -13,6 +13,8 @@ const COMMENT: usize = 255;
 /// Of LOG (xt_LOG.h) and of NFLOG (xt_NFLOG.h), less their ends.
 const PREFIX: usize = 29;
 const NFLOG_PREFIX: usize = 63;
+/// NF_LOG_PREFIXLEN of nf_tables (linux/netfilter/nf_log.h), less its end.
+const NFT_PREFIX: usize = 127;
 /// XT_MULTI_PORTS; a range counts twice.
 const MULTIPORT: usize = 15;
 
@@ -213,7 +215,8 @@ fn texts(rule: &mut Rule<'_, '_>) {
         let most = match piece.option {
             "comment" => COMMENT,
             "log-prefix" => PREFIX,
-            "nflog-prefix" => NFLOG_PREFIX,
+            "nflog-prefix" if rule.site.backend == Some(Backend::Legacy) => NFLOG_PREFIX,
+            "nflog-prefix" => NFT_PREFIX,
             _ => continue,
         };
         let length = piece.value().len();

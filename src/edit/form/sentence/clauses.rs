@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::packets::port_words;
 use super::{either, lossy};
 use crate::ruleset::spec::matches::{
-    Addrtype, Connlimit, HashRate, Hashlimit, Limit, MatchSet, Multiport, Recent, RecentAction,
-    Side, StatisticMode, TcpFlagTest,
+    Addrtype, Connlimit, HashRate, Hashlimit, Hops, Limit, MatchSet, Multiport, Recent,
+    RecentAction, Side, StatisticMode, TcpFlagTest,
 };
 use crate::ruleset::spec::value::{Rate, Unit, WordSet};
 use crate::ruleset::spec::{Inv, Match, Unknown};
@@ -71,6 +71,17 @@ pub(super) fn of(one: &Match<'_>) -> Vec<String> {
         }
         Match::Pkttype(kind) => {
             format!("if they were{} sent as {}", not(kind.invert), kind.value)
+        }
+        Match::Ttl(hops) | Match::Hl(hops) => {
+            let left = match hops.value {
+                Hops::Equal(value) => value.to_string(),
+                Hops::Less(value) => format!("fewer than {value}"),
+                Hops::Greater(value) => format!("more than {value}"),
+            };
+            format!(
+                "if they{} have {left} hops left",
+                if hops.invert { " do not" } else { "" }
+            )
         }
         Match::Length(length) => {
             format!(

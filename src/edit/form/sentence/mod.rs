@@ -23,6 +23,14 @@ pub fn of(spec: &Spec<'_>, in_builtin: bool) -> String {
     for one in &spec.matches {
         match one {
             Match::Unknown(odd) => unknown.push(clauses::as_written("-m", odd)),
+            Match::Tcp(tcp) => {
+                // Ports stand with the addresses, what else is said of the header behind.
+                let mut rest = *tcp;
+                if packets.ports(tcp.source_ports, tcp.destination_ports) {
+                    (rest.source_ports, rest.destination_ports) = (None, None);
+                }
+                clauses.extend(clauses::of(&Match::Tcp(rest)));
+            }
             one if packets.take(one) => {}
             one => clauses.extend(clauses::of(one)),
         }

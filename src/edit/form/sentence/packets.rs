@@ -45,9 +45,6 @@ impl<'s, 'a> Packets<'s, 'a> {
     /// Takes a match in whole if all that it says can be said here; else what it says is a clause.
     pub(super) fn take(&mut self, one: &Match<'_>) -> bool {
         let taken = match one {
-            Match::Tcp(tcp) if tcp.flags.is_none() && tcp.option.is_none() => {
-                self.ports(tcp.source_ports, tcp.destination_ports)
-            }
             Match::Udp(udp) => self.ports(udp.source_ports, udp.destination_ports),
             Match::Dccp(dccp) if dccp.types.is_none() && dccp.option.is_none() => {
                 self.ports(dccp.source_ports, dccp.destination_ports)
@@ -92,7 +89,12 @@ impl<'s, 'a> Packets<'s, 'a> {
         taken
     }
 
-    fn ports(&mut self, source: Option<Inv<Ports>>, destination: Option<Inv<Ports>>) -> bool {
+    /// Takes the ports of both ends; not if there are some already.
+    pub(super) fn ports(
+        &mut self,
+        source: Option<Inv<Ports>>,
+        destination: Option<Inv<Ports>>,
+    ) -> bool {
         let busy = (source.is_some() && self.source.is_some())
             || (destination.is_some() && self.destination.is_some());
         if busy {
@@ -155,7 +157,8 @@ impl<'s, 'a> Packets<'s, 'a> {
                 && self.source.is_none()
                 && self.destination.is_none()
                 && !spec.matches.iter().any(|m| matches!(m, Match::Unknown(_)))
-                && !self.has_more;
+                && !self.has_more
+                && !spec.matches.iter().any(|m| matches!(m, Match::Tcp(_)));
             return if any && nothing && fragments.is_empty() {
                 "every packet".to_owned()
             } else {

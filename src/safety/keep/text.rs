@@ -1,0 +1,186 @@
+//! What is written for the next boot: the live ruleset as the save tool prints it, less what does not belong
+//! there.
+//!
+//! Probes of ruletop go with the program that set them. Chains that container engines, fail2ban and the like
+//! make by themselves can be left out, with the jumps to them: those programs put them back when they start,
+//! and what they find there of themselves they may take for somebody else's. `DOCKER-USER` is the exception:
+//! its rules are the user's, so it stays, and only the jump to it, which docker makes, goes.
+
+use std::collections::BTreeSet;
+
+use super::table;
+use crate::edit::probe::TAG;
+use crate::ruleset::{ChainIdx, CounterSet, RuleIdx, Ruleset};
+
+/// The text, and what is left out of it.
+pub(super) struct Kept {
+    pub text: Vec<u8>,
+    /// A line each.
+    pub left_out: Vec<String>,
+    /// Chains that stay, as `table`, `chain`.
+    pub chains: Vec<(String, String)>,
+}
+
+/// Writes `live`. With counters or with none, as the file that it replaces.
+pub(super) fn write(live: &Ruleset, counters: bool, without_runtime: bool) -> Kept {
+    let mut kept = Kept {
+        text: b"# Kept by ruletop\n".to_vec(),
+        left_out: Vec::new(),
+        chains: Vec::new(),
+    };
+    let counted = counters.then(|| live.saved_counters());
+    let counts = counted.as_ref();
+    let goes = |name: &[u8]| without_runtime && table::runtime(name).is_some_and(|row| !row.users);
+    let mut probes = 0_usize;
+    let mut gone: BTreeSet<(String, &str)> = BTreeSet::new();
+    let mut jumps = 0_usize;
+    for each in live.tables() {
+        kept.text.push(b'*');
+        kept.text.extend_from_slice(each.name_bytes());
+        kept.text.push(b'\n');
+        let chains = || each.chains().iter().copied();
+        for index in chains() {
+            let chain = live.chain(index);
+            if goes(chain.name_bytes()) {
+                let by = table::runtime(chain.name_bytes()).map_or("", |row| &row.by);
+                gone.insert((chain.name().to_owned(), by));
+                continue;
+            }
+            kept.chains
+                .push((each.name().to_owned(), chain.name().to_owned()));
+            declare(live, index, counts, &mut kept.text);
+        }
+        for index in chains() {
+            let chain = live.chain(index);
+            if goes(chain.name_bytes()) {
+                continue;
+            }
+            for rule in chain.rules() {
+                if is_probe(live, *rule) {
+                    probes += 1;
+                } else if without_runtime && leads_to_runtime(live, *rule) {
+                    jumps += 1;
+                } else {
+                    append(live, chain.name_bytes(), *rule, counts, &mut kept.text);
+                }
+            }
+        }
+        kept.text.extend_from_slice(b"COMMIT\n");
+    }
+    if probes > 0 {
+        kept.left_out.push(format!("{probes} probes of ruletop"));
+    }
+    for (name, by) in gone {
+        kept.left_out
+            .push(format!("the chain {name}, which is {by}'s"));
+    }
+    if jumps > 0 {
+        kept.left_out
+            .push(format!("{jumps} jumps to chains of such programs"));
+    }
+    kept
+}
+
+fn declare(live: &Ruleset, index: ChainIdx, counts: Option<&CounterSet>, out: &mut Vec<u8>) {
+    let chain = live.chain(index);
+    out.push(b':');
+    out.extend_from_slice(chain.name_bytes());
+    let policy = chain.policy().map_or("-", |policy| policy.name());
+    out.extend_from_slice(format!(" {policy} ").as_bytes());
+    let count = counts.map(|counts| counts.policy(index));
+    count.unwrap_or_default().write_brackets(out);
+    out.push(b'\n');
+}
+
+fn append(
+    live: &Ruleset,
+    chain: &[u8],
+    rule: RuleIdx,
+    counts: Option<&CounterSet>,
+    out: &mut Vec<u8>,
+) {
+    if let Some(counts) = counts {
+        counts.rule(rule).write_brackets(out);
+        out.push(b' ');
+    }
+    out.extend_from_slice(b"-A ");
+    out.extend_from_slice(chain);
+    let spec = live.rule_text(rule);
+    if !spec.is_empty() {
+        out.push(b' ');
+        out.extend_from_slice(&spec);
+    }
+    out.push(b'\n');
+}
+
+fn is_probe(live: &Ruleset, rule: RuleIdx) -> bool {
+    // Reading a rule whole is dear, so only those that hold the word at all.
+    memchr::memmem::find(live.spec(rule), TAG.as_bytes()).is_some()
+        && live
+            .parse_rule(rule)
+            .comments()
+            .any(|comment| comment.starts_with(TAG.as_bytes()))
+}
+
+fn leads_to_runtime(live: &Ruleset, rule: RuleIdx) -> bool {
+    live.jump(rule)
+        .is_some_and(|jump| jump.chain.is_some() && table::runtime(jump.name).is_some())
+}
+
+/// Whether a saved text has counters before its rules, as `iptables-save -c` prints them.
+pub(super) fn has_counters(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n')
+        .any(|line| line.starts_with(b"["))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ruleset::Origin;
+
+    const LIVE: &str = "# Generated by iptables-save v1.8.9\n*filter\n:INPUT DROP [5:500]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER - [0:0]\n:DOCKER-USER - [0:0]\n:f2b-sshd - [0:0]\n:own - [0:0]\n[3:30] -A INPUT -p tcp -m tcp --dport 22 -j f2b-sshd\n[1:10] -A INPUT -m comment --comment \"ruletop-probe:1 x\" -j LOG\n[0:0] -A INPUT -m comment --comment \"no ruletop-probe:1\" -j own\n[0:0] -A FORWARD -j DOCKER-USER\n[0:0] -A FORWARD -o docker0 -j DOCKER\n[0:0] -A DOCKER -j RETURN\n[0:0] -A DOCKER-USER -s 192.0.2.0/24 -j DROP\n[0:0] -A f2b-sshd -s 192.0.2.1/32 -j REJECT\n[0:0] -A own -g f2b-sshd\n[0:0] -A own -j ACCEPT\nCOMMIT\n";
+
+    fn kept(counters: bool, without_runtime: bool) -> (String, Vec<String>) {
+        let live = Ruleset::parse(LIVE.as_bytes(), Origin::ALL[0]).unwrap();
+        let kept = write(&live, counters, without_runtime);
+        (String::from_utf8(kept.text).unwrap(), kept.left_out)
+    }
+
+    #[test]
+    fn probes_go_and_the_rest_stays() {
+        let (text, left_out) = kept(true, false);
+        assert_eq!(left_out, ["1 probes of ruletop"]);
+        let wanted: Vec<&str> = LIVE
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.contains("\"ruletop-probe:"))
+            .collect();
+        let written: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(written, wanted);
+    }
+
+    #[test]
+    fn without_what_programs_put_there() {
+        let (text, left_out) = kept(false, true);
+        assert_eq!(
+            text,
+            "# Kept by ruletop\n*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n:own - [0:0]\n-A INPUT -m comment --comment \"no ruletop-probe:1\" -j own\n-A DOCKER-USER -s 192.0.2.0/24 -j DROP\n-A own -j ACCEPT\nCOMMIT\n"
+        );
+        assert_eq!(
+            left_out,
+            [
+                "1 probes of ruletop",
+                "the chain DOCKER, which is docker's",
+                "the chain f2b-sshd, which is fail2ban's",
+                "4 jumps to chains of such programs",
+            ]
+        );
+    }
+
+    #[test]
+    fn whether_a_file_counts() {
+        assert!(has_counters(LIVE.as_bytes()));
+        assert!(!has_counters(
+            b"*filter\n:INPUT DROP [5:500]\n-A INPUT -j DROP\nCOMMIT\n"
+        ));
+    }
+}

@@ -1,0 +1,103 @@
+//! Saving for the next boot and the history, in a real terminal: on a machine whose /etc, /run, /var/log and
+//! /var/backups are its own, in a mount namespace, so that nothing of the real one is written.
+
+use std::process::Command;
+
+use crate::harness::{Launch, Terminal};
+use crate::open;
+
+/// A board over a namespace with a few rules, and Debian's place for saved ones.
+pub fn machine() -> Terminal {
+    let script = format!(
+        "set -e
+         for folder in /etc /run /var; do mount -t tmpfs none $folder; done
+         mkdir -p /etc/iptables /var/log /var/backups
+         echo '*filter
+:INPUT ACCEPT [0:0]
+-A INPUT -p tcp -m tcp --dport 23 -j ACCEPT
+COMMIT' >/etc/iptables/rules.v4
+         iptables-nft-restore <<'RULES'
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:f2b-sshd - [0:0]
+-A INPUT -p tcp -m tcp --dport 22 -j f2b-sshd
+-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT
+-A INPUT -p udp -m udp --dport 9 -j DROP
+COMMIT
+RULES
+         exec {} --interval 1h",
+        env!("CARGO_BIN_EXE_ruletop")
+    );
+    let launch = Launch::new("unshare").args(["--net", "--mount", "bash", "-c", &script]);
+    let mut terminal = open(launch.size(120, 36));
+    terminal.wait_for_text("dport 80");
+    terminal
+}
+
+/// The saved file, as the machine sees it.
+fn saved(terminal: &Terminal, name: &str) -> String {
+    let pid = terminal.pid().to_string();
+    let output = Command::new("nsenter")
+        .args(["--target", &pid, "--mount", "cat"])
+        .arg(format!("/etc/iptables/{name}"))
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn what_is_live_is_kept_and_what_was_changed_comes_back_from_the_history() {
+    let mut terminal = machine();
+    terminal.press("S");
+    terminal.wait_for("the difference", |screen| {
+        screen.contains("filter INPUT - 1: -p tcp -m tcp --dport 23 -j ACCEPT")
+            && screen.contains("/etc/iptables/rules.v4 (iptables-nft)")
+            && screen.contains("f2b-sshd + chain")
+    });
+    terminal.press("t");
+    terminal.wait_for_text("left out: the chain f2b-sshd");
+    terminal.press("y");
+    terminal.wait_for_text("written for the next boot: /etc/iptables/rules.v4");
+    let text = saved(&terminal, "rules.v4");
+    assert!(
+        text.contains("--dport 80 -j ACCEPT") && !text.contains("f2b"),
+        "{text}"
+    );
+    assert!(saved(&terminal, "rules.v4.ruletop-old").contains("--dport 23"));
+
+    // A rule goes, for good; the history knows it, and stages what was before.
+    terminal.press("g j d A");
+    terminal.wait_for_text("✔ the back end takes it");
+    terminal.press("y");
+    terminal.wait_for_text("─ keep it? ─");
+    terminal.press("S");
+    terminal.press("y");
+    terminal.wait_for("the end of the change", |screen| {
+        !screen.contains("─ keep it? ─") && !screen.contains("dport 80")
+    });
+    terminal.press("H");
+    terminal.wait_for_text("confirmed by");
+    terminal.press("<Enter>");
+    terminal.wait_for_text("filter INPUT - 2: -p tcp -m tcp --dport 80 -j ACCEPT");
+    terminal.press("s");
+    terminal.wait_for("the rule staged again", |screen| {
+        screen.contains("staged as it was before that change") && screen.contains("dport 80")
+    });
+}
+
+/// The demo sees files of the real machine; what it keeps goes to a folder of its own.
+#[test]
+fn the_demo_keeps_in_a_folder_of_its_own() {
+    let mut terminal = Launch::ruletop()
+        .args(["demo", "drop-before-accept"])
+        .size(120, 36)
+        .start();
+    terminal.wait_for_text("DROP");
+    terminal.press("S");
+    terminal.wait_for_text("/run/ruletop/machine/etc/iptables/rules.v4");
+    terminal.press("y");
+    terminal.wait_for_text("written for the next boot: /run/ruletop/machine/etc");
+    assert!(!std::path::Path::new("/run/ruletop/machine").exists());
+}
