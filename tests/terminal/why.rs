@@ -218,3 +218,15 @@ fn any_size_will_do() {
         screen.contains("← decides") && screen.contains("DROP certain")
     });
 }
+
+/// What is offered is staged by its key, and nothing is before it is there to be read.
+#[test]
+fn an_offer_that_one_has_read_is_staged() {
+    let mut terminal = crate::open(crate::dump().size(120, 36));
+    terminal.press("j j j w");
+    terminal.wait_for_text("lets in");
+    terminal.press("s");
+    terminal.wait_for("a staged change", |screen| {
+        screen.contains("1 staged") && screen.contains("staged: move rule 5")
+    });
+}

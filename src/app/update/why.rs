@@ -269,7 +269,12 @@ pub(super) fn stage_offer(state: &mut State) -> Vec<Effect> {
         .and_then(|offers| offers.get(why.offer))
         .cloned();
     let Some(offer) = offer else {
-        act::say(state, "there is nothing to stage here");
+        let words = if why.done == why.number {
+            "there is nothing to stage here"
+        } else {
+            "ways out are still being looked for"
+        };
+        act::say(state, words);
         return Vec::new();
     };
     // Steps name rows of the stage that the offer was found for.
