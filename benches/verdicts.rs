@@ -176,7 +176,7 @@ fn shadows(name: &str, dump: String) {
         program.rule_count(),
         found.found.len(),
         found.complete,
-        start.elapsed() - shadows,
+        start.elapsed().checked_sub(shadows).unwrap(),
         redundant.found.len(),
         redundant.complete
     );
@@ -192,6 +192,7 @@ fn real() {
         .filter(|path| path.is_file());
     let (mut count, mut rules, mut dead, mut redundant) = (0, 0, 0, 0);
     let (mut all, mut slowest) = (Duration::ZERO, (Duration::ZERO, 0));
+    let (mut told, mut left, mut dearest) = (Duration::ZERO, 0, (Duration::ZERO, 0));
     for path in files {
         let text = std::fs::read(&path).unwrap_or_default();
         let Ok(document) = Document::parse(text, Hints::default()) else {
@@ -211,6 +212,22 @@ fn real() {
                 all + took,
             );
             slowest = slowest.max((took, program.rule_count()));
+            let Some(after) = altered(document.bytes()) else {
+                continue;
+            };
+            let new: Vec<&Ruleset> = after.rulesets().iter().collect();
+            let second = Program::compile(family, &new);
+            let side = |program, rulesets| Side { program, rulesets };
+            let start = Instant::now();
+            let found = change(
+                side(&program, &rulesets),
+                side(&second, &new),
+                &Facts::default(),
+            );
+            let took = start.elapsed();
+            told += took;
+            left += usize::from(!found.is_complete());
+            dearest = dearest.max((took, program.rule_count()));
         }
     }
     if count > 0 {
@@ -219,6 +236,21 @@ fn real() {
             slowest.0, slowest.1
         );
     }
+}
+
+/// The same dump with a rule of its middle at the front of its block.
+fn altered(text: &[u8]) -> Option<Document> {
+    let is_rule = |line: &&[u8]| {
+        line.starts_with(b"-A ")
+            || line.starts_with(b"[") && line.windows(4).any(|four| four == b" -A ")
+    };
+    let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    let rules: Vec<usize> = (0..lines.len()).filter(|at| is_rule(&lines[*at])).collect();
+    let from = *rules.get(rules.len() / 2)?;
+    let first = (0..from).rev().find(|at| !is_rule(&lines[*at]))? + 1;
+    let moved = lines.remove(from);
+    lines.insert(first, moved);
+    Document::parse(lines.join(&b'\n'), Hints::default()).ok()
 }
 
 /// The time in which it is told what a change does.

@@ -116,6 +116,8 @@ pub enum Action {
     Duplicate,
     /// Stage: the other policy.
     Policy,
+    /// Log what the rule, or the policy, decides, for a while; or stop that.
+    Probe,
     /// Stage: the kernel's counters of a rule or a chain to zero.
     ZeroKernel,
     /// Stage: a new chain, whose name is typed.

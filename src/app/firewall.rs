@@ -11,6 +11,8 @@ use std::time::Duration;
 use crate::app::attribution::LogRules;
 use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
 use crate::app::staging::Staging;
+use crate::edit::Mark;
+use crate::edit::probe::{self, Tag};
 use crate::flow::{IpVersion, LogChannel};
 use crate::ruleset::{
     Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Policy, Reading,
@@ -105,6 +107,10 @@ pub struct Firewall {
     pub(super) handles: Vec<Handle>,
     /// Rules whose text says less than what the kernel holds.
     lossy: Vec<Lossy>,
+    /// Rules that no packet can match, with the reason.
+    shadows: BTreeMap<RuleIdx, String>,
+    /// Probes among the shown rules, in order.
+    pub(super) probes: Vec<(RuleIdx, Tag)>,
     /// Rules that log.
     pub log_rules: LogRules,
     /// Rules and policies that the kernel does not count, each list in order.
@@ -131,9 +137,11 @@ impl Firewall {
                 Vec::new()
             },
             lossy: Vec::new(),
+            shadows: BTreeMap::new(),
             log_rules: LogRules::default(),
             uncounted: Default::default(),
             staging: None,
+            probes: probe::probes(&ruleset),
             baseline: None,
             rules: vec![Track::default(); rules],
             policies: vec![Track::default(); chains],
@@ -146,6 +154,21 @@ impl Firewall {
     /// Rules whose saved text says less than what the kernel holds.
     pub fn set_lossy(&mut self, lossy: Vec<Lossy>) {
         self.lossy = lossy;
+    }
+
+    /// Rules of the kernel that no packet can match, with the reason.
+    pub fn set_shadows(&mut self, shadows: BTreeMap<RuleIdx, String>) {
+        self.shadows = shadows;
+    }
+
+    /// Why no packet can match a shown rule. Of a rule that something is staged about nothing is said: its
+    /// place has changed, or it is not in the kernel yet.
+    pub fn shadow(&self, rule: RuleIdx) -> Option<&str> {
+        if self.mark(rule) != Mark::Same {
+            return None;
+        }
+        let rule = self.kernel_rule(rule)?;
+        self.shadows.get(&rule).map(String::as_str)
     }
 
     /// Rules and policies that the kernel does not count, each list in order.

@@ -3,6 +3,7 @@
 //! The runtime turns keys, readings and log lines into [`Message`]s and carries out [`Effect`]s; the
 //! state between them changes in `update` alone.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,10 @@ use crate::app::notice::Notice;
 use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Question};
 use crate::edit::form::complete::Names;
+use crate::edit::probe::Site;
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
+use crate::verdict::{Dead, Place, Program, Shadow};
 
 /// Something happened.
 #[derive(Debug)]
@@ -71,6 +74,8 @@ pub enum Message {
     Beside(Beside),
     /// Changes that would let it through.
     Offered(Offers),
+    /// Rules that no packet can match were looked for.
+    Shadowed(Shadowed),
     /// A short word on the message line.
     Say(String),
     /// What is staged was checked.
@@ -121,6 +126,59 @@ pub struct Loaded {
     pub log_rules: LogRules,
     /// Who changed it, where that is known.
     pub author: Option<Author>,
+}
+
+/// Rules of one ruleset that no packet can match.
+#[derive(Debug)]
+pub struct Shadowed {
+    /// Which ruleset.
+    pub id: FirewallId,
+    /// The structure that was looked at.
+    pub ruleset: Arc<Ruleset>,
+    /// The rules with the reason, by rule: `covered by 4`.
+    pub found: BTreeMap<RuleIdx, String>,
+}
+
+impl Shadowed {
+    /// Looks for them: some tenths of a second for 100,000 rules.
+    pub fn of(id: FirewallId, ruleset: Arc<Ruleset>) -> Self {
+        let sets = [ruleset.as_ref()];
+        let program = Program::compile(ruleset.family(), &sets);
+        let shadows = program.shadows(&sets);
+        let found = shadows.found.iter().filter_map(|shadow| {
+            let rule = shadow.rule.rule?;
+            Some((rule, reason(&ruleset, ruleset.chain_of(rule), shadow)))
+        });
+        Self {
+            found: found.collect(),
+            id,
+            ruleset: Arc::clone(&ruleset),
+        }
+    }
+}
+
+/// Why no packet can match a rule of that chain.
+fn reason(ruleset: &Ruleset, own: Option<ChainIdx>, shadow: &Shadow) -> String {
+    const MOST: usize = 4;
+    let name = |place: &Place| {
+        let chain = ruleset.chain(place.chain).name();
+        let number = place.rule.map_or(0, |rule| ruleset.number(rule));
+        match (Some(place.chain) == own, number) {
+            (true, n) => n.to_string(),
+            (false, 0) => format!("{chain}'s policy"),
+            (false, n) => format!("{chain} {n}"),
+        }
+    };
+    let mut by: Vec<String> = shadow.by().iter().take(MOST).map(name).collect();
+    if shadow.by().len() > MOST {
+        by.push(format!("{} more", shadow.by().len() - MOST));
+    }
+    match &shadow.why {
+        Dead::Never => "can never match".to_owned(),
+        Dead::NotSent(_) if by.is_empty() => "nothing of it is sent here".to_owned(),
+        Dead::NotSent(_) => format!("nothing of it is sent here by {}", by.join(", ")),
+        Dead::Covered(_) => format!("covered by {}", by.join(", ")),
+    }
 }
 
 /// How many rows of each pane are on the screen.
@@ -186,6 +244,11 @@ pub enum Effect {
         /// The user chains that it needs: the one that it stands in, the one that it jumps to.
         chains: Vec<Vec<u8>>,
     },
+    /// Put a probe there: the rules of the kernel log what they match at that place, for a while. Where one is
+    /// being put already, take it away.
+    Probe(FirewallId, Box<Site>),
+    /// Take the probe of that name away.
+    Unprobe(FirewallId, String),
     /// Work out what becomes of a packet, and read the box around the firewall for it.
     Explain(Box<Question>),
 }

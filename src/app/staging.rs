@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::app::firewall::Firewall;
 use crate::app::motion::Track;
+use crate::edit::probe::{self, Tag};
 use crate::edit::{ChainMark, Mark, ShownRow, Stage};
 use crate::ruleset::{ChainIdx, Counters, RuleIdx, Ruleset};
 
@@ -83,12 +84,42 @@ impl Firewall {
     }
 
     /// The number that the rule at `position` (from 0) of its chain has, or would have once what is staged
-    /// is applied; `None` for one that the kernel would not hold.
+    /// is applied, probes not counted; `None` for a probe, and for one that the kernel would not hold.
     pub fn number(&self, rule: RuleIdx, position: usize) -> Option<u32> {
+        if self.probes.is_empty() {
+            return self.held_number(rule, position);
+        }
+        // Probes come and go by themselves: they have no number, and take none from the others.
+        if self.probe(rule).is_some() {
+            return None;
+        }
+        let held = self.held_number(rule, position)?;
+        let set = &self.ruleset;
+        let (chain, at) = (set.chain_of(rule), set.number(rule));
+        let before = self.probes.iter().map(|(probe, _)| *probe).filter(|probe| {
+            set.chain_of(*probe) == chain
+                && set.number(*probe) < at
+                && self
+                    .staged_row(*probe)
+                    .is_none_or(|row| row.number.is_some())
+        });
+        u32::try_from(before.count())
+            .ok()
+            .and_then(|count| held.checked_sub(count))
+    }
+
+    /// The number with probes counted: the kernel's own once what is staged is applied.
+    fn held_number(&self, rule: RuleIdx, position: usize) -> Option<u32> {
         match self.staged_row(rule) {
             Some(row) => row.number,
             None => u32::try_from(position + 1).ok(),
         }
+    }
+
+    /// The tag of a shown rule that is a probe.
+    pub fn probe(&self, rule: RuleIdx) -> Option<&Tag> {
+        let at = self.probes.binary_search_by_key(&rule, |(probe, _)| *probe);
+        self.probes.get(at.ok()?).map(|(_, tag)| tag)
     }
 
     /// What happened to a shown chain, its rules aside.
@@ -180,6 +211,7 @@ impl Firewall {
             None => kernel,
         };
         self.ruleset = shown;
+        self.probes = probe::probes(&self.ruleset);
         self.make_room();
         let mut baseline = self.counters.clone();
         for (rule, numbers) in (0..).map(RuleIdx).zip(numbers) {

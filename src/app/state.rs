@@ -1,5 +1,6 @@
 //! Everything that the screen shows, and nothing else. Changed by `update`, read by `ui`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::app::templates::Templates;
 use crate::app::why::Why;
 use crate::edit::form::complete::Names;
 use crate::flow::KernelLine;
-use crate::ruleset::{BaseChain, ChainIdx};
+use crate::ruleset::{Backend, BaseChain, ChainIdx, Family, Origin};
 
 /// Where the numbers come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,6 +174,8 @@ pub struct State {
     pub names: Arc<Names>,
     /// Number of the last question about a packet.
     pub questions: u64,
+    /// Rulesets that were read, or found to hold nothing, at least once.
+    pub heard: BTreeSet<FirewallId>,
 }
 
 /// How long a word stands on the message line.
@@ -221,12 +224,19 @@ impl State {
             aimed: false,
             names: Arc::default(),
             questions: 0,
+            heard: BTreeSet::new(),
         }
     }
 
     /// The kernel is being watched, rather than a file.
     pub fn is_live(&self) -> bool {
         !matches!(self.facts.mode, Mode::File(_))
+    }
+
+    /// All that decides about packets of this family was read, so that a verdict may be given.
+    pub fn rules_are_known(&self, family: Family) -> bool {
+        let heard = |backend| self.heard.contains(&Origin::new(family, backend).into());
+        !self.is_live() || [Backend::Nft, Backend::Legacy].into_iter().all(heard)
     }
 
     /// The firewall whose chain is in view.

@@ -10,6 +10,7 @@ mod explain;
 mod export;
 mod generate;
 mod input;
+mod probe;
 mod watch;
 
 use std::ffi::OsString;
@@ -77,6 +78,8 @@ enum Command {
     Revert(change::pending::Decide),
     /// Make a backup, list them, look into one, compare two
     Backup(change::backup::BackupArgs),
+    /// List the probes that are in the kernel, or remove those that a killed ruletop left there
+    Probe(probe::Probe),
     /// Print completions for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -145,6 +148,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         return crate::safety::guard_main();
     }
+    if args
+        .get(1)
+        .is_some_and(|first| first == crate::safety::probe::PROBE)
+    {
+        return crate::safety::probe::probe_main();
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -162,6 +171,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Confirm(decide)) => change::pending::confirm_it(&decide),
         Some(Command::Revert(decide)) => change::pending::revert_it(&decide),
         Some(Command::Backup(backup)) => change::backup::run(&backup),
+        Some(Command::Probe(probe)) => probe::run(&probe),
         Some(Command::Completions { shell }) => generate::completions(shell),
         Some(Command::Man) => generate::man(),
         Some(Command::Keys) => generate::keys(),

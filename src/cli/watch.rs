@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::action::Keymap;
+use crate::app::message::{Message, Shadowed};
 use crate::app::state::{Facts, Mode, State};
 use crate::cli::{Failure, Screen, Watch, input};
 use crate::host;
@@ -40,6 +42,11 @@ fn saved(path: &Path, watch: &Watch) -> Result<ExitCode, Failure> {
         Some("this is a saved dump; send the commands to where they belong".to_owned());
     for message in input::messages(document) {
         crate::app::update::update(&mut state, message, Duration::ZERO);
+    }
+    for firewall in 0..state.firewalls.len() {
+        let of = &state.firewalls[firewall];
+        let shadowed = Shadowed::of(of.id, Arc::clone(of.kernel()));
+        crate::app::update::update(&mut state, Message::Shadowed(shadowed), Duration::ZERO);
     }
     open(state, &watch.screen, None)
 }

@@ -126,6 +126,77 @@ fn common_middle(one: &[u32], other: &[u32]) -> Vec<(usize, usize)> {
         .collect()
 }
 
+/// How many removals and additions [`common_of_few`] looks for.
+const FEW: usize = 64;
+
+/// The same for lists of that many things that differ in few places, by comparing the things themselves;
+/// `None` where they differ in more. As Myers (1986) has it: the furthest that each diagonal gets with a
+/// number of removals and additions, which is next to nothing but one walk along both lists.
+pub(super) fn common_of_few(
+    one: usize,
+    other: usize,
+    same: &mut dyn FnMut(usize, usize) -> bool,
+) -> Option<Vec<(usize, usize)>> {
+    let middle = FEW + 1;
+    // How far each diagonal (`x - y`, counted from `middle`) got in `one`, after each number of changes.
+    let mut far = vec![0usize; 2 * middle + 1];
+    let mut rounds: Vec<Vec<usize>> = Vec::new();
+    for changes in 0..=FEW {
+        rounds.push(far.clone());
+        for diagonal in (middle - changes..=middle + changes).step_by(2) {
+            let at = |diagonal: usize| far.get(diagonal).copied().unwrap_or(0);
+            let (left, right) = (at(diagonal - 1), at(diagonal + 1));
+            let comes_down =
+                diagonal == middle - changes || (diagonal != middle + changes && left < right);
+            let mut x = if comes_down { right } else { left + 1 };
+            // Where this is below zero the diagonal begins outside the lists.
+            let Some(mut y) = (x + middle).checked_sub(diagonal) else {
+                continue;
+            };
+            while x < one && y < other && same(x, y) {
+                (x, y) = (x + 1, y + 1);
+            }
+            if let Some(slot) = far.get_mut(diagonal) {
+                *slot = x;
+            }
+            if x >= one && y >= other {
+                return Some(walked_back(one, other, &rounds, middle));
+            }
+        }
+    }
+    None
+}
+
+/// The pairs on the way that reached the end of both lists with the last round.
+fn walked_back(
+    one: usize,
+    other: usize,
+    rounds: &[Vec<usize>],
+    middle: usize,
+) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::with_capacity(one.min(other));
+    let (mut x, mut y) = (one, other);
+    for (changes, far) in rounds.iter().enumerate().rev() {
+        let diagonal = x + middle - y;
+        let at = |diagonal: usize| far.get(diagonal).copied().unwrap_or(0);
+        let (left, right) = (at(diagonal - 1), at(diagonal + 1));
+        let came_down =
+            diagonal == middle - changes || (diagonal != middle + changes && left < right);
+        let (from_x, from_y) = match changes {
+            0 => (0, 0),
+            _ if came_down => (right, (right + middle).saturating_sub(diagonal + 1)),
+            _ => (left, (left + 1 + middle).saturating_sub(diagonal)),
+        };
+        while x > from_x && y > from_y {
+            (x, y) = (x - 1, y - 1);
+            pairs.push((x, y));
+        }
+        (x, y) = (from_x, from_y);
+    }
+    pairs.reverse();
+    pairs
+}
+
 /// Numbers for texts: equal texts have equal numbers.
 #[derive(Default)]
 pub(super) struct Words<'a> {
@@ -185,6 +256,23 @@ mod tests {
         ) {
             let found = common(&one, &other);
             prop_assert_eq!(found.len(), slow(&one, &other));
+            prop_assert!(found.iter().all(|(a, b)| one[*a] == other[*b]));
+            prop_assert!(found.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1));
+        }
+
+        #[test]
+        fn a_few_changes_are_found_by_comparing(
+            one in proptest::collection::vec(0u32..6, 0..40),
+            other in proptest::collection::vec(0u32..6, 0..40),
+        ) {
+            let found = common_of_few(one.len(), other.len(), &mut |a, b| one[a] == other[b]);
+            let longest = slow(&one, &other);
+            let changes = one.len() + other.len() - 2 * longest;
+            let Some(found) = found else {
+                prop_assert!(changes > FEW);
+                return Ok(());
+            };
+            prop_assert_eq!(found.len(), longest);
             prop_assert!(found.iter().all(|(a, b)| one[*a] == other[*b]));
             prop_assert!(found.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1));
         }

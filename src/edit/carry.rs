@@ -245,11 +245,7 @@ fn replace(draft: &mut Draft, row: RowId, spec: &[u8]) -> Result<Plan, Refused> 
     check(draft, chain, spec)?;
     let rules = single_rules(spec, LISTED).unwrap_or_default();
     let [rule] = rules.as_slice() else {
-        return Err(Refused::Spec {
-            column: 1,
-            words: "one rule cannot become several: the address list makes a rule of each"
-                .to_owned(),
-        });
+        return Err(several());
     };
     if draft.text(entry.text) == rule.as_slice() {
         return Err(Refused::Pointless {
@@ -272,6 +268,13 @@ fn replace(draft: &mut Draft, row: RowId, spec: &[u8]) -> Result<Plan, Refused> 
         focus: Some(row),
         created: Vec::new(),
     })
+}
+
+fn several() -> Refused {
+    Refused::Spec {
+        column: 1,
+        words: "one rule cannot become several: the address list makes a rule of each".to_owned(),
+    }
 }
 
 fn duplicate(draft: &mut Draft, row: RowId, created: &[RowId]) -> Result<Plan, Refused> {
@@ -342,6 +345,10 @@ fn enable(draft: &mut Draft, row: RowId) -> Result<Plan, Refused> {
     if draft.base_of(row).is_none() || jumps(draft, &entry) {
         let spec = draft.text(entry.text).to_vec();
         check(draft, chain, &spec)?;
+        // Only a shelf that somebody wrote by hand holds such a one.
+        if single_rules(&spec, LISTED).is_none_or(|rules| rules.len() != 1) {
+            return Err(several());
+        }
     }
     with_standing(draft, row, Standing::Stands)
 }

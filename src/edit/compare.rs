@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::ruleset::{ChainIdx, Policy, RuleIdx, Ruleset};
 
-use super::align::{Words, common_pinned};
+use super::align::{Words, common_of_few, common_pinned};
 use super::renames::{find_retargeted, renamed};
 
 /// All tables of both sides.
@@ -93,6 +93,30 @@ pub(super) fn compare_pinned<'a>(
     Comparison { from, to, tables }
 }
 
+/// `reread` with those rules and chains to be counted from zero that are so in `staged`: what was staged, in
+/// the words in which a back end printed it. Both hold the same rules, or nearly.
+pub fn zero_as(staged: &Ruleset, reread: Ruleset) -> Ruleset {
+    if staged.zeroed_rules().is_empty() && staged.zeroed_chains().is_empty() {
+        return reread;
+    }
+    let (mut rules, mut chains) = (Vec::new(), Vec::new());
+    for chain in compare(staged, &reread)
+        .tables
+        .iter()
+        .flat_map(|table| &table.chains)
+    {
+        let kept = chain.kept.iter().filter(|(old, _)| staged.is_zeroed(*old));
+        rules.extend(kept.map(|(_, new)| *new));
+        if chain
+            .from
+            .is_some_and(|chain| staged.is_chain_zeroed(chain))
+        {
+            chains.extend(chain.to);
+        }
+    }
+    reread.counting_anew(rules, chains)
+}
+
 /// How many rules at the head of both lists, and then at their tail, say the same.
 pub(super) fn equal_ends(
     (from, old): (&Ruleset, &[RuleIdx]),
@@ -148,6 +172,34 @@ fn pairs<'a>(from: &'a Ruleset, to: &'a Ruleset) -> Vec<TablePair<'a>> {
     tables
 }
 
+/// Aligns two lists of rules: by comparing them where they differ in few places, else by the numbers of
+/// their texts.
+fn align_middle<'a>(
+    (from, old): (&'a Ruleset, &[RuleIdx]),
+    (to, new): (&'a Ruleset, &[RuleIdx]),
+    pinned: &HashSet<Vec<u8>>,
+    words: &mut Words<'a>,
+) -> Vec<(usize, usize)> {
+    if pinned.is_empty() {
+        let mut same = |a: usize, b: usize| match (old.get(a), new.get(b)) {
+            (Some(a), Some(b)) => from.says_the_same(*a, to, *b),
+            _ => false,
+        };
+        if let Some(pairs) = common_of_few(old.len(), new.len(), &mut same) {
+            return pairs;
+        }
+    }
+    let mut numbers = |set: &'a Ruleset, rules: &[RuleIdx]| -> Vec<u32> {
+        let numbers = rules.iter().map(|rule| words.number(set.rule_text(*rule)));
+        numbers.collect()
+    };
+    let old = numbers(from, old);
+    let new = numbers(to, new);
+    let pinned = pinned.iter().map(|text| words.number(text.clone().into()));
+    let pinned: HashSet<u32> = pinned.collect();
+    common_pinned(&old, &new, &pinned)
+}
+
 fn align_chain<'a>(
     chain: &mut ChainPair<'a>,
     from: &'a Ruleset,
@@ -162,19 +214,9 @@ fn align_chain<'a>(
     // Most chains are the same on both sides, and most of those that are not are but for a few rules.
     let (head, tail) = equal_ends((from, old), (to, new));
     let (old_tail, new_tail) = (old.len() - tail, new.len() - tail);
-    let mut numbers = |set: &'a Ruleset, rules: Option<&[RuleIdx]>| -> Vec<u32> {
-        let rules = rules.unwrap_or_default().iter();
-        rules
-            .map(|rule| words.number(set.rule_text(*rule)))
-            .collect()
-    };
-    let old_words = numbers(from, old.get(head..old_tail));
-    let new_words = numbers(to, new.get(head..new_tail));
-    let pinned: HashSet<u32> = pinned
-        .iter()
-        .map(|text| words.number(text.clone().into()))
-        .collect();
-    let middle = common_pinned(&old_words, &new_words, &pinned).into_iter();
+    let old_middle = old.get(head..old_tail).unwrap_or_default();
+    let new_middle = new.get(head..new_tail).unwrap_or_default();
+    let middle = align_middle((from, old_middle), (to, new_middle), pinned, words).into_iter();
     let standing = ((0..head).map(|at| (at, at)))
         .chain(middle.map(|(a, b)| (head + a, head + b)))
         .chain((old_tail..old.len()).zip(new_tail..new.len()));

@@ -20,7 +20,7 @@
 //! `shown` and `marks` its picture, `shelf` the disabled rules; `align`, `compare` and `renames` put two
 //! rulesets side by side, and `diff`, `script` (with `shell`) and `merge` are made of that. [`form`] is one
 //! rule as a form and a line, with what is wrong in it and what it does in words; [`template`] rules that
-//! everybody needs, placed where they take effect.
+//! everybody needs, placed where they take effect; [`probe`] is a rule that only logs.
 
 mod align;
 mod carry;
@@ -34,6 +34,7 @@ mod graph;
 mod marks;
 mod merge;
 mod operation;
+pub mod probe;
 mod rebase;
 mod refused;
 mod remark;
@@ -47,6 +48,7 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
+pub use compare::zero_as;
 pub use diff::{ChainDiff, Diff, DiffLine};
 pub use merge::{Merge, merge};
 pub use operation::{ChainName, Operation, RowId, Spot};

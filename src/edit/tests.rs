@@ -414,7 +414,7 @@ fn a_rule_replaced_by_its_old_text_is_the_old_rule() {
         &mut stage,
         Operation::Replace {
             row,
-            spec: b" -j  DROP ".to_vec(),
+            spec: b" -j DROP".to_vec(),
         },
     );
     assert!(stage.is_empty());
@@ -534,6 +534,17 @@ fn zeroing_is_staged_like_anything_else() {
     let chain = ChainName::new("filter", "INPUT");
     act(&mut stage, Operation::ZeroChain { chain });
     assert_eq!(script_of(&stage), "*filter\n-Z INPUT\nCOMMIT\n");
+    // As text it says nothing of that; beside the text it can be handed on.
+    let staged = stage.staged();
+    let reread = || Ruleset::parse(staged.bytes().to_vec(), Origin::ALL[0]).unwrap();
+    assert!(Diff::between(stage.base(), &reread()).is_empty());
+    let rules = staged.zeroed_rules().to_vec();
+    let anew = reread().counting_anew(rules, staged.zeroed_chains().to_vec());
+    for anew in [anew, zero_as(&staged, reread())] {
+        let made = script(stage.base(), &anew, &stage.base().saved_counters()).unwrap();
+        assert_eq!(made.bytes(), b"*filter\n-Z INPUT\nCOMMIT\n");
+        assert!(anew.is_zeroed(crate::ruleset::RuleIdx(1)));
+    }
     // A ruleset that was staged is a base like any other.
     let next = Stage::new(stage.staged());
     assert!(next.is_empty() && next.diff().is_empty());
@@ -724,4 +735,93 @@ fn the_shelf_keeps_what_is_not_of_here() {
         .unwrap()
         .is_empty()
     );
+}
+
+mod hostile {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bytes with a liking for what means something.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        const WORDS: &[&[u8]] = &[
+            b" ",
+            b"\"",
+            b"\\",
+            b"\n",
+            b"-j u",
+            b"-A INPUT ",
+            b"--comment ",
+            b"-m comment ",
+            b"-c 1 2",
+            b"-s 1.1.1.1,2.2.2.2",
+            b"!",
+            b"#",
+            b":x - [0:0]",
+            b"COMMIT",
+            b"\x1b[2J",
+            b"\xff",
+            b"'",
+            b"x",
+            b"-",
+        ];
+        let word = proptest::sample::select(WORDS);
+        proptest::collection::vec(word, 0..12).prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        /// Whatever is typed, what is taken is the rules that were shown, and no line more.
+        #[test]
+        fn no_text_becomes_another_rule(spec in bytes()) {
+            let mut stage = Stage::new(ruleset(SMALL));
+            let at = Spot::new("filter", "INPUT", RowId(1));
+            if stage.carry_out(Operation::Insert { at, spec }).is_err() {
+                prop_assert!(stage.is_empty());
+                return Ok(());
+            }
+            let staged = stage.staged();
+            let read = ruleset(std::str::from_utf8(staged.bytes()).unwrap_or(SMALL));
+            if std::str::from_utf8(staged.bytes()).is_ok() {
+                prop_assert_eq!(read.identities(), staged.identities());
+            }
+            let made = script(stage.base(), &staged, &stage.base().saved_counters()).unwrap();
+            let lines = made.bytes().iter().filter(|b| **b == b'\n').count();
+            prop_assert_eq!(lines, staged.rule_count() - stage.base().rule_count() + 2);
+        }
+
+        #[test]
+        fn no_name_becomes_another_chain(name in bytes()) {
+            let mut stage = Stage::new(ruleset(SMALL));
+            let chain = ChainName::new("filter", &name);
+            if stage.carry_out(Operation::AddChain { chain }).is_err() {
+                return Ok(());
+            }
+            let staged = stage.staged();
+            let read = Ruleset::parse(staged.bytes().to_vec(), Origin::ALL[0]).unwrap();
+            prop_assert_eq!(read.chains().len(), 4);
+            prop_assert_eq!(read.diagnostics(), []);
+            let table = read.table_named(b"filter").unwrap();
+            prop_assert!(read.chain_named(table, &name).is_some());
+        }
+
+        #[test]
+        fn any_shelf_can_be_read(json in ".{0,200}", spec in bytes(), chain in bytes()) {
+            let _ = serde_json::from_str::<Shelf>(&json);
+            let mut stage = Stage::new(ruleset(SMALL));
+            stage.carry_out(Operation::Disable { row: RowId(0) }).unwrap();
+            let mut shelf = stage.shelf();
+            shelf.rules[0].spec = spec[..].into();
+            let mut other = shelf.rules[0].clone();
+            other.chain = chain[..].into();
+            shelf.rules.push(other);
+            let mut later = Stage::new_with(ruleset(SMALL), &shelf);
+            let rows: Vec<RowId> = later.shown().rows.iter().map(|row| row.id).collect();
+            for row in rows {
+                let _ = later.carry_out(Operation::Enable { row });
+            }
+            let made = script(later.base(), &later.staged(), &later.base().saved_counters());
+            prop_assert!(made.is_ok());
+            prop_assert!(made.unwrap().bytes().iter().filter(|b| **b == b'\n').count() <= 3);
+        }
+    }
 }

@@ -205,6 +205,27 @@ impl Ruleset {
         self.zeroed.binary_search(&rule).is_ok()
     }
 
+    /// The rules of which [`Ruleset::is_zeroed`] is true, rising.
+    pub fn zeroed_rules(&self) -> &[RuleIdx] {
+        &self.zeroed
+    }
+
+    /// The chains of which [`Ruleset::is_chain_zeroed`] is true, rising.
+    pub fn zeroed_chains(&self) -> &[ChainIdx] {
+        &self.zeroed_chains
+    }
+
+    /// The same, of which these rules and chains are to be counted from zero. The text does not carry that,
+    /// so whoever hands a ruleset on as text hands on these beside it.
+    #[must_use]
+    pub fn counting_anew(mut self, mut rules: Vec<RuleIdx>, mut chains: Vec<ChainIdx>) -> Self {
+        rules.sort_unstable();
+        chains.sort_unstable();
+        self.zeroed = rules;
+        self.zeroed_chains = chains;
+        self
+    }
+
     /// The same ruleset with nothing to be counted from zero: what an assembled one is once it is loaded.
     #[must_use]
     pub fn loaded(self: Arc<Self>) -> Arc<Self> {
@@ -255,7 +276,7 @@ pub fn builtin_chains(table: &[u8]) -> &'static [&'static str] {
 /// of listed addresses, in the order in which an append would have them. At most `limit` of them; `None`
 /// when there would be more.
 pub fn single_rules(spec: &[u8], limit: u32) -> Option<Vec<Vec<u8>>> {
-    let normal = normal_form(spec);
+    let normal = normal_form(spec.trim_ascii());
     let count = address_choices(&normal);
     let one = |choice| with_choice(&normal, choice).into_owned();
     (count <= limit).then(|| (0..count).map(one).collect())

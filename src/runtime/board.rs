@@ -18,6 +18,7 @@ use crate::app::state::State;
 use crate::app::update::update;
 use crate::runtime::changes::{self, Changes, Material};
 use crate::runtime::live::Doors;
+use crate::runtime::probes::Probes;
 use crate::runtime::screen::Screen;
 use crate::runtime::terminal::{self, FrameSink, TerminalError, Writer};
 use crate::runtime::words::Prepared;
@@ -88,6 +89,7 @@ struct Loop {
     doors: Doors,
     /// How changes reach the kernel; `None` where there is none.
     changes: Option<Changes>,
+    probes: Probes,
     end: Option<End>,
 }
 
@@ -109,6 +111,7 @@ impl Loop {
             busy: false,
             events,
             doors: Doors::new(sender.clone(), start),
+            probes: Probes::new(sender.clone()),
             sender,
             changes: None,
             end: None,
@@ -242,8 +245,10 @@ impl Loop {
                 changes::check(self.sender.clone(), Material::of(&self.state), live);
             }
             Effect::Apply(_) | Effect::Confirm | Effect::Revert | Effect::Extend(_) => {
-                self.change(&effect)
+                self.change(&effect);
             }
+            Effect::Probe(id, site) => self.probes.toggle(id, &site),
+            Effect::Unprobe(id, probe) => self.probes.remove(id, &probe),
             other => self.doors.carry_out(&other),
         }
     }

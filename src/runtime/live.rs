@@ -1,6 +1,7 @@
 //! The open doors of a live board: the ruleset poller, the conntrack gauge, the drop sources. What
 //! comes through them is put into the words of [`Message`] here, so that the loop stays a loop.
 
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
@@ -19,8 +20,11 @@ use crate::runtime::board::Event;
 use crate::runtime::editing;
 use crate::runtime::poller::{self, Command, PollEvent, Poller};
 use crate::runtime::pulse::{self, Pulse};
+use crate::runtime::shadows::Shadower;
 use crate::runtime::why::Explainer;
-use crate::runtime::words::{Prepared, is_of_demo, lossy_notice, native_notice, stage_words};
+use crate::runtime::words::{
+    Prepared, is_of_demo, leftover_notice, lossy_notice, native_notice, stage_words,
+};
 
 /// The doors.
 pub struct Doors {
@@ -28,6 +32,8 @@ pub struct Doors {
     start: Instant,
     poller: Option<Poller>,
     gauge: Option<Sender<Pulse>>,
+    /// Looks for rules that no packet can match.
+    shadower: Option<Shadower>,
     explainer: Option<Explainer>,
     sources: Vec<Following>,
     /// NFLOG groups that were opened, or tried.
@@ -50,6 +56,7 @@ impl Doors {
             start,
             poller: None,
             gauge: None,
+            shadower: None,
             explainer: None,
             sources: Vec::new(),
             groups: Vec::new(),
@@ -83,6 +90,7 @@ impl Doors {
                 "raise the limit of processes (ulimit -u) and start again",
             ))),
         }
+        self.shadower = Shadower::start(self.events.clone()).ok(); // without it no rule is called dead
         self.gauge = pulse::start(self.events.clone(), state.interval);
         self.demo = match state.facts.mode {
             Mode::Demo { logs, .. } => Some(logs),
@@ -222,7 +230,9 @@ impl Doors {
             | Effect::Apply(_)
             | Effect::Confirm
             | Effect::Revert
-            | Effect::Extend(_) => {}
+            | Effect::Extend(_)
+            | Effect::Probe(..)
+            | Effect::Unprobe(..) => {}
             // Carried out above.
             Effect::Explain(_)
             | Effect::ReadNames
@@ -325,6 +335,7 @@ impl Doors {
             loaded,
             log_rules,
             handles,
+            leftovers,
         } = prepared;
         tracing::info!(
             origin = %loaded.origin,
@@ -349,7 +360,11 @@ impl Doors {
                 "",
             )));
         }
+        if let Some(shadower) = &self.shadower {
+            shadower.look(origin.into(), Arc::clone(&loaded.ruleset));
+        }
         messages.push(lossy_notice(origin, &loaded));
+        messages.push(leftover_notice(origin, leftovers));
         messages.push(Message::Loaded(Box::new(Loaded {
             id: origin.into(),
             handles,
@@ -391,6 +406,7 @@ impl Doors {
         self.gauge = None;
         self.explainer = None;
         self.poller = None;
+        self.shadower = None;
         self.sources.clear();
     }
 }

@@ -3,14 +3,14 @@
 //! A thread of its own, because routes are asked of the kernel, a ruleset of 100,000 rules takes a moment
 //! to compile, and finding who holds a socket is a walk through all of /proc. It lives from the first question
 //! on and keeps what it compiled. Questions that came while it was at work are passed over but for the last;
-//! the verdict goes out as soon as it is there, what the rest of the box says follows.
+//! the verdict goes out as soon as it is there, what the rest of the box says follows, and then the ways out.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::app::message::Message;
-use crate::app::why::offer::offers;
+use crate::app::why::offer::{Offers, offers};
 use crate::app::why::question::{Answered, Beside, Programs, Question, answer};
 use crate::flow::{Machine, RouteQuestion};
 use crate::host;
@@ -40,38 +40,69 @@ impl Explainer {
 }
 
 fn run(asked: &Receiver<Question>, events: &UnboundedSender<Event>) {
-    let mut programs = Programs::default();
-    while let Ok(question) = asked.recv() {
+    let mut worker = Worker::default();
+    let mut next: Option<Question> = None;
+    loop {
+        let Some(question) = next.take().or_else(|| asked.recv().ok()) else {
+            return;
+        };
         let question = asked.try_iter().last().unwrap_or(question);
+        let tell = |message| events.send(Event::Message(message)).is_ok();
+        let Some(answered) = worker.answer(&question, &tell) else {
+            continue;
+        };
+        // Ways out take the longest: not for a question that nobody asks any more.
+        next = asked.try_iter().last();
+        if next.is_none() && !tell(Message::Offered(worker.offers(&question, answered))) {
+            return;
+        }
+    }
+}
+
+/// What is kept from one question to the next.
+#[derive(Default)]
+struct Worker {
+    programs: Programs,
+    facts: Facts,
+    /// The last answer with its ways out.
+    known: Option<(Answered, Offers)>,
+}
+
+impl Worker {
+    /// The verdict, then what the rest of the box says. `None` for a question without a packet.
+    fn answer(&mut self, question: &Question, tell: &dyn Fn(Message) -> bool) -> Option<Answered> {
         let mut machine = if question.live {
             host::links()
         } else {
             Machine::default()
         };
-        let facts = facts(&question, &machine);
+        self.facts = facts(question, &machine);
         let mut ask = |asked: &[RouteQuestion], machine: &Machine| host::routes(asked, machine);
-        let Some(answered) = answer(&question, &mut programs, &facts, &mut machine, &mut ask)
-        else {
-            continue;
-        };
-        let verdict = Message::Answered(Box::new(answered.clone()));
-        if events.send(Event::Message(verdict)).is_err() {
-            return;
-        }
-        let offers = offers(&question, &answered, &facts);
-        let offers = Message::Offered(offers);
-        if events.send(Event::Message(offers)).is_err() {
-            return;
-        }
+        let answered = answer(
+            question,
+            &mut self.programs,
+            &self.facts,
+            &mut machine,
+            &mut ask,
+        )?;
+        tell(Message::Answered(Box::new(answered.clone())));
         if question.live {
-            let beside = beside(&question, &answered, &machine);
-            if events
-                .send(Event::Message(Message::Beside(beside)))
-                .is_err()
-            {
-                return;
-            }
+            tell(Message::Beside(beside(question, &answered, &machine)));
         }
+        Some(answered)
+    }
+
+    /// The ways out; the same packet, rules and stage have the same.
+    fn offers(&mut self, question: &Question, answered: Answered) -> Offers {
+        let found = match self.known.take() {
+            Some((known, found)) if known.says_the_same(&answered) => Offers {
+                number: question.number,
+                ..found
+            },
+            _ => offers(question, &answered, &self.facts),
+        };
+        self.known = Some((answered, found.clone()));
+        found
     }
 }
 

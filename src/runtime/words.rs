@@ -7,6 +7,7 @@ use crate::app::notice::{Level, Notice};
 use crate::flow::{Body, KernelLine, LogSource};
 use crate::ruleset::{BaseChain, Origin};
 use crate::runtime::poller::{self, Stage};
+use crate::safety;
 
 /// A structure with what is made of it once: done on the poller's thread, since 100,000 rules take
 /// longer than a frame may.
@@ -18,6 +19,8 @@ pub struct Prepared {
     pub log_rules: LogRules,
     /// Its handles, each with its table's.
     pub handles: Vec<Handle>,
+    /// How many of its rules are probes that nobody will remove.
+    pub leftovers: usize,
 }
 
 impl Prepared {
@@ -26,6 +29,7 @@ impl Prepared {
         Self {
             log_rules: LogRules::of(&loaded.ruleset),
             handles: handles(&loaded),
+            leftovers: safety::probe::leftovers(&loaded.ruleset).len(),
             loaded,
         }
     }
@@ -56,6 +60,22 @@ pub fn native_notice(chains: &[BaseChain]) -> Message {
             ),
         },
         "they stand under native nft in the chain list; nft list ruleset shows their rules",
+    ))
+}
+
+/// Probes of a program that was killed together with its helper.
+pub fn leftover_notice(origin: Origin, leftovers: usize) -> Message {
+    let key = format!("probe {origin}");
+    let what = match leftovers {
+        0 => return Message::Withdraw(key),
+        1 => "a probe of a ruletop that was killed is".to_owned(),
+        n => format!("{n} probes of a ruletop that was killed are"),
+    };
+    Message::Notice(Notice::new(
+        Level::Warning,
+        key,
+        format!("{what} left in {origin}, marked ◦; it only logs"),
+        "ruletop probe --clean removes it, and so does the key for probes on its row",
     ))
 }
 

@@ -39,7 +39,7 @@ pub fn begin(request: &Request, progress: &mut dyn FnMut(Step)) -> Result<Pendin
         what: error.to_string(),
         remedy: "is there room for two more processes?".to_owned(),
     };
-    let mut child = start(request.program.as_deref()).map_err(failed)?;
+    let mut child = start(request.program.as_deref(), GUARD).map_err(failed)?;
     let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(failed(io::ErrorKind::BrokenPipe.into()));
     };
@@ -131,7 +131,7 @@ pub fn rescue(places: &Places) -> io::Result<()> {
         }
         return Ok(());
     }
-    let mut child = start(None)?;
+    let mut child = start(None, GUARD)?;
     if let Some(mut input) = child.stdin.take() {
         let places = places.clone();
         wire::order(&Order::Adopt { places }, &mut input)?;
@@ -188,7 +188,8 @@ pub fn transitions_to(backup: &Backup, tools: &Tools) -> Result<Vec<Transition>,
     Ok(transitions)
 }
 
-fn start(program: Option<&Path>) -> io::Result<Child> {
+/// Starts the binary, or `program`, as what its first argument says, with a pipe at either end.
+pub(super) fn start(program: Option<&Path>, role: &str) -> io::Result<Child> {
     let program = program.map_or_else(|| PathBuf::from("/proc/self/exe"), Path::to_owned);
     let scope = scope();
     let mut command = match &scope {
@@ -208,7 +209,7 @@ fn start(program: Option<&Path>) -> io::Result<Child> {
         }
     };
     command
-        .arg(GUARD)
+        .arg(role)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! One promise: an unconfirmed change never outlives its deadline, whatever dies. So the change is made by a
-//! process of its own ([`guard`]) that owes nothing to the terminal it was asked for on; the confirmation can
+//! process of its own (`guard`) that owes nothing to the terminal it was asked for on; the confirmation can
 //! come from any login, since all that is known stands in a file; and everything is undone by the inverse of
 //! the change, so that what other programs did meanwhile stays.
 //!
@@ -18,11 +18,12 @@
 //! preflight  would the administrator's own connections survive it
 //! guard      the process that makes it, waits, and undoes it; its standby
 //! dry_run    what the back end says of a change, with nothing armed
-//! rehearse   the change and the way back, tried in a scratch namespace
+//! rehearse   the change and the way back, tried in a scratch namespace; tame: rules that would not load there
 //! carry      the change done to the kernel, verified; both ways
 //! whole      the last resort: a ruleset put back from its backup
 //! backup     the store
 //! trail      the audit log
+//! probe      rules that only log, for a while, and the process that takes them away
 //! decide     confirm, revert, extend; look at what is pending; be woken when it changes
 //! ```
 //!
@@ -39,10 +40,12 @@ mod guard;
 mod lossy;
 mod places;
 pub mod preflight;
+pub mod probe;
 mod record;
 mod rehearse;
 mod request;
 mod sets;
+mod tame;
 mod trail;
 mod who;
 mod whole;

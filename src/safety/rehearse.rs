@@ -9,11 +9,15 @@ use std::sync::Arc;
 
 use super::carry::{first_difference, first_line, same};
 use super::request::{ApplyError, To};
+use super::tame::Tamed;
 use crate::edit;
 use crate::netfilter::xtables::restore::{Mode, RestoreError};
 use crate::netfilter::xtables::scratch::{Scratch, in_scratch};
 use crate::netfilter::xtables::{Tools, XtablesError};
 use crate::ruleset::{Origin, Ruleset};
+
+/// Rules without a faithful text that are put up with; each costs a try.
+const ODD_RULES: usize = 100;
 
 /// What `now` becomes when the change is made, in the back end's own words.
 ///
@@ -60,15 +64,9 @@ fn there_and_back(
     (script, mode): (&[u8], Mode),
     sets: &[u8],
 ) -> Result<Arc<Ruleset>, ApplyError> {
-    let unlike = |what: String| ApplyError::OneWay { what };
     // Without the sets, only the rules that name one fail, and say so.
     let _ = scratch.make_sets(sets);
-    scratch
-        .restore(origin, now.bytes(), Mode::Replace)
-        .map_err(|error| unlike(format!("its own saved text does not load again: {error}")))?;
-    if let Some(what) = first_difference(now, &read(scratch, origin)?) {
-        return Err(unlike(format!("{what} loads otherwise than it was saved")));
-    }
+    let (tamed, base) = load(scratch, origin, now)?;
     scratch
         .restore(origin, script, mode)
         .map_err(|error| match error {
@@ -78,19 +76,61 @@ fn there_and_back(
             other => ApplyError::from(&other),
         })?;
     let after = read(scratch, origin)?;
-    let back = edit::script(&after, now, &after.saved_counters())
+    let back = edit::script(&after, &base, &after.saved_counters())
         .map_err(|error| unlike(first_line(&error)))?;
     scratch
         .restore(origin, &back.bytes(), Mode::Amend)
         .map_err(|error| unlike(error.to_string()))?;
-    match first_difference(now, &read(scratch, origin)?) {
-        Some(what) => Err(unlike(what)),
-        None => Ok(Arc::new(after)),
+    if let Some(what) = first_difference(&base, &read(scratch, origin)?) {
+        return Err(unlike(what));
     }
+    let text = tamed.put_back(after.bytes()).ok_or_else(|| {
+        unlike("it takes out or moves a rule that does not load again from its own text".to_owned())
+    })?;
+    parse(text, origin).map(Arc::new)
+}
+
+/// Loads the ruleset, with stand-ins for rules that do not load from their own text.
+fn load<'a>(
+    scratch: &Scratch<'_>,
+    origin: Origin,
+    now: &'a Ruleset,
+) -> Result<(Tamed<'a>, Ruleset), ApplyError> {
+    let mut tamed = Tamed::new(now, origin);
+    for _ in 0..ODD_RULES {
+        match scratch.restore(origin, &tamed.print(), Mode::Replace) {
+            Ok(()) => {}
+            Err(RestoreError::Refused {
+                line: Some(line), ..
+            }) if tamed.replace_line(line) => continue,
+            Err(error) => {
+                return Err(unlike(format!(
+                    "the saved text of the rules does not load again: {error}"
+                )));
+            }
+        }
+        let base = read(scratch, origin)?;
+        if !tamed.replace_changed(&base) {
+            return match tamed.first_difference(&base) {
+                None => Ok((tamed, base)),
+                Some(what) => Err(unlike(format!("{what} loads otherwise than it was saved"))),
+            };
+        }
+    }
+    Err(unlike(
+        "too many rules do not load again from their own text".to_owned(),
+    ))
+}
+
+fn unlike(what: String) -> ApplyError {
+    ApplyError::OneWay { what }
 }
 
 fn read(scratch: &Scratch<'_>, origin: Origin) -> Result<Ruleset, ApplyError> {
-    let text = scratch.save(origin).map_err(|error| save(&error))?;
+    parse(scratch.save(origin).map_err(|error| save(&error))?, origin)
+}
+
+fn parse(text: Vec<u8>, origin: Origin) -> Result<Ruleset, ApplyError> {
     Ruleset::parse(text, origin).map_err(|error| ApplyError::OneWay {
         what: format!("what {origin}-save printed cannot be read: {error}"),
     })

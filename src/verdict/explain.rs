@@ -166,6 +166,27 @@ impl Program {
         }
     }
 
+    /// Whether the packet gets through, whoever stops it and however; `None` where that depends on what is not
+    /// known. A drop or a reject, and it cannot be told which, is a no.
+    pub fn passes(&self, probe: &Probe, facts: &Facts) -> Option<bool> {
+        let mut ends = [false; 3];
+        let mut walk = Walk::new(self, probe, facts, Unwatched);
+        walk.run(|outcome| {
+            let [accepted, stopped, unknown] = &mut ends;
+            match verdict_of(outcome.fate) {
+                Verdict::Accept => *accepted = true,
+                Verdict::Drop | Verdict::Reject => *stopped = true,
+                Verdict::Unknown => *unknown = true,
+            }
+        });
+        match ends {
+            _ if walk.too_much => None,
+            [true, false, false] => Some(true),
+            [false, true, false] => Some(false),
+            _ => None,
+        }
+    }
+
     /// The verdict with its path. `rulesets` are those that were compiled.
     pub fn explain(&self, probe: &Probe, facts: &Facts, rulesets: &[&Ruleset]) -> Explanation {
         let mut outcomes: Vec<Outcome> = Vec::new();

@@ -53,7 +53,7 @@ mod typical;
 mod walk;
 mod words;
 
-pub use alter::{Alteration, Reach, Side, Stopped, Way, change};
+pub use alter::{Alteration, Policed, Reach, Side, Stopped, Way, change};
 pub use complete::{complete, gaps, toward, way_out};
 pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};

@@ -121,6 +121,13 @@ impl Bench<'_> {
         self.net.ok("printf %s \"$XTABLES_LOCKFILE\"")
     }
 
+    /// A file with that ruleset.
+    pub fn saved(&self, ruleset: &Ruleset) -> String {
+        let path = self.path("saved");
+        std::fs::write(&path, ruleset.bytes()).unwrap();
+        path
+    }
+
     fn script(&self) -> String {
         let path = self.path("change");
         std::fs::write(&path, Self::change()).unwrap();
@@ -162,6 +169,18 @@ impl Bench<'_> {
     /// … of the change.
     pub fn start_change(&self, window: &str) -> std::process::Child {
         self.start(&self.script(), window)
+    }
+
+    /// `ruletop apply --no-wait` of the change, with that folder first in PATH.
+    pub fn run_change_with(&self, folder: &str) -> Output {
+        let mut arguments = self.apply_arguments(&self.script(), "60s");
+        arguments.push("--no-wait".to_owned());
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = self.command();
+        command
+            .args(arguments)
+            .env("PATH", format!("{folder}:{path}"));
+        command.output().unwrap()
     }
 
     /// The program without arguments, its processes known.

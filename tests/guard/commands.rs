@@ -291,6 +291,26 @@ fn a_chain_whose_text_is_not_the_whole_truth_is_locked() {
     });
 }
 
+/// iptables-save prints it, and nothing loads it again: a newline within a comment.
+#[test]
+fn a_rule_that_has_no_text_stays_where_it_is() {
+    for origin in [NFT4, LEGACY4] {
+        on(origin, move |bench| {
+            bench.net.ok(&format!(
+                "{origin} -I INPUT 3 -m comment --comment \"$(printf 'two\\nlines')\" -j ACCEPT"
+            ));
+            let before = bench.save();
+            assert!(bench.start_change("60s").wait().unwrap().success());
+            assert!(bench.ok(&["status"]).contains("4009"));
+            bench.ok(&["revert"]);
+            bench.assert_same(&before);
+            // But it cannot be taken out: there would be no way back.
+            let said = refused(bench, "*filter\n-D INPUT 3\nCOMMIT\n", 4);
+            assert!(said.contains("does not load again"), "{said}");
+        });
+    }
+}
+
 /// The library, as the board uses it.
 fn places(bench: &Bench<'_>) -> Places {
     Places {

@@ -11,6 +11,7 @@ mod commands;
 mod harness;
 mod killing;
 mod matrix;
+mod probe;
 #[path = "../kernel/support.rs"]
 #[allow(dead_code)] // the kernel tests use the rest
 mod support;

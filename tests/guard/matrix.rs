@@ -262,6 +262,41 @@ fn an_orphan_whose_texts_are_lost_is_undone_from_its_backup() {
     });
 }
 
+#[test]
+fn an_orphan_can_be_confirmed() {
+    on_every(|bench| {
+        assert!(bench.start_change("60s").wait().unwrap().success());
+        let staged = bench.save();
+        kill_all(bench);
+        bench.ok(&["confirm"]);
+        bench.settle();
+        assert_eq!(tables(&bench.save()), tables(&staged), "{}", bench.origin);
+        bench.assert_clean();
+    });
+}
+
+#[test]
+fn a_change_of_another_boot_is_forgotten() {
+    on_every(|bench| {
+        let before = bench.save();
+        assert!(bench.start_change("60s").wait().unwrap().success());
+        kill_all(bench);
+        let path = bench.path("state/pending.json");
+        let record = std::fs::read_to_string(&path).unwrap();
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        std::fs::write(&path, record.replace(boot.trim(), "another")).unwrap();
+        // As after a boot: the rules are the old ones again.
+        bench.net.ok(&format!(
+            "{}-restore -c < {}",
+            bench.origin,
+            bench.saved(&before)
+        ));
+        assert!(!bench.ruletop(&["confirm"]).status.success());
+        bench.settle();
+        bench.assert_clean();
+    });
+}
+
 /// Both guards at the same instant.
 fn kill_all(bench: &Bench<'_>) {
     let (guard, standby) = (bench.pid("guard"), bench.pid("standby"));

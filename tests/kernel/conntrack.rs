@@ -7,8 +7,9 @@ use std::fs;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use ruletop::flow::{ConntrackReading, ConntrackState};
+use ruletop::flow::{ConntrackReading, ConntrackState, Protocol};
 use ruletop::netfilter::conntrack::ConntrackMeter;
+use ruletop::netfilter::tracked::{Table, table};
 use ruletop::ruleset::{Family, Origin};
 
 use crate::support::{Net, in_namespace, send_udp};
@@ -38,6 +39,30 @@ fn track(net: &Net) {
 
 fn number(text: &str) -> u64 {
     text.trim().parse().unwrap()
+}
+
+#[test]
+fn the_entries_are_those_of_conntrack() {
+    in_namespace(|net| {
+        assert_eq!(table(100).unwrap(), Table::default());
+        track(net);
+        let seen = table(1_000).unwrap();
+        assert_eq!(seen.total as u64, number(&net.ok("conntrack -C")));
+        assert_eq!(seen.entries.len(), seen.total);
+        for (address, port) in [("127.0.0.1", 5003), ("::1", 5007)] {
+            let address: std::net::IpAddr = address.parse().unwrap();
+            let entry = seen
+                .entries
+                .iter()
+                .find(|entry| (entry.original.dst, entry.original.dport) == (address, Some(port)));
+            let entry = entry.unwrap();
+            assert_eq!(entry.proto, Protocol::UDP);
+            assert!(!entry.is_translated() && !entry.answered, "{entry:?}");
+            assert_eq!(entry.reply.sport, Some(port));
+        }
+        let bounded = table(3).unwrap();
+        assert_eq!((bounded.entries.len(), bounded.total), (3, seen.total));
+    });
 }
 
 #[test]

@@ -124,6 +124,7 @@ const ROWS: &[Row] = &[
     row("any", "left", On::Dump, &["l"], |_, s| !s.contains("▸8") && s.contains("ctstate RELATED")),
     row("chains", "open", On::Dump, &["1 j j j"], |_, s| has_focus(s, "v4 filter LOGDROP")),
     row("rules", "open", On::Dump, &["j j j j j"], |_, s| in_chain(s, "v4 filter f2b-sshd")),
+    row("rules", "probe", On::Live, &["g"], |_, s| s.contains("◦") || s.contains("a probe logs")),
     row("drops", "open", On::Demo, &["3"], |_, s| has_focus_on_rules(s) && selected(s).contains("LOG")),
     row("drops", "group", On::Demo, &["3"], |_, s| s.contains("─ raw ")),
     row("input", "accept", On::Dump, &["/ 4 4 3"], |_, s| s.contains("3 of 11 rules") && foot(s).contains("help")),

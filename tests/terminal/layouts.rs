@@ -44,7 +44,8 @@ fn the_explain_screen_in_every_size() {
     for (columns, rows) in [(80, 24), (60, 20), (120, 36), (200, 50)] {
         let mut terminal = open(dump().size(columns, rows));
         terminal.press("j j j w");
-        terminal.wait_for_text("← decides");
+        // The last that comes.
+        terminal.wait_for_frame("what could be staged", |screen| screen.contains("lets in"));
         assert_screen!(format!("why-{columns}x{rows}"), terminal.settled());
     }
     let mut terminal = open(dump());

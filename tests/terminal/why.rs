@@ -112,7 +112,7 @@ fn every_block_is_explained_by_typing_its_packet() {
     for case in SCENARIOS.map(case) {
         let mut terminal = demo(case.scenario, 120, 36);
         type_packet(&mut terminal, &case.packet);
-        let screen = terminal.wait_for("the answer", is_whole);
+        let screen = terminal.wait_for_frame("the answer", is_whole);
         match &case.decides {
             Some(decides) => {
                 assert_eq!(
@@ -166,7 +166,7 @@ fn every_block_is_explained_from_its_log_line() {
             continue; // such a scenario logs to the kernel, which tells this namespace nothing
         }
         terminal.press("w");
-        let screen = terminal.wait_for("the answer", |screen| decider(screen).is_some());
+        let screen = terminal.wait_for_frame("the answer", |screen| decider(screen).is_some());
         assert_eq!(
             decider(&screen).as_ref(),
             Some(decides),
@@ -177,8 +177,8 @@ fn every_block_is_explained_from_its_log_line() {
         terminal.press("<Enter>");
         let (chain, rule) = decides;
         let chain = format!("filter {chain}");
-        let board = terminal.wait_for("the board", |screen| {
-            screen.contains(&chain) && !screen.contains("─ why")
+        let board = terminal.wait_for_frame("the board", |screen| {
+            screen.contains(&chain) && !screen.contains("▸ why")
         });
         let number = rule.map_or("–".to_owned(), |rule| rule.to_string());
         let is_cursor = |row: usize| {
@@ -200,4 +200,21 @@ fn every_block_is_explained_from_its_log_line() {
             case.scenario
         );
     }
+}
+
+/// However small the screen becomes, and whatever is open in it.
+#[test]
+fn any_size_will_do() {
+    let mut terminal = crate::open(crate::dump().size(120, 36));
+    terminal.press("j j j w");
+    terminal.wait_for_text("← decides");
+    for (columns, rows) in [(24, 6), (10, 3), (60, 8), (300, 80), (150, 7), (80, 24)] {
+        terminal.resize(columns, rows);
+        terminal.settled();
+        terminal.press("<Space> j k G g / x <Esc>");
+        terminal.settled();
+    }
+    terminal.wait_for("the decider", |screen| {
+        screen.contains("← decides") && screen.contains("DROP certain")
+    });
 }

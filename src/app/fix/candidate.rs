@@ -213,7 +213,7 @@ impl<'a> Blocked<'a> {
         let Some(proto) = self.probe.proto else {
             return;
         };
-        let _ = write!(spec, "-p {} ", proto);
+        let _ = write!(spec, "-p {proto} ");
         if proto.has_ports() {
             let ports = match (dport, self.probe.sport) {
                 // An answer is told by the port that it comes from.
@@ -221,7 +221,7 @@ impl<'a> Blocked<'a> {
                 (Some(to), _) => format!("--dport {to} "),
                 (None, _) => return,
             };
-            let _ = write!(spec, "-m {} {ports}", proto);
+            let _ = write!(spec, "-m {proto} {ports}");
         } else if let (Some(kind), true) = (self.probe.icmp_type, proto.is_icmp()) {
             let (name, option) = if self.probe.family == Family::V6 {
                 ("icmp6", "--icmpv6-type")

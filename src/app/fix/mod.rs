@@ -61,7 +61,7 @@ pub struct Fix {
     pub steps: Vec<FixStep>,
     /// All that it lets through, this packet included, and all that it stops.
     pub alteration: Alteration,
-    /// Answers to the packet are stopped still, and no rule that would be added here lets them through.
+    /// What comes back in answer to it is stopped still.
     pub answers_blocked: bool,
 }
 
@@ -180,15 +180,11 @@ impl Bench<'_> {
         None
     }
 
-    /// What comes back from where the packet goes is not certain to pass.
+    /// What comes back from where the packet goes is stopped.
     fn answers_are_blocked(&self, after: &Compiled) -> bool {
         let there = self.explain(after, self.probe);
-        candidate::answer_to(self.probe, &there).is_some_and(|answer| {
-            matches!(
-                self.explain(after, &answer).verdict,
-                Verdict::Drop | Verdict::Reject
-            )
-        })
+        candidate::answer_to(self.probe, &there)
+            .is_some_and(|answer| after.program.passes(&answer, self.facts) == Some(false))
     }
 
     fn change(&self, before: &Compiled, after: &Compiled) -> Alteration {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{editing, review, stage, travel, typing, why};
+use super::{editing, probe, review, stage, travel, typing, why};
 use crate::app::action::{Action, Place as KeyPlace};
 use crate::app::board::{Entry, Pane, Place, Row, Show, Sort};
 use crate::app::message::Effect;
@@ -113,6 +113,7 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
             return effects;
         }
         Action::Apply => return review::open(state),
+        Action::Probe => return probe::toggle(state),
         Action::MoveUp
         | Action::MoveDown
         | Action::MoveTo

@@ -1,5 +1,6 @@
 //! What the box sends: counters, log lines, the conntrack table. Structures have a file of their own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{act, review, structure, travel};
@@ -48,6 +49,15 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
             cause,
             remedy,
         } => silent(state, channel, &cause, remedy),
+        Message::Shadowed(shadowed) => {
+            let of = |f: &&mut Firewall| f.id == shadowed.id;
+            if let Some(firewall) = state.firewalls.iter_mut().find(of)
+                && Arc::ptr_eq(firewall.kernel(), &shadowed.ruleset)
+            {
+                firewall.set_shadows(shadowed.found);
+                state.dirty = true;
+            }
+        }
         Message::Say(text) => act::say(state, text),
         Message::Checked(checked) => return review::checked(state, checked),
         Message::Applying(words) => review::step(state, words),

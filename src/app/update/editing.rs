@@ -70,6 +70,10 @@ pub(super) fn edit(state: &mut State) -> Vec<Effect> {
     let Some(firewall) = state.firewalls.get(selected.firewall) else {
         return nothing(state);
     };
+    if firewall.probe(rule).is_some() {
+        super::probe::refuse(state);
+        return Vec::new();
+    }
     let stage = stage_of(firewall);
     let Some(row) = stage.shown().row(rule).map(|row| row.id) else {
         return nothing(state);

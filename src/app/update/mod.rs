@@ -3,6 +3,7 @@
 mod act;
 mod data;
 mod editing;
+mod probe;
 mod review;
 mod stage;
 mod structure;
@@ -12,6 +13,8 @@ mod why;
 
 #[cfg(test)]
 mod editing_tests;
+#[cfg(test)]
+mod probe_tests;
 #[cfg(test)]
 mod staging_tests;
 #[cfg(test)]
@@ -53,6 +56,11 @@ pub fn update(state: &mut State, message: Message, now: Duration) -> Vec<Effect>
         Message::Offered(offers) => why::offered(state, offers),
         // What the rules are decides about packets: the open question is asked again.
         other @ (Message::Loaded(_) | Message::Gone(_) | Message::Native(_)) => {
+            match &other {
+                Message::Loaded(loaded) => state.heard.insert(loaded.id),
+                Message::Gone(id) => state.heard.insert(*id),
+                _ => false,
+            };
             let mut effects = data::take(state, other);
             effects.extend(why::again(state));
             effects

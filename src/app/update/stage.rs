@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{act, travel};
+use super::{act, probe, travel};
 use crate::app::action::Action;
 use crate::app::board::{Pane, Place, Row, Show, Sort};
 use crate::app::firewall::{Firewall, FirewallId};
@@ -18,6 +18,10 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
     if let Some(why) = &state.change.locked {
         let why = why.clone();
         act::say(state, why);
+        return Vec::new();
+    }
+    if of_rule(action) && state.board.pane == Pane::Rules && probe::is_selected(state) {
+        probe::refuse(state);
         return Vec::new();
     }
     match (action, state.board.pane) {
@@ -52,6 +56,20 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         _ => {}
     }
     Vec::new()
+}
+
+/// It does something to the rule under the cursor.
+fn of_rule(action: Action) -> bool {
+    matches!(
+        action,
+        Action::MoveUp
+            | Action::MoveDown
+            | Action::MoveTo
+            | Action::Delete
+            | Action::Disable
+            | Action::Duplicate
+            | Action::ZeroKernel
+    )
 }
 
 /// What was typed for an operation was taken.
@@ -186,7 +204,10 @@ fn step(state: &mut State, down: bool) {
         return;
     };
     let row = |i: usize| rules.get(i).and_then(|r| shown.rows.get(r.0 as usize));
-    let held = |i: &usize| row(*i).is_some_and(|row| row.number.is_some());
+    let held = |i: &usize| {
+        row(*i).is_some_and(|row| row.number.is_some())
+            && rules.get(*i).is_some_and(|r| firewall.probe(*r).is_none())
+    };
     let before = if down {
         let Some(next) = (at + 1..rules.len()).find(held) else {
             act::say(state, "it is the last rule of its chain");
@@ -250,6 +271,7 @@ fn move_to(state: &mut State, text: &str) {
         .chain(chain)
         .rules()
         .iter()
+        .filter(|r| firewall.probe(**r).is_none())
         .filter_map(|r| shown.rows.get(r.0 as usize));
     let mut held = held.filter(|row| row.number.is_some() && row.id != id);
     let before = number

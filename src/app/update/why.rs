@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::{act, travel};
 use crate::app::attribution::{Attribution, Then};
 use crate::app::board::{Pane, Place, Row};
+use crate::app::firewall::FirewallId;
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, State};
 use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Held, Question, Spot, packets_of};
 use crate::app::why::{Why, read_line};
+use crate::edit::Operation;
 use crate::verdict::{Probe, Words, typical};
 
 /// How often an open question is asked again. Reading the box is a walk through all processes.
@@ -158,8 +160,17 @@ fn put(state: &mut State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effec
         _ => Box::default(),
     };
     *why = Why::asked(state.questions, packets.clone(), about, state.now);
-    let question = question(state, packets, about);
     state.dialog = Some(Dialog::Why(why));
+    explain(state, packets, about)
+}
+
+/// Has the question answered, or waits until the rules that decide are read: [`again`] comes with them.
+fn explain(state: &State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effect> {
+    let known = |probe: &Probe| state.rules_are_known(probe.family);
+    if !packets.iter().all(known) {
+        return Vec::new();
+    }
+    let question = question(state, packets, about);
     vec![Effect::Explain(Box::new(question))]
 }
 
@@ -198,13 +209,18 @@ pub(super) fn again(state: &mut State) -> Vec<Effect> {
         why.about = None;
     }
     let (packets, about) = (why.packets.clone(), why.about);
-    vec![Effect::Explain(Box::new(question(state, packets, about)))]
+    explain(state, packets, about)
 }
 
 /// Reads the box anew where the last time is a while ago: a table fills, a service comes up.
 pub(super) fn refresh(state: &mut State) -> Vec<Effect> {
     match &state.dialog {
-        Some(Dialog::Why(why)) if state.now >= why.asked + EVERY && !state.frozen => again(state),
+        // Not before all was said to the last question: a slow box would never get to the end.
+        Some(Dialog::Why(why))
+            if why.done == why.number && state.now >= why.asked + EVERY && !state.frozen =>
+        {
+            again(state)
+        }
         _ => Vec::new(),
     }
 }
@@ -256,6 +272,19 @@ pub(super) fn stage_offer(state: &mut State) -> Vec<Effect> {
         act::say(state, "there is nothing to stage here");
         return Vec::new();
     };
+    // Steps name rows of the stage that the offer was found for.
+    let is_of_now = |(id, _): &(FirewallId, Operation)| {
+        let mut answered = why.answer.iter().flat_map(|answer| &answer.sets);
+        let asked = answered.find(|held| held.id == *id);
+        let now = state.firewalls.iter().find(|firewall| firewall.id == *id);
+        asked
+            .zip(now)
+            .is_some_and(|(asked, now)| std::sync::Arc::ptr_eq(&asked.ruleset, now.kernel()))
+    };
+    if !offer.steps.iter().all(is_of_now) {
+        act::say(state, "the rules have just changed");
+        return Vec::new();
+    }
     if let Some(why) = &state.change.locked {
         let why = why.clone();
         act::say(state, why);

@@ -67,6 +67,8 @@ pub struct Why {
     pub offers: Option<Vec<Offer>>,
     /// The chosen one of them.
     pub offer: usize,
+    /// Number of the last question to which all has been said.
+    pub done: u64,
     /// The rows of the path.
     pub rows: Vec<Row>,
     /// Place in the rows.
@@ -112,6 +114,8 @@ impl Why {
             *before = answered; // its rulesets are the ones of now
             return false;
         }
+        // Found for other rules, their steps would mean other rows now.
+        (self.offers, self.offer) = (None, 0);
         let held = self.spot_at(self.cursor.at);
         let again = self.answer.is_some();
         self.open.clear();
@@ -135,7 +139,11 @@ impl Why {
 
     /// Takes in the ways out. True when something is different now.
     pub fn take_offers(&mut self, offers: Offers) -> bool {
-        let is_news = offers.number == self.number && self.offers.as_ref() != Some(&offers.list);
+        let is_ours = offers.number == self.number;
+        let is_news = is_ours && self.offers.as_ref() != Some(&offers.list);
+        if is_ours {
+            self.done = offers.number;
+        }
         if is_news {
             self.offer = self.offer.min(offers.list.len().saturating_sub(1));
             self.offers = Some(offers.list);

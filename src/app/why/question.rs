@@ -81,7 +81,12 @@ impl Answered {
     /// It says what the other one says, of the same rules.
     pub fn says_the_same(&self, other: &Self) -> bool {
         let same = |(one, two): (&Held, &Held)| {
-            one.id == two.id && Arc::ptr_eq(&one.ruleset, &two.ruleset)
+            let staged = match (&one.staged, &two.staged) {
+                (None, None) => true,
+                (Some(one), Some(two)) => Arc::ptr_eq(one, two),
+                _ => false,
+            };
+            one.id == two.id && Arc::ptr_eq(&one.ruleset, &two.ruleset) && staged
         };
         self.probe == other.probe
             && self.met == other.met

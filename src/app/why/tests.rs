@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::offer::Offers;
 use super::question::{Answered, Beside, Held, Programs, Question, Spot, answer, packets_of};
 use super::{Row, Why};
 use crate::app::action::Keymap;
@@ -384,6 +385,8 @@ fn board() -> State {
         Duration::from_secs(1),
     );
     send(&mut state, load(RULES));
+    let legacy = Origin::new(Family::V4, Backend::Legacy);
+    send(&mut state, Message::Gone(legacy.into()));
     let viewport = Viewport {
         chains: 20,
         rules: 20,
@@ -555,6 +558,12 @@ fn new_rules_and_time_ask_again_with_the_same_packet() {
     };
     let at = |state: &mut State, seconds| update(state, gauge(), Duration::from_secs(seconds));
     assert!(!explains(&at(&mut state, 2)));
+    assert!(!explains(&at(&mut state, 6)), "not all was said yet");
+    let offers = Offers {
+        number: why(&state).number,
+        list: Vec::new(),
+    };
+    send(&mut state, Message::Offered(offers));
     assert!(explains(&at(&mut state, 6)));
     assert!(!explains(&at(&mut state, 7)), "not with every reading");
     assert_eq!(why(&state).packets, [packet]);
@@ -566,6 +575,40 @@ fn new_rules_and_time_ask_again_with_the_same_packet() {
     assert!(std::mem::take(&mut state.dirty));
     send(&mut state, beside(Vec::new()));
     assert!(!state.dirty);
+}
+
+#[test]
+fn offers_of_other_rules_are_withdrawn() {
+    let mut why = screen(said("tcp 203.0.113.9 -> :443"), 30);
+    why.offers = Some(Vec::new());
+    let fine = said("tcp 192.0.2.9 -> :443");
+    assert!(why.take(fine, 30));
+    assert_eq!(why.offers, None, "their steps would mean other rows");
+}
+
+#[test]
+fn no_verdict_is_asked_for_before_all_that_decides_was_read() {
+    let mut state = State::new(
+        BoxFacts::default(),
+        Keymap::shipped().unwrap(),
+        Duration::from_secs(1),
+    );
+    send(&mut state, load(RULES));
+    press(&mut state, &["W"]);
+    typed(&mut state, "tcp 203.0.113.9 -> :443");
+    assert_eq!(
+        press(&mut state, &["<Enter>"]),
+        None,
+        "legacy may hold rules too"
+    );
+    assert_eq!(why(&state).packets.len(), 1);
+    let legacy = Origin::new(Family::V4, Backend::Legacy);
+    let effects = send(&mut state, Message::Gone(legacy.into()));
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Explain(_)))
+    );
 }
 
 #[test]

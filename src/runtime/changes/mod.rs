@@ -49,7 +49,7 @@ impl Changes {
         self.aside("apply", move || {
             let tell = |message| drop(events.send(Event::Message(message)));
             let done = safety::begin(&request, &mut |step| {
-                tell(Message::Applying(step_words(&step)))
+                tell(Message::Applying(step_words(&step)));
             });
             if let Err(error) = done {
                 tell(Message::Refused(error.to_string(), error.remedy()));

@@ -72,10 +72,10 @@ impl Watcher {
             let words = self.ended(&was.id.clone());
             self.tell(Message::Say(words));
         }
-        if now.as_ref().is_some_and(|view| !view.guarded) {
-            if let Err(error) = safety::rescue(&self.places) {
-                tracing::warn!(%error, "a pending change without a guard");
-            }
+        if now.as_ref().is_some_and(|view| !view.guarded)
+            && let Err(error) = safety::rescue(&self.places)
+        {
+            tracing::warn!(%error, "a pending change without a guard");
         }
         // The time that is left changes at every look; a deadline that was moved is news.
         let news = match (&self.pending, &now) {

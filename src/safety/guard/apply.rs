@@ -8,6 +8,7 @@
 //! is either whole or undone.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Guard;
@@ -76,7 +77,7 @@ fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
     let tools = Tools::find();
     // Said before anything is saved: most changes that fail, fail here.
     Guard::say(line, Step::Checking);
-    check(&tools, &transitions)?;
+    let tried = check(&tools, &transitions, &[])?;
     wanted_still(line)?;
     let backup = save(header, &tools, &transitions, line)?;
     wanted_still(line)?;
@@ -103,11 +104,13 @@ fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
         legs: Vec::new(),
         blind: false,
         shaken: false,
+        held,
         keep: header.keep,
         standby: None,
         _lock: lock,
     };
-    guard.arm_and_apply(&transitions, held.as_ref(), line)?;
+    guard.arm_and_apply(&transitions, &tried, line)?;
+    guard.held = None;
     Ok(guard)
 }
 
@@ -167,21 +170,25 @@ fn wanted_still(line: &Line) -> Result<(), ApplyError> {
     }
 }
 
-/// Reads what there is now, and tries the change and the way back on it.
-fn check(tools: &Tools, transitions: &[Transition]) -> Result<Vec<Leg>, ApplyError> {
+/// Reads what there is now, and tries the change and the way back on it. `tried` is what came of that before:
+/// on the same ruleset it is not tried again.
+fn check(tools: &Tools, transitions: &[Transition], tried: &[Leg]) -> Result<Vec<Leg>, ApplyError> {
     let saved = beside::sets().map(beside::Found::into_text);
     let saved = saved.unwrap_or_default();
     let mut legs = Vec::new();
     for transition in transitions {
         let origin = transition.origin;
         let now = read(tools, origin)?;
-        let after = rehearse(
-            tools,
-            origin,
-            (&transition.before, &now),
-            &transition.to,
-            &saved,
-        )?;
+        let known = tried
+            .iter()
+            .find(|leg| leg.origin == origin && same(&leg.before, &now));
+        let after = match known {
+            Some(leg) => Arc::clone(&leg.after),
+            None => {
+                let way = (&*transition.before, &now);
+                rehearse(tools, origin, way, &transition.to, &saved)?
+            }
+        };
         if same(&now, &after) {
             continue;
         }
@@ -239,15 +246,15 @@ impl Guard {
     fn arm_and_apply(
         &mut self,
         transitions: &[Transition],
-        held: Option<&Held>,
+        tried: &[Leg],
         line: &mut Line,
     ) -> Result<(), ApplyError> {
         let mut tries = 0;
         loop {
-            let done = check(&self.tools, transitions)
+            let done = check(&self.tools, transitions, tried)
                 .and_then(|legs| self.arm(legs, line))
                 .map_err(|error| (error, false))
-                .and_then(|()| self.apply(held, line));
+                .and_then(|()| self.apply(line));
             let (error, touched) = match done {
                 Ok(()) => return Ok(()),
                 Err(failed) => failed,
@@ -292,7 +299,7 @@ impl Guard {
     }
 
     /// Runs the scripts and verifies. An error has `true` where something may have been applied.
-    fn apply(&mut self, held: Option<&Held>, line: &mut Line) -> Result<(), (ApplyError, bool)> {
+    fn apply(&mut self, line: &mut Line) -> Result<(), (ApplyError, bool)> {
         let hands = self
             .state
             .hands(Duration::from_secs(30))
@@ -313,6 +320,7 @@ impl Guard {
             };
             let way = (&*leg.before, &*leg.after);
             let strict = Strictness::Refuse;
+            let held = self.held.as_ref();
             match carry(&self.tools, leg.origin, way, strict, held, &mut again) {
                 Ok(said) => remarks.extend(said),
                 Err(error) => {

@@ -38,6 +38,7 @@ use nix::unistd::setsid;
 use super::places::Places;
 use super::record::{Leg, Record, State};
 use crate::netfilter::xtables::Tools;
+use crate::netfilter::xtables::restore::Held;
 use standby::Standby;
 use wire::{Line, Order, Word};
 
@@ -52,6 +53,8 @@ struct Guard {
     blind: bool,
     /// A guard or a tool was killed in the middle: counters may have gone with it.
     shaken: bool,
+    /// The xtables lock, from the reading that a change is made from to its last write, undoing included.
+    held: Option<Held>,
     keep: usize,
     standby: Option<Standby>,
     /// Says that we live. Dropped last.

@@ -14,9 +14,11 @@ use crate::netfilter::xtables::Tools;
 use crate::ruleset::Origin;
 use crate::safety::GUARD;
 use crate::safety::backup;
+use crate::safety::clock;
 use crate::safety::places::Places;
 use crate::safety::record::{Leg, Phase, Record, State};
 use crate::safety::request::KEEP;
+use crate::safety::trail::{self, Entry, Event};
 
 /// What a standby says when it has all it needs.
 const READY: &[u8] = b"ready\n";
@@ -121,6 +123,7 @@ pub(super) fn adopt(places: &Places) -> ExitCode {
     match found.state.guard_lock(Some(Duration::ZERO)) {
         Ok(Some(lock)) => match Waiting::load(places, None) {
             // Read again, now that nobody else can be at it.
+            Some(found) if found.record.boot != clock::boot_id() => found.forget(),
             Some(found) => found.take_over(lock),
             None => ExitCode::SUCCESS,
         },
@@ -178,6 +181,17 @@ impl Waiting {
         })
     }
 
+    /// The kernel that it was made in is gone, and the change with it.
+    fn forget(mut self) -> ExitCode {
+        self.record.by = Some("the end of that boot".to_owned());
+        let _ = trail::add(
+            &self.places,
+            &Entry::of(&self.record, Event::Reverted, None),
+        );
+        let _ = self.state.clear(&self.record.id);
+        ExitCode::SUCCESS
+    }
+
     fn take_over(self, lock: nix::fcntl::Flock<std::fs::File>) -> ExitCode {
         let mut guard = Guard {
             places: self.places,
@@ -187,6 +201,7 @@ impl Waiting {
             record: self.record,
             legs: self.legs,
             blind: self.blind,
+            held: None,
             keep: KEEP,
             standby: None,
             _lock: lock,

@@ -71,27 +71,23 @@ impl Guard {
     fn try_undo(&self, inverse_failed: bool) -> Result<Vec<String>, String> {
         let hands = self.state.hands(HANDS_PATIENCE);
         let mut remarks = Vec::new();
-        let legacy = self
-            .legs
-            .iter()
-            .any(|leg| leg.origin.backend == Backend::Legacy);
-        let held = if legacy {
+        let taken = if self.held.is_none() && self.legs.iter().any(is_legacy) {
             let mut wait = Wait {
                 limit: LOCK_PATIENCE,
                 stop: &mut || false,
                 told: &mut |_| {},
             };
-            let held = Held::take(&mut wait).or_else(|error| {
+            let taken = Held::take(&mut wait).or_else(|error| {
                 remarks.push(format!("undone without the xtables lock: {error}"));
                 Held::without()
             });
-            Some(held.map_err(|error| error.to_string())?)
+            Some(taken.map_err(|error| error.to_string())?)
         } else {
             None
         };
+        let held = self.held.as_ref().or(taken.as_ref());
         let mut trouble = Vec::new();
         for leg in self.legs.iter().rev() {
-            let held = held.as_ref();
             let inverse = if self.blind {
                 Err("its texts were lost".to_owned())
             } else {
@@ -108,13 +104,10 @@ impl Guard {
                 self.restore_leg(leg, held)
             });
             // A tool may have been killed at any of the steps, here or under a guard before us.
-            let done = done.and_then(|()| {
-                if leg.origin.backend == Backend::Legacy && self.shaken {
-                    whole::heal_counters(&self.tools, leg, held)
-                } else {
-                    Ok(())
-                }
-            });
+            if is_legacy(leg) && self.shaken && done.is_ok() {
+                let healed = whole::heal_counters(&self.tools, leg, held);
+                remarks.extend(healed.err().map(|why| format!("counters are lost: {why}")));
+            }
             trouble.extend(done.err());
         }
         drop(hands);
@@ -158,7 +151,7 @@ impl Guard {
     /// Those of the tables that were not there before and hold nothing go as well. One that stays is empty and
     /// harmless, so nothing here is an error. Legacy tables cannot be removed.
     fn remove_made_tables<'a>(&self, leg: &Leg, tables: impl Iterator<Item = &'a str>) {
-        if leg.origin.backend == Backend::Legacy {
+        if is_legacy(leg) {
             return;
         }
         for name in tables.filter(|name| leg.before.find_table(name).is_none()) {
@@ -175,6 +168,10 @@ impl Guard {
             }
         }
     }
+}
+
+fn is_legacy(leg: &Leg) -> bool {
+    leg.origin.backend == Backend::Legacy
 }
 
 /// Whether the table is there and holds nothing: no rule, no user chain, no policy but ACCEPT.

@@ -38,6 +38,9 @@ pub fn lines(state: &State, theme: &Theme, cells: usize) -> Vec<Line> {
             let builtin = firewall.ruleset.chain(selected.chain).is_builtin();
             let spec = firewall.ruleset.parse_rule(rule);
             pair("does", &sentence::of(&spec, builtin));
+            if let Some(why) = firewall.shadow(rule) {
+                pair("⌀", &format!("no packet can match it: {why}"));
+            }
             if firewall.was_reset(rule) {
                 pair("", "its counters were zeroed while we watched");
             }

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 
 use crate::ruleset::{Policy, Ruleset};
 use crate::verdict::program::{Action, Chain, Change, End, Program, TableKind};
+use crate::verdict::space::area::Area;
 use crate::verdict::space::cube::{Cube, piece};
 
-use super::Side;
+use super::{Policed, Side};
 
-/// Boxes that are worth telling apart.
-const CUBES: usize = 400;
+/// Areas that are worth telling apart.
+const AREAS: usize = 400;
 
 /// Rules that may be changed in one chain before all between the first and the last of them count as changed.
 const CHANGES: usize = 40;
@@ -22,10 +23,10 @@ const CHANGES: usize = 40;
 type Name<'a> = (u16, &'a str, &'a [u8]);
 
 /// Boxes that do not overlap.
-pub(super) fn affected(before: Side<'_>, after: Side<'_>) -> Vec<Cube> {
-    let all = vec![Cube::all(after.program.is_v6())];
+pub(super) fn affected(before: Side<'_>, after: Side<'_>) -> Vec<Area> {
+    let all = vec![Area::all(after.program.is_v6())];
     let (old, new) = (chains(before), chains(after));
-    let mut cubes = Vec::new();
+    let mut areas = Vec::new();
     let mut names: Vec<&Name<'_>> = old.keys().chain(new.keys()).collect();
     names.sort_unstable();
     names.dedup();
@@ -49,28 +50,52 @@ pub(super) fn affected(before: Side<'_>, after: Side<'_>) -> Vec<Cube> {
                     blind
                         .iter()
                         .for_each(|blind| blind.widen(&mut cube, table, v6));
-                    add(&mut cubes, cube);
+                    add(&mut areas, Area::of(&cube));
                 }
-                if cubes.len() > CUBES {
+                if areas.len() > AREAS {
                     return all;
                 }
             }
         }
     }
-    cubes
+    areas
 }
 
-/// Adds a box without those that are there.
-fn add(cubes: &mut Vec<Cube>, cube: Cube) {
-    let mut left = vec![cube];
-    for own in cubes.iter() {
+/// The built-in chains that end otherwise.
+pub(super) fn policies(before: Side<'_>, after: Side<'_>) -> Vec<Policed> {
+    let (old, new) = (chains(before), chains(after));
+    let mut names: Vec<&Name<'_>> = old.keys().chain(new.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let word = |end: End| match end {
+        End::Policy(policy) => Some(policy),
+        End::NotStated => None,
+    };
+    let changed = names.into_iter().filter_map(|name| {
+        let (from, to) = (policy(old.get(name)), policy(new.get(name)));
+        let (ruleset, table, chain) = *name;
+        (from != to).then(|| Policed {
+            ruleset: ruleset.into(),
+            table: table.to_owned(),
+            chain: String::from_utf8_lossy(chain).into_owned(),
+            from: word(from),
+            to: word(to),
+        })
+    });
+    changed.collect()
+}
+
+/// Adds an area without those that are there.
+fn add(areas: &mut Vec<Area>, area: Area) {
+    let mut left = vec![area];
+    for own in areas.iter() {
         let mut rest = Vec::new();
-        for cube in &left {
-            cube.minus(own, |cube| rest.push(cube));
+        for area in &left {
+            area.minus(own, |area| rest.push(area));
         }
         left = rest;
     }
-    cubes.append(&mut left);
+    areas.append(&mut left);
 }
 
 fn chains(side: Side<'_>) -> HashMap<Name<'_>, &Chain> {

@@ -19,9 +19,9 @@ use super::facts::Facts;
 use super::program::Program;
 use super::sweep::{Book, Conditional, Ended, Fate, Sweep};
 use super::traffic::{Belongs, Traffic};
-use crate::ruleset::{Family, Ruleset};
+use crate::ruleset::{Family, Policy, Ruleset};
 use crate::verdict::{Path, Probe};
-use affected::affected;
+use affected::{affected, policies};
 pub use reach::{Reach, Stopped};
 
 /// Rules put to parcels, for each of the two rulesets and each way: some tenths of a second.
@@ -52,6 +52,36 @@ pub struct Alteration {
     pub family: Family,
     /// For each way.
     pub ways: Vec<Way>,
+    /// Built-in chains whose policy is another one after: all that comes to their end fares so, which can be
+    /// said in a line where the sets are too many to tell.
+    pub policies: Vec<Policed>,
+}
+
+/// A policy that changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policed {
+    /// Place of its ruleset in the list.
+    pub ruleset: usize,
+    /// Name of its table.
+    pub table: String,
+    /// Its name.
+    pub chain: String,
+    /// Before, where the text states it.
+    pub from: Option<Policy>,
+    /// After; a chain that is not there lets everything pass.
+    pub to: Option<Policy>,
+}
+
+impl std::fmt::Display for Policed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = |policy: Option<Policy>| policy.map_or("not stated", Policy::name);
+        let (from, to) = (word(self.from), word(self.to));
+        write!(
+            f,
+            "all that no rule of {} {} decides: {to}, not {from}",
+            self.table, self.chain
+        )
+    }
 }
 
 /// What a change does to the packets of one way.
@@ -107,13 +137,13 @@ impl Alteration {
 /// family, with their rulesets in the same order.
 pub fn change(before: Side<'_>, after: Side<'_>, facts: &Facts) -> Alteration {
     let family = after.program.family();
-    let cubes = affected(before, after);
+    let areas = affected(before, after);
     let way = |path: Path| {
         let mut book = Book::default();
         let mut put = |side: Side<'_>| {
             let mut work = WORK;
             let mut sweep = Sweep::new(side.program, facts, &mut book, &mut work);
-            sweep.run(path, &cubes);
+            sweep.run(path, &areas);
             (sweep.ended, !sweep.too_much)
         };
         let (old, old_complete) = put(before);
@@ -130,6 +160,7 @@ pub fn change(before: Side<'_>, after: Side<'_>, facts: &Facts) -> Alteration {
     Alteration {
         family,
         ways: PATHS.into_iter().map(way).collect(),
+        policies: policies(before, after),
     }
 }
 
@@ -147,11 +178,11 @@ fn both(stopped: &[Ended], accepted: &[Ended], pairs: &mut usize) -> Vec<Conditi
         };
         *pairs = left;
         for other in &accepted {
-            let Some(cube) = one.what.cube.and(&other.what.cube) else {
+            let Some(area) = one.what.area.and(&other.what.area) else {
                 continue;
             };
             if let Some(known) = agree(&one.what.known, &other.what.known) {
-                found.push(Conditional { cube, known });
+                found.push(Conditional { area, known });
             }
         }
         if found.len() > PARTS {

@@ -7,6 +7,7 @@ use crate::ruleset::Ruleset;
 use crate::verdict::explain::Decider;
 use crate::verdict::facts::Facts;
 use crate::verdict::program::Program;
+use crate::verdict::space::area::Area;
 use crate::verdict::sweep::{Book, Conditional, Fate, Sweep};
 use crate::verdict::thread::By;
 use crate::verdict::traffic::{Traffic, cube_of};
@@ -44,7 +45,8 @@ impl Program {
         let mut sweep = Sweep::new(self, facts, &mut book, &mut work);
         sweep.names = true;
         if kind.family == family {
-            sweep.run(path, cube_of(kind).as_slice());
+            let areas: Vec<Area> = cube_of(kind).iter().map(Area::of).collect();
+            sweep.run(path, &areas);
         }
         let complete = !sweep.too_much;
         let mut accepted = Vec::new();
@@ -69,7 +71,11 @@ impl Program {
                 traffic: Traffic::of(family, path, parts, &book),
             })
             .collect();
-        stopped.sort_by(|one, other| other.traffic.share().total_cmp(&one.traffic.share()));
+        stopped.sort_by(|one, other| {
+            let by_share = other.traffic.share().total_cmp(&one.traffic.share());
+            let lines = |stopped: &Stopped| stopped.traffic.to_string();
+            by_share.then_with(|| lines(one).cmp(&lines(other)))
+        });
         Reach {
             accepted: Traffic::of(family, path, accepted, &book),
             stopped,

@@ -10,6 +10,7 @@ use crate::verdict::cond::{Bytes as BytesOf, Cond, End, Odd, StateTest};
 use crate::verdict::program::Program;
 use crate::verdict::state::ct;
 
+use super::area::Area;
 use super::cube::{Bytes, Cube, Span, piece};
 
 /// How long the answer to a question about one packet stays what it is.
@@ -62,6 +63,23 @@ impl Ask {
                 wanted,
                 lasts,
             }),
+        }
+    }
+}
+
+/// The same with areas in the place of boxes, for a condition that is put to many sets.
+#[derive(Clone, Debug)]
+pub(in super::super) struct WideAsk {
+    pub areas: Option<Vec<Area>>,
+    pub atom: Option<Atom>,
+}
+
+impl WideAsk {
+    pub(in super::super) fn of(cond: &Cond, v6: bool) -> Self {
+        let asked = ask(cond, v6);
+        Self {
+            areas: asked.cubes.map(|cubes| Area::of_all(&cubes)),
+            atom: asked.atom,
         }
     }
 }

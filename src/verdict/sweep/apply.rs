@@ -9,6 +9,7 @@ use foldhash::fast::FixedState;
 use crate::ruleset::spec::targets::{Connmark, Nat as NatTarget};
 use crate::verdict::Path;
 use crate::verdict::program::Change;
+use crate::verdict::space::area::{Area, List};
 use crate::verdict::space::cube::{Bytes, Cube, Span};
 use crate::verdict::state::{LO, bits_of, ct};
 
@@ -90,11 +91,11 @@ fn redirected(parcel: &mut Parcel, v6: bool) {
 }
 
 /// Protocols whose ports NAT may change.
-fn with_ports() -> Cube {
-    Cube {
+fn with_ports() -> Area {
+    Area::of(&Cube {
         protos: Bytes::those(|proto| crate::flow::Protocol(proto).has_ports()),
         ..Cube::all(true)
-    }
+    })
 }
 
 /// The port that a target leaves.
@@ -117,7 +118,7 @@ fn address(nat: &NatTarget, old: Field<u128>) -> Field<u128> {
 }
 
 /// Whether NAT changed anything, of a parcel that is all or nothing of what it becomes.
-fn changed(address: (Field<u128>, Span<u128>), port: (Field<u16>, Span<u16>)) -> Nat {
+fn changed(address: (Field<u128>, &List<u128>), port: (Field<u16>, &List<u16>)) -> Nat {
     let address = match address {
         (Field::Is(new), old) if !old.holds(new) => Some(true),
         (Field::Is(_) | Field::Own, _) => Some(false),
@@ -136,7 +137,7 @@ fn changed(address: (Field<u128>, Span<u128>), port: (Field<u16>, Span<u16>)) ->
 }
 
 /// Takes the parcel apart such that each part is all or nothing of what NAT makes of it.
-fn apart(parcel: Parcel, becomes: impl Fn(&mut Cube)) -> Vec<Parcel> {
+fn apart(parcel: Parcel, becomes: impl Fn(&mut Area)) -> Vec<Parcel> {
     let mut wanted = parcel.view();
     becomes(&mut wanted);
     let (inside, mut outside) = parcel.divide(&wanted);
@@ -152,17 +153,17 @@ fn destination(nat: &NatTarget, parcel: Parcel, change: &Change) -> Vec<Parcel> 
     for (parcel, has_ports) in with.chain(without) {
         let dst = address(nat, parcel.now.dst);
         let dport = port(nat, parcel.now.dport, has_ports);
-        let parts = apart(parcel, |cube| {
+        let parts = apart(parcel, |area| {
             if let Field::Is(dst) = dst {
-                cube.dst = Span::point(dst);
+                area.dst = List::one(Span::point(dst));
             }
             if let Field::Is(dport) = dport {
-                cube.dport = Span::point(dport);
+                area.dport = List::one(Span::point(dport));
             }
         });
         for mut parcel in parts {
             let view = parcel.view();
-            parcel.now.dnat = changed((dst, view.dst), (dport, view.dport));
+            parcel.now.dnat = changed((dst, &view.dst), (dport, &view.dport));
             (parcel.now.dst, parcel.now.dport) = (dst, dport);
             parcel.now.translations = after(parcel.now.translations, change);
             leaves_elsewhere(&mut parcel);
@@ -180,17 +181,17 @@ fn source(nat: &NatTarget, parcel: Parcel, change: &Change) -> Vec<Parcel> {
     for (parcel, has_ports) in with.chain(without) {
         let src = address(nat, parcel.now.src);
         let sport = port(nat, parcel.now.sport, has_ports);
-        let parts = apart(parcel, |cube| {
+        let parts = apart(parcel, |area| {
             if let Field::Is(src) = src {
-                cube.src = Span::point(src);
+                area.src = List::one(Span::point(src));
             }
             if let Field::Is(sport) = sport {
-                cube.sport = Span::point(sport);
+                area.sport = List::one(Span::point(sport));
             }
         });
         for mut parcel in parts {
             let view = parcel.view();
-            parcel.now.snat = changed((src, view.src), (sport, view.sport));
+            parcel.now.snat = changed((src, &view.src), (sport, &view.sport));
             (parcel.now.src, parcel.now.sport) = (src, sport);
             parcel.now.translations = after(parcel.now.translations, change);
             done.push(parcel);
@@ -200,9 +201,11 @@ fn source(nat: &NatTarget, parcel: Parcel, change: &Change) -> Vec<Parcel> {
 }
 
 fn connmark(change: Connmark, parcel: Parcel) -> Vec<Parcel> {
-    let states = |states: u8| Cube {
-        ct: states,
-        ..Cube::all(true)
+    let states = |states: u8| {
+        Area::of(&Cube {
+            ct: states,
+            ..Cube::all(true)
+        })
     };
     let (tracked, mut done) = parcel.divide(&states(ct::TRACKED));
     for parcel in tracked {

@@ -1,20 +1,21 @@
-//! Putting together again what came apart: boxes that lie side by side, and both answers to a question.
+//! Putting together again what came apart: areas that differ in one thing, and both answers to a question.
 //!
-//! Two boxes that differ in one thing only, and touch there, are one box. It is tried for one thing after
-//! the other, by sorting, so that it costs little however many there are. The result holds the same packets;
-//! that it is the fewest boxes possible is not claimed.
+//! It is tried for one thing after the other, by groups that are the same in everything else, so that it costs
+//! little however many there are. The result holds the same packets; that it is the fewest areas possible is
+//! not claimed.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::verdict::space::cube::{Cube, Number, Span};
+use crate::verdict::space::area::{Area, List};
+use crate::verdict::space::cube::{Bytes, Span};
 
 use super::parcel::Parcel;
 
-/// Packets that arrive in a box, and for which these questions are answered so.
+/// Packets that arrive in an area, and for which these questions are answered so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in super::super) struct Conditional {
-    pub cube: Cube,
+    pub area: Area,
     /// Numbers of a [`Book`](super::Book), in order.
     pub known: Vec<(u32, bool)>,
 }
@@ -22,27 +23,27 @@ pub(in super::super) struct Conditional {
 /// Rounds over all things.
 const ROUNDS: usize = 3;
 
-/// More boxes than this are left as they are.
+/// More than this are left as they are.
 const MOST: usize = 20_000;
 
-/// Something with a box and answers.
-trait Boxed: Clone + Eq + Hash {
-    fn cube(&mut self) -> &mut Cube;
+/// Something with an area and answers.
+trait Held: Clone + Eq + Hash {
+    fn area(&mut self) -> &mut Area;
     fn known(&mut self) -> &mut Vec<(u32, bool)>;
 }
 
-impl Boxed for Conditional {
-    fn cube(&mut self) -> &mut Cube {
-        &mut self.cube
+impl Held for Conditional {
+    fn area(&mut self) -> &mut Area {
+        &mut self.area
     }
     fn known(&mut self) -> &mut Vec<(u32, bool)> {
         &mut self.known
     }
 }
 
-impl Boxed for Parcel {
-    fn cube(&mut self) -> &mut Cube {
-        &mut self.cube
+impl Held for Parcel {
+    fn area(&mut self) -> &mut Area {
+        &mut self.area
     }
     fn known(&mut self) -> &mut Vec<(u32, bool)> {
         &mut self.known
@@ -59,35 +60,35 @@ pub(in super::super) fn merge(all: Vec<Conditional>) -> Vec<Conditional> {
     together(all)
 }
 
-fn together<T: Boxed>(mut all: Vec<T>) -> Vec<T> {
+fn together<T: Held>(mut all: Vec<T>) -> Vec<T> {
     for _ in 0..ROUNDS {
         let before = all.len();
         if !(2..=MOST).contains(&before) {
             break;
         }
         all = answers(all);
-        macro_rules! spans {
-            ($($field:ident),*) => {$(
-                all = by_span(all, |cube| &mut cube.$field);
-            )*};
+        macro_rules! lists {
+            ($($field:ident),*) => {$({
+                let nothing = List::one(Span::point(0));
+                all = join(
+                    all,
+                    |area| area.$field = nothing.clone(),
+                    |area, other| area.$field = area.$field.or(&other.$field),
+                );
+            })*};
         }
-        spans!(dport, sport, src, dst, input, output);
-        all = by_value(
+        lists!(dport, sport, src, dst, input, output);
+        all = join(
             all,
-            |cube, other| {
-                let with = cube.protos.or(other.protos);
-                cube.protos = with;
-            },
-            |cube| cube.protos = crate::verdict::space::cube::Bytes::NONE,
+            |area| area.protos = Bytes::NONE,
+            |area, other| area.protos = area.protos.or(other.protos),
         );
-        all = by_value(
+        all = join(
             all,
-            |cube, other| cube.flags = cube.flags.or(other.flags),
-            |cube| {
-                cube.flags = crate::verdict::space::cube::Bytes::NONE;
-            },
+            |area| area.flags = Bytes::NONE,
+            |area, other| area.flags = area.flags.or(other.flags),
         );
-        all = by_value(all, |cube, other| cube.ct |= other.ct, |cube| cube.ct = 0);
+        all = join(all, |area| area.ct = 0, |area, other| area.ct |= other.ct);
         if all.len() == before {
             break;
         }
@@ -95,76 +96,25 @@ fn together<T: Boxed>(mut all: Vec<T>) -> Vec<T> {
     all
 }
 
-/// Groups in the order in which they first come.
-fn groups<T: Boxed>(all: Vec<T>, blank: impl Fn(&mut T)) -> Vec<Vec<T>> {
+/// Puts those together that are the same in everything that `blank` leaves.
+fn join<T: Held>(all: Vec<T>, blank: impl Fn(&mut Area), add: impl Fn(&mut Area, &Area)) -> Vec<T> {
     let mut numbers: HashMap<T, usize> = HashMap::new();
-    let mut groups: Vec<Vec<T>> = Vec::new();
-    for one in all {
+    let mut joined: Vec<T> = Vec::new();
+    for mut one in all {
         let mut key = one.clone();
-        blank(&mut key);
-        let next = groups.len();
+        blank(key.area());
+        let next = joined.len();
         let at = *numbers.entry(key).or_insert(next);
-        if at == next {
-            groups.push(Vec::new());
-        }
-        if let Some(group) = groups.get_mut(at) {
-            group.push(one);
+        match joined.get_mut(at) {
+            Some(own) => add(own.area(), one.area()),
+            None => joined.push(one),
         }
     }
-    groups
-}
-
-/// Boxes that differ in one span only, and touch there.
-fn by_span<T: Boxed, N: Number + Default>(
-    all: Vec<T>,
-    field: impl Fn(&mut Cube) -> &mut Span<N>,
-) -> Vec<T> {
-    let nothing = Span::point(N::default());
-    let mut merged = Vec::new();
-    for mut group in groups(all, |one| *field(one.cube()) = nothing) {
-        if group.len() > 1 {
-            group.sort_by_key(|one| *field(one.clone().cube()));
-        }
-        let mut last: Option<T> = None;
-        for mut one in group {
-            let own = *field(one.cube());
-            if let Some(before) = &mut last {
-                let span = field(before.cube());
-                let touches = span.last.after().is_none_or(|next| own.first <= next);
-                if touches {
-                    span.last = span.last.max(own.last);
-                    continue;
-                }
-            }
-            merged.extend(last.replace(one));
-        }
-        merged.extend(last);
-    }
-    merged
-}
-
-/// Boxes that differ in one set of values only.
-fn by_value<T: Boxed>(
-    all: Vec<T>,
-    add: impl Fn(&mut Cube, &Cube),
-    blank: impl Fn(&mut Cube),
-) -> Vec<T> {
-    let mut merged = Vec::new();
-    for group in groups(all, |one| blank(one.cube())) {
-        let mut group = group.into_iter();
-        if let Some(mut first) = group.next() {
-            for mut other in group {
-                let other = *other.cube();
-                add(first.cube(), &other);
-            }
-            merged.push(first);
-        }
-    }
-    merged
+    joined
 }
 
 /// Both answers to a question are no condition.
-fn answers<T: Boxed>(all: Vec<T>) -> Vec<T> {
+fn answers<T: Held>(all: Vec<T>) -> Vec<T> {
     let mut left: HashMap<T, usize> = HashMap::new();
     let mut kept: Vec<Option<T>> = Vec::new();
     for mut one in all {
@@ -196,27 +146,28 @@ fn answers<T: Boxed>(all: Vec<T>) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::space::cube::Cube;
     use crate::verdict::state::ct;
 
     #[test]
     fn what_came_apart_is_put_together() {
-        let all = Cube::all(false);
-        let hole = Cube {
+        let all = Area::all(false);
+        let hole = Area::of(&Cube {
             src: Span::new(10, 20),
             dport: Span::point(80),
             ct: ct::NEW,
-            ..all
-        };
-        let plain = |cube| Conditional {
-            cube,
+            ..Cube::all(false)
+        });
+        let plain = |area: &Area| Conditional {
+            area: area.clone(),
             known: Vec::new(),
         };
-        let mut parts = vec![plain(hole)];
-        all.minus(&hole, |cube| parts.push(plain(cube)));
-        assert!(parts.len() > 4);
-        assert_eq!(merge(parts), [plain(all)]);
+        let mut parts = vec![plain(&hole)];
+        all.minus(&hole, |area| parts.push(plain(&area)));
+        assert!(parts.len() > 3);
+        assert_eq!(merge(parts), [plain(&all)]);
         let answered = |known: &[(u32, bool)]| Conditional {
-            cube: hole,
+            area: hole.clone(),
             known: known.to_vec(),
         };
         let parts = vec![
@@ -224,6 +175,6 @@ mod tests {
             answered(&[(1, false)]),
             answered(&[(1, true), (2, false)]),
         ];
-        assert_eq!(merge(parts), [plain(hole)]);
+        assert_eq!(merge(parts), [plain(&hole)]);
     }
 }

@@ -21,7 +21,8 @@ use std::rc::Rc;
 
 use super::facts::Facts;
 use super::program::{Action, Change, End, Program, Stage, TableKind, index};
-use super::space::ask::{Ask, ask};
+use super::space::area::Area;
+use super::space::ask::WideAsk;
 use super::space::cube::{Bytes, Cube};
 use super::state::{address_of, ct};
 use super::thread::{By, DEPTH};
@@ -32,6 +33,9 @@ pub(super) use merge::{Conditional, merge};
 use parcel::{Field, Nat, Parcel};
 pub(super) use split::Book;
 use split::Sides;
+
+/// What taking a parcel apart costs, in looks at one.
+const SPLIT: usize = 12;
 
 /// Parcels that are worth putting together again, beside twice as many as there were after the last time.
 const MANY: usize = 16;
@@ -57,7 +61,7 @@ pub(super) struct Sweep<'a> {
     program: &'a Program,
     facts: &'a Facts,
     book: &'a mut Book,
-    asks: Vec<Option<Rc<Ask>>>,
+    asks: Vec<Option<Rc<WideAsk>>>,
     pub ended: Vec<Ended>,
     work: &'a mut usize,
     /// Who let packets pass is asked for.
@@ -85,11 +89,11 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// Puts packets through that take that way. The boxes must not overlap.
-    pub(super) fn run(&mut self, path: Path, cubes: &[Cube]) {
-        let parcels: Vec<Parcel> = cubes
+    /// Puts packets through that take that way. The areas must not overlap.
+    pub(super) fn run(&mut self, path: Path, areas: &[Area]) {
+        let parcels: Vec<Parcel> = areas
             .iter()
-            .flat_map(|cube| Parcel::arriving(path, *cube))
+            .flat_map(|area| Parcel::arriving(path, area))
             .collect();
         if path == Path::Output {
             let left = self.hook(Hook::Output, parcels);
@@ -130,7 +134,7 @@ impl<'a> Sweep<'a> {
     fn end(&mut self, parcel: Parcel, fate: Fate, by: By) {
         self.ended.push(Ended {
             what: Conditional {
-                cube: parcel.cube,
+                area: parcel.area,
                 known: parcel.known,
             },
             fate,
@@ -356,15 +360,15 @@ impl<'a> Sweep<'a> {
     }
 
     /// Some of the parcels, all of which are in that box, may match the rule: what one look tells.
-    fn may_meet(&mut self, at: u32, around: Option<&Cube>) -> bool {
+    fn may_meet(&mut self, at: u32, around: Option<&Area>) -> bool {
         let program = self.program;
         let (Some(rule), Some(around)) = (program.rules.get(at as usize), around) else {
             return true;
         };
         *self.work = self.work.saturating_sub(1);
-        let meets = |ask: Rc<Ask>| {
-            let cubes = ask.cubes.as_deref();
-            cubes.is_none_or(|cubes| cubes.iter().any(|cube| cube.meets(around)))
+        let meets = |ask: Rc<WideAsk>| {
+            let areas = ask.areas.as_deref();
+            areas.is_none_or(|areas| areas.iter().any(|area| area.meets(around)))
         };
         let conds = rule.first..rule.first + u32::from(rule.count);
         conds
@@ -395,6 +399,8 @@ impl<'a> Sweep<'a> {
                 sides.no.push(parcel);
                 continue;
             }
+            // Taking it apart copies its lists, some of them several times.
+            *self.work = self.work.saturating_sub(SPLIT + parcel.area.size() / 2);
             let mut meeting = vec![parcel];
             for (cond, at) in conds.iter().zip(rule.first..) {
                 let Some(ask) = self.ask(at) else { break };
@@ -408,15 +414,15 @@ impl<'a> Sweep<'a> {
             }
             sides.yes.append(&mut meeting);
         }
-        *self.work = self.work.saturating_sub(sides.yes.len() + sides.no.len());
         sides
     }
 
-    fn ask(&mut self, cond: u32) -> Option<Rc<Ask>> {
+    fn ask(&mut self, cond: u32) -> Option<Rc<WideAsk>> {
         let v6 = self.program.is_v6();
         let known = self.asks.get_mut(cond as usize)?;
         if known.is_none() {
-            *known = Some(Rc::new(ask(self.program.conds.get(cond as usize)?, v6)));
+            let cond = self.program.conds.get(cond as usize)?;
+            *known = Some(Rc::new(WideAsk::of(cond, v6)));
         }
         known.clone()
     }
@@ -430,16 +436,16 @@ fn begins(parcels: Vec<Parcel>, hook: Hook) -> (Vec<Parcel>, Vec<Parcel>) {
     icmp.add(58);
     let all = Cube::all(true);
     let first = [
-        Cube {
+        Area::of(&Cube {
             protos: icmp,
             ct: ct::NEW,
             ..all
-        },
-        Cube {
+        }),
+        Area::of(&Cube {
             protos: Bytes::ALL.without(icmp),
             ct: ct::NEW | ct::RELATED,
             ..all
-        },
+        }),
     ];
     let (mut entering, mut others) = (Vec::new(), Vec::new());
     for parcel in parcels {

@@ -1,12 +1,13 @@
-//! Packets that go the same way: a box of them as they arrived, and what has become of them since.
+//! Packets that go the same way: an area of them as they arrived, and what has become of them since.
 //!
-//! The box always says what the packets were when they arrived, which is what a person asks about. What
+//! The area always says what the packets were when they arrived, which is what a person asks about. What
 //! targets and hooks made of them stands beside it ([`Become`]): a value in the place of what arrived, or
-//! nothing known. A condition is asked of the box with those values put in ([`Parcel::view`]), and what it
-//! leaves of the box is read back without them.
+//! nothing known. A condition is asked of the area with those values put in ([`Parcel::view`]), and what it
+//! leaves of the area is read back without them.
 
 use crate::verdict::Path;
-use crate::verdict::space::cube::{Cube, Span};
+use crate::verdict::space::area::{Area, List};
+use crate::verdict::space::cube::{Cube, Span, piece};
 use crate::verdict::state::{LO, ct};
 use crate::verdict::thread::By;
 
@@ -58,7 +59,7 @@ pub(super) struct Become {
 /// See the file's essay.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Parcel {
-    pub cube: Cube,
+    pub area: Area,
     /// Questions that were answered, by number, in order.
     pub known: Vec<(u32, bool)>,
     pub now: Become,
@@ -69,7 +70,7 @@ pub(super) struct Parcel {
 
 impl Parcel {
     /// Packets of that way as they arrive: those that conntrack has seen already are another parcel.
-    pub(super) fn arriving(path: Path, cube: Cube) -> Vec<Self> {
+    pub(super) fn arriving(path: Path, area: &Area) -> Vec<Self> {
         let nothing = Span::point(0);
         let some = Span::new(1, u128::MAX);
         let (input, output) = match path {
@@ -77,13 +78,13 @@ impl Parcel {
             Path::Forward => (some, some),
             Path::Output => (nothing, some),
         };
-        let way = Cube {
+        let way = Area::of(&Cube {
             input,
             output,
-            pieces: crate::verdict::space::cube::piece::WHOLE,
+            pieces: piece::WHOLE,
             ..Cube::all(true)
-        };
-        let Some(cube) = cube.and(&way) else {
+        });
+        let Some(area) = area.and(&way) else {
             return Vec::new();
         };
         let now = |seen: bool| Become {
@@ -112,43 +113,37 @@ impl Parcel {
             changes: 0,
             translations: 0,
         };
-        let parcel = |cube: Cube, seen: bool| Self {
-            cube,
+        let parcel = |area: Area, seen: bool| Self {
+            area,
             known: Vec::new(),
             now: now(seen),
             passed: By::Nobody,
             passed_filter: false,
         };
         if path == Path::Output {
-            return vec![parcel(cube, false)];
+            return vec![parcel(area, false)];
         }
-        let loopback = Cube {
+        let loopback = Area::of(&Cube {
             input: Span::point(LO),
             ..Cube::all(true)
-        };
+        });
         let mut parcels: Vec<Self> = Vec::new();
-        parcels.extend(cube.and(&loopback).map(|cube| parcel(cube, true)));
-        cube.minus(&loopback, |cube| parcels.push(parcel(cube, false)));
+        parcels.extend(area.and(&loopback).map(|area| parcel(area, true)));
+        area.minus(&loopback, |area| parcels.push(parcel(area, false)));
         parcels
     }
 
     /// The packets as rules see them; what is lost is as it arrived.
-    pub(super) fn view(&self) -> Cube {
-        let mut view = self.cube;
-        let wide = |span: &mut Span<u128>, field: Field<u128>| {
-            if let Field::Is(value) = field {
-                *span = Span::point(value);
-            }
-        };
-        wide(&mut view.src, self.now.src);
-        wide(&mut view.dst, self.now.dst);
-        wide(&mut view.output, self.now.output);
-        if let Field::Is(port) = self.now.sport {
-            view.sport = Span::point(port);
+    pub(super) fn view(&self) -> Area {
+        let mut view = self.area.clone();
+        macro_rules! put {
+            ($($field:ident),*) => {$(
+                if let Field::Is(value) = self.now.$field {
+                    view.$field = List::one(Span::point(value));
+                }
+            )*};
         }
-        if let Field::Is(port) = self.now.dport {
-            view.dport = Span::point(port);
-        }
+        put!(src, dst, output, sport, dport);
         if let Some(state) = self.now.ct {
             view.ct = state;
         }
@@ -156,34 +151,35 @@ impl Parcel {
     }
 
     /// A part of the view, as packets that arrived.
-    pub(super) fn part(&self, view: Cube) -> Self {
-        let mut cube = view;
+    pub(super) fn part(&self, view: Area) -> Self {
+        let mut area = view;
         macro_rules! back {
             ($($field:ident),*) => {$(
                 if self.now.$field != Field::Own {
-                    cube.$field = self.cube.$field;
+                    area.$field = self.area.$field.clone();
                 }
             )*};
         }
         back!(src, dst, sport, dport, output);
         if self.now.ct.is_some() {
-            cube.ct = self.cube.ct;
+            area.ct = self.area.ct;
         }
         Self {
-            cube,
-            ..self.clone()
+            area,
+            known: self.known.clone(),
+            now: self.now.clone(),
+            ..*self
         }
     }
 
     /// Widens what a condition asks to what can be told: whether it asks for anything that is lost.
-    pub(super) fn forget(&self, wanted: &mut Cube) -> bool {
-        let all = Cube::all(true);
+    pub(super) fn forget(&self, wanted: &mut Area) -> bool {
         let mut asks = false;
         macro_rules! lost {
             ($($field:ident),*) => {$(
-                if self.now.$field == Field::Lost && wanted.$field != self.cube.$field {
-                    asks |= !self.cube.$field.is_within(wanted.$field);
-                    wanted.$field = all.$field;
+                if self.now.$field == Field::Lost && !self.area.$field.is_within(&wanted.$field) {
+                    asks = true;
+                    wanted.$field = self.area.$field.clone();
                 }
             )*};
         }
@@ -191,8 +187,8 @@ impl Parcel {
         asks
     }
 
-    /// Splits off those that are in the states and protocols of `wanted`, as rules see them.
-    pub(super) fn divide(self, wanted: &Cube) -> (Vec<Self>, Vec<Self>) {
+    /// Splits off those that are in `wanted`, as rules see them.
+    pub(super) fn divide(self, wanted: &Area) -> (Vec<Self>, Vec<Self>) {
         let view = self.view();
         let inside = view.and(wanted).map(|both| self.part(both));
         let mut outside = Vec::new();
@@ -216,11 +212,11 @@ impl Parcel {
 }
 
 /// A box around all parcels as rules see them; `None` of none.
-pub(super) fn around(parcels: &[Parcel]) -> Option<Cube> {
+pub(super) fn around(parcels: &[Parcel]) -> Option<Area> {
     let all = Cube::all(true);
     let mut around: Option<Cube> = None;
     for parcel in parcels {
-        let mut view = parcel.view();
+        let mut view = parcel.view().around()?;
         macro_rules! lost {
             ($($field:ident),*) => {$(
                 if parcel.now.$field == Field::Lost {
@@ -234,5 +230,5 @@ pub(super) fn around(parcels: &[Parcel]) -> Option<Cube> {
             Some(around) => around.widen(&view),
         }
     }
-    around
+    around.as_ref().map(Area::of)
 }

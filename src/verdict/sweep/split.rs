@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::verdict::Path;
 use crate::verdict::cond::{Cond, Odd, StateTest};
-use crate::verdict::space::ask::{Ask, Atom, Lasts};
+use crate::verdict::space::area::Area;
+use crate::verdict::space::ask::{Atom, Lasts, WideAsk};
 use crate::verdict::space::cube::Cube;
 use crate::verdict::state::ct;
 
@@ -76,21 +77,27 @@ pub(super) fn question(
 }
 
 /// No packet of the parcel meets the condition, which is seen without taking it apart.
-pub(super) fn none_meets(parcel: &Parcel, view: &Cube, ask: &Ask) -> bool {
-    let Some(cubes) = &ask.cubes else {
+pub(super) fn none_meets(parcel: &Parcel, view: &Area, ask: &WideAsk) -> bool {
+    let Some(areas) = &ask.areas else {
         return false;
     };
-    !cubes.iter().any(|cube| {
-        if view.meets(cube) {
+    !areas.iter().any(|area| {
+        if view.meets(area) {
             return true;
         }
-        let mut wide = *cube;
+        let mut wide = area.clone();
         parcel.forget(&mut wide) && view.meets(&wide)
     })
 }
 
 /// Puts a condition to a parcel. `ask` is what the condition asks.
-pub(super) fn split(book: &mut Book, parcel: Parcel, cond: &Cond, ask: &Ask, v6: bool) -> Sides {
+pub(super) fn split(
+    book: &mut Book,
+    parcel: Parcel,
+    cond: &Cond,
+    ask: &WideAsk,
+    v6: bool,
+) -> Sides {
     let mut sides = Sides::default();
     match cond {
         Cond::Mark {
@@ -122,14 +129,14 @@ pub(super) fn split(book: &mut Book, parcel: Parcel, cond: &Cond, ask: &Ask, v6:
     sides
 }
 
-fn plain(book: &mut Book, parcel: Parcel, cond: &Cond, ask: &Ask, v6: bool, sides: &mut Sides) {
-    let Some(cubes) = &ask.cubes else {
+fn plain(book: &mut Book, parcel: Parcel, cond: &Cond, ask: &WideAsk, v6: bool, sides: &mut Sides) {
+    let Some(areas) = &ask.areas else {
         atom(book, parcel, cond, ask.atom.as_ref(), v6, sides);
         return;
     };
     let mut left = vec![parcel.view()];
-    for cube in cubes {
-        let mut wanted = *cube;
+    for area in areas {
+        let mut wanted = area.clone();
         let lost = parcel.forget(&mut wanted);
         let mut rest = Vec::new();
         for own in &left {
@@ -139,7 +146,7 @@ fn plain(book: &mut Book, parcel: Parcel, cond: &Cond, ask: &Ask, v6: bool, side
                     let mut found = Sides::default();
                     let words = || cond.words(v6) + " (as it was translated)";
                     let stretch = part.now.translations;
-                    let question = book.number(format!("{cond:?} {cube:?}"), stretch, words);
+                    let question = book.number(format!("{cond:?}"), stretch, words);
                     found.put(part, question, true);
                     sides.no.append(&mut found.no);
                     for part in found.yes {
@@ -149,13 +156,13 @@ fn plain(book: &mut Book, parcel: Parcel, cond: &Cond, ask: &Ask, v6: bool, side
                     atom(book, part, cond, ask.atom.as_ref(), v6, sides);
                 }
             }
-            own.minus(&wanted, |cube| rest.push(cube));
+            own.minus(&wanted, |area| rest.push(area));
         }
         left = rest;
     }
     sides
         .no
-        .extend(left.into_iter().map(|cube| parcel.part(cube)));
+        .extend(left.into_iter().map(|area| parcel.part(area)));
 }
 
 fn atom(
@@ -217,11 +224,11 @@ fn mark(
 }
 
 /// Boxes of packets in these states.
-fn in_states(states: u8) -> Cube {
-    Cube {
+fn in_states(states: u8) -> Area {
+    Area::of(&Cube {
         ct: states,
         ..Cube::all(true)
-    }
+    })
 }
 
 fn connmark(

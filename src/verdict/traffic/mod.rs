@@ -1,20 +1,18 @@
 //! Sets of packets that are told to a person: in few lines, in the words of a rule.
 //!
-//! A line is a product: these sources, to these destinations, of these protocols, on these interfaces. Boxes
-//! are put together into lines as long as the product holds the same packets, so that a line is as exact as
-//! the boxes were. A line may ask for more than headers say ("when in set bl"): then it is not certain of
+//! A line is a product: these sources, to these destinations, of these protocols, on these interfaces. Areas
+//! are put together as long as the product holds the same packets, so that a line is exact. A line may ask for more than headers say ("when in set bl"): then it is not certain of
 //! a packet whose answer is not known, and it says so.
 
-mod line;
 mod words;
 
+use super::space::area::Area;
 use super::space::cube::{Cube, Span, piece};
 use super::state::{ct, name_bits};
 use super::sweep::{Book, Conditional, merge};
 use crate::flow::Protocol;
 use crate::ruleset::Family;
 use crate::verdict::{CtState, Path, Probe};
-use line::Strip;
 
 /// Whether a packet belongs to a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +54,42 @@ impl std::fmt::Display for Line {
     }
 }
 
+impl std::fmt::Display for Traffic {
+    /// One line below the other.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut gap = "";
+        for line in &self.lines {
+            write!(f, "{gap}{line}")?;
+            gap = "\n";
+        }
+        Ok(())
+    }
+}
+
+impl Line {
+    fn of(part: &Conditional, family: Family, path: Path, book: &Book) -> Self {
+        let when = part.known.iter().map(|(question, answer)| {
+            let words = book.words(*question);
+            if *answer {
+                words.to_owned()
+            } else {
+                format!("not ({words})")
+            }
+        });
+        Self {
+            text: words::text(&part.area, family == Family::V6, path),
+            when: when.collect(),
+        }
+    }
+}
+
 impl Traffic {
     pub(super) fn of(family: Family, path: Path, parts: Vec<Conditional>, book: &Book) -> Self {
-        let parts = merge(parts);
-        let lines = Strip::of(&parts)
+        let mut parts = merge(parts);
+        parts.sort_by_key(|part| part.known.len());
+        let lines = parts
             .iter()
-            .map(|strip| strip.line(family, path, book))
+            .map(|part| Line::of(part, family, path, book))
             .collect();
         Self {
             family,
@@ -100,16 +128,17 @@ impl Traffic {
             return Belongs::No;
         };
         let mut belongs = Belongs::No;
-        let mut left = vec![asked];
+        let asked = Area::of(&asked);
+        let mut left = vec![asked.clone()];
         for part in &self.parts {
-            if !part.cube.meets(&asked) {
+            if !part.area.meets(&asked) {
                 continue;
             }
             belongs = Belongs::Perhaps;
             if part.known.is_empty() {
                 let mut rest = Vec::new();
-                for cube in &left {
-                    cube.minus(&part.cube, |cube| rest.push(cube));
+                for area in &left {
+                    area.minus(&part.area, |area| rest.push(area));
                 }
                 left = rest;
             }
@@ -125,20 +154,22 @@ impl Traffic {
     /// For comparing one set with another.
     pub fn share(&self) -> f64 {
         let all = Cube::all(self.family == Family::V6);
-        let wide = |span: Span<u128>, all: Span<u128>| {
-            (span.last - span.first) as f64 / (all.last - all.first) as f64 + f64::MIN_POSITIVE
+        let wide = |spans: &[Span<u128>]| {
+            let size = |span: &Span<u128>| (span.last - span.first) as f64 + 1.0;
+            spans.iter().map(size).sum::<f64>() / (all.src.last as f64 + 1.0)
         };
-        let port = |span: Span<u16>| (f64::from(span.last - span.first) + 1.0) / 65_536.0;
+        let ports = |spans: &[Span<u16>]| {
+            let size = |span: &Span<u16>| f64::from(span.last - span.first) + 1.0;
+            spans.iter().map(size).sum::<f64>() / 65_536.0
+        };
         let of = |part: &Conditional| {
-            let cube = &part.cube;
-            (wide(cube.src, all.src) + 1e-9)
-                * (wide(cube.dst, all.dst) + 1e-9)
-                * port(cube.sport)
-                * port(cube.dport)
-                * f64::from(cube.protos.count())
-                / 256.0
-                * f64::from(cube.ct.count_ones())
-                / 5.0
+            let area = &part.area;
+            wide(area.src.spans())
+                * wide(area.dst.spans())
+                * ports(area.sport.spans())
+                * ports(area.dport.spans())
+                * (f64::from(area.protos.count()) / 256.0)
+                * (f64::from(area.ct.count_ones()) / 5.0)
         };
         self.parts.iter().map(of).sum()
     }

@@ -4,18 +4,17 @@ use std::fmt::Write;
 
 use crate::flow::{Protocol, TcpFlags};
 use crate::verdict::Path;
+use crate::verdict::space::area::Area;
 use crate::verdict::space::cube::{Bytes, Cube, Number, Span};
 use crate::verdict::state::{address_of, ct};
-
-use super::line::Strip;
 
 /// Things of one list that are told; how many more there are is said.
 const TOLD: usize = 6;
 
-pub(super) fn text(strip: &Strip, v6: bool, path: Path) -> String {
+pub(super) fn text(area: &Area, v6: bool, path: Path) -> String {
     let all = Cube::all(v6);
-    let mut text = protocols(strip.protos);
-    let only = strip.protos.only().map(Protocol);
+    let mut text = protocols(area.protos);
+    let only = area.protos.only().map(Protocol);
     let is_icmp = only.is_some_and(Protocol::is_icmp);
     let ports = |spans: &[Span<u16>]| {
         let told = list(spans, all.sport, |span| {
@@ -43,16 +42,16 @@ pub(super) fn text(strip: &Strip, v6: bool, path: Path) -> String {
         (Some(addresses), Some(ports)) if v6 => format!("[{addresses}]{ports}"),
         (Some(addresses), Some(ports)) => format!("{addresses}{ports}"),
     };
-    let source = end(address(&strip.src), ports(&strip.sport));
-    let target = end(address(&strip.dst), ports(&strip.dport));
+    let source = end(address(area.src.spans()), ports(area.sport.spans()));
+    let target = end(address(area.dst.spans()), ports(area.dport.spans()));
     let any = if source.starts_with(':') { "any" } else { "" };
     let _ = write!(text, " {any}{source} -> {target}");
     if is_icmp {
-        icmp(&mut text, strip, &all);
+        icmp(&mut text, area, &all);
     }
-    interfaces(&mut text, strip, path);
-    states(&mut text, strip.ct);
-    flags(&mut text, strip.flags);
+    interfaces(&mut text, area, path);
+    states(&mut text, area.ct);
+    flags(&mut text, area.flags);
     text
 }
 
@@ -158,7 +157,7 @@ fn protocols(protos: Bytes) -> String {
     }
 }
 
-fn icmp(text: &mut String, strip: &Strip, all: &Cube) {
+fn icmp(text: &mut String, area: &Area, all: &Cube) {
     let number = |span: &Span<u16>| {
         let last = span.last.min(255);
         if span.first == last {
@@ -167,18 +166,18 @@ fn icmp(text: &mut String, strip: &Strip, all: &Cube) {
             format!("{}-{last}", span.first)
         }
     };
-    if let Some(kinds) = list(&strip.sport, all.sport, number) {
+    if let Some(kinds) = list(area.sport.spans(), all.sport, number) {
         let _ = write!(text, " type {kinds}");
     }
-    if let Some(codes) = list(&strip.dport, all.dport, number) {
+    if let Some(codes) = list(area.dport.spans(), all.dport, number) {
         let _ = write!(text, " code {codes}");
     }
 }
 
-fn interfaces(text: &mut String, strip: &Strip, path: Path) {
+fn interfaces(text: &mut String, area: &Area, path: Path) {
     let some = Span::new(1, u128::MAX);
     let one = |spans: &[Span<u128>]| list(spans, some, |span| interface(*span));
-    let (input, output) = (one(&strip.input), one(&strip.output));
+    let (input, output) = (one(area.input.spans()), one(area.output.spans()));
     let word = if path == Path::Forward { "in" } else { "on" };
     if let Some(input) = input.filter(|_| path != Path::Output) {
         let _ = write!(text, " {word} {input}");

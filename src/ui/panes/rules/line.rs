@@ -32,6 +32,10 @@ pub(super) struct Line {
     reset: bool,
     /// What the text leaves out.
     lossy: Option<String>,
+    /// Why no packet can match it.
+    shadow: Option<String>,
+    /// It only logs, for a while.
+    probe: bool,
     /// What is staged about it.
     staged: Mark,
     /// Its counters are to start from zero.
@@ -44,11 +48,14 @@ impl Line {
         match row {
             Row::Rule(rule, number) => {
                 let jump = firewall.ruleset.jump(rule);
+                let probe = firewall.probe(rule).is_some();
+                // A rule that the kernel would not hold has no number, nor has a probe.
+                let none = if probe { "" } else { "·" };
                 Self {
-                    // A rule that the kernel would not hold has no number.
                     number: firewall
                         .number(rule, number - 1)
-                        .map_or_else(|| "·".to_owned(), |number| number.to_string()),
+                        .map_or_else(|| none.to_owned(), |number| number.to_string()),
+                    probe,
                     drops: firewall.ruleset.drops_or_rejects(rule),
                     jumps: jump.is_some_and(|jump| jump.chain.is_some()),
                     cells: firewall.ruleset.cells(rule),
@@ -59,6 +66,7 @@ impl Line {
                     counted: firewall.counts(rule),
                     reset: firewall.was_reset(rule),
                     lossy: firewall.lossy_rule(chain, number).map(str::to_owned),
+                    shadow: firewall.shadow(rule).map(str::to_owned),
                     staged: firewall.mark(rule),
                     zeroed: firewall.staged_row(rule).is_some_and(|row| row.zeroed),
                 }
@@ -73,6 +81,7 @@ impl Line {
                 let target = stated.to_owned();
                 Self {
                     number: "–".to_owned(),
+                    probe: false,
                     drops: policy == Some(Policy::Drop),
                     jumps: false,
                     cells: Cells {
@@ -87,6 +96,7 @@ impl Line {
                     counted: firewall.counts_policy(chain),
                     reset: false,
                     lossy: None,
+                    shadow: None,
                     staged: if firewall.policy_is_staged(chain) {
                         Mark::Changed
                     } else {
@@ -117,6 +127,9 @@ impl Line {
         if self.zeroed && self.staged == Mark::Same {
             return ("0", staged);
         }
+        if self.probe {
+            return ("◦", theme.quiet.style());
+        }
         match (self.staged, &self.lossy, self.reset) {
             (Mark::New, ..) => ("+", staged),
             (Mark::Moved, ..) => ("↕", staged),
@@ -125,6 +138,7 @@ impl Line {
             (Mark::Disabled, ..) => ("#", staged),
             (Mark::Same, Some(_), _) => ("≠", caution),
             (Mark::Same, None, true) => ("↺", caution),
+            (Mark::Same, None, false) if self.shadow.is_some() => ("⌀", theme.quiet.style()),
             (Mark::Same, None, false) => (" ", caution),
         }
     }
@@ -165,6 +179,8 @@ impl Line {
         let (lit, quiet) = (self.lit(theme), theme.quiet.style());
         let plain = if self.leaves() {
             theme.leaving.style()
+        } else if self.probe {
+            quiet
         } else if self.staged != Mark::Same {
             theme.staged.style()
         } else if self.heat == Heat::Cold && self.counters.packets == 0 {
@@ -247,6 +263,10 @@ impl Line {
         }
         let style = if self.policy { quiet } else { plain };
         let mut text = words::clean_str(&cells.matches).into_owned();
+        if let Some(why) = &self.shadow {
+            let gap = if text.is_empty() { "" } else { "  " };
+            text = format!("{text}{gap}⌀ {}", words::clean_str(why));
+        }
         if let Some(why) = &self.lossy {
             text = format!("{text} ≠ and more: {}", words::clean_str(why));
         }

@@ -24,7 +24,12 @@ const CHAIN: usize = 14;
 /// Draws the rows that fit.
 pub fn draw(state: &State, why: &Why, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     if why.answer.is_none() {
-        let words = if why.line.is_some() { "" } else { "asking …" };
+        let read = |probe: &crate::verdict::Probe| state.rules_are_known(probe.family);
+        let words = match &why.line {
+            Some(_) => "",
+            None if why.packets.iter().all(read) => "asking …",
+            None => "the rules are still being read …",
+        };
         Pen::new(buffer, area, 0)
             .skip(2)
             .put(words, theme.quiet.style());
