@@ -16,7 +16,7 @@ const PROTOCOL: (u16, u8) = (1, 6);
 /// `IPSET_ATTR_SETNAME`.
 const NAME: u16 = 2;
 /// `IPSET_ATTR_FLAGS`, in network order, and `IPSET_FLAG_LIST_SETNAME`: names alone.
-const FLAGS: (u16, u32) = (8 | 0x4000, 1 << 1);
+const FLAGS: (u16, u32) = (6 | 0x4000, 1 << 1);
 
 /// The names of all sets, sorted; none where the kernel has no sets. Bytes that are no UTF-8 show as
 /// U+FFFD.

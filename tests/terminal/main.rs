@@ -9,6 +9,7 @@
 mod actions;
 mod change;
 mod demo;
+mod editor;
 mod harness;
 mod harness_holds;
 mod keep;

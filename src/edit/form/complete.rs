@@ -454,7 +454,7 @@ mod tests {
             ("-p udp --dport |", "", &["domain", "ntp"]),
             ("-p tcp -m multiport --dports 22,h|", "h", &["https"]),
             ("-m conntrack --ctstate NEW,RE|", "RE", &["RELATED"]),
-            ("-j AC|", "AC", &["ACCEPT"]),
+            ("-j ACC|", "ACC", &["ACCEPT"]),
             ("-g |", "", &["f2b-sshd", "web"]),
             ("-j w|", "w", &["web"]),
             ("-m set --match-set b|", "b", &["bl"]),

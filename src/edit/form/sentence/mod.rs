@@ -42,6 +42,9 @@ pub fn of(spec: &Spec<'_>, in_builtin: bool) -> String {
         text.push_str(if number == 0 { ", " } else { " and " });
         text.push_str(clause);
     }
+    if !clauses.is_empty() && verb.after.starts_with(' ') {
+        text.push(',');
+    }
     text.push_str(&verb.after);
     if let Some(family) = spec.only_family {
         let _ = write!(
@@ -127,7 +130,7 @@ mod tests {
             ),
             (
                 "-m limit --limit 5/min --limit-burst 9 -j LOG --log-prefix \"a: \"",
-                "Log packets, at most 5 a minute (9 at once) with the prefix \"a: \" and go on",
+                "Log packets, at most 5 a minute (9 at once), with the prefix \"a: \" and go on",
             ),
             (
                 "-p tcp -j REJECT --reject-with tcp-reset",
