@@ -176,7 +176,7 @@ fn shadows(name: &str, dump: String) {
         program.rule_count(),
         found.found.len(),
         found.complete,
-        start.elapsed().checked_sub(shadows).unwrap(),
+        start.elapsed().saturating_sub(shadows),
         redundant.found.len(),
         redundant.complete
     );

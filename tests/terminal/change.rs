@@ -268,12 +268,16 @@ fn mend(mended: &Mended, backend: &str) {
 
 #[test]
 fn every_scenario_is_mended_by_keys_alone_with_nft() {
-    MENDED.iter().for_each(|mended| mend(mended, "nft"));
+    for mended in MENDED {
+        mend(mended, "nft");
+    }
 }
 
 #[test]
 fn every_scenario_is_mended_by_keys_alone_with_legacy() {
-    MENDED.iter().for_each(|mended| mend(mended, "legacy"));
+    for mended in MENDED {
+        mend(mended, "legacy");
+    }
 }
 
 /// What the box's namespace holds, without counters.
@@ -283,10 +287,8 @@ fn rules(terminal: &Terminal, tool: &str) -> String {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    text.lines()
-        .filter(|line| line.starts_with("-A"))
-        .map(|line| format!("{line}\n"))
-        .collect()
+    let rules: Vec<&str> = text.lines().filter(|line| line.starts_with("-A")).collect();
+    rules.join("\n")
 }
 
 /// A move is staged, seen, applied and not answered: the old order comes back by itself.

@@ -14,6 +14,7 @@
 
 mod apply;
 mod merge;
+mod nat;
 mod parcel;
 mod split;
 
@@ -23,13 +24,12 @@ use super::facts::Facts;
 use super::program::{Action, Change, End, Program, Stage, TableKind, index};
 use super::space::area::Area;
 use super::space::ask::WideAsk;
-use super::space::cube::{Bytes, Cube};
-use super::state::{address_of, ct};
 use super::thread::{By, DEPTH};
 use crate::flow::Hook;
 use crate::ruleset::Policy;
 use crate::verdict::Path;
 pub(super) use merge::{Conditional, merge};
+use nat::{begins, turn};
 use parcel::{Field, Nat, Parcel};
 pub(super) use split::Book;
 use split::Sides;
@@ -438,68 +438,5 @@ impl<'a> Sweep<'a> {
             *known = Some(Rc::new(WideAsk::of(cond, v6)));
         }
         known.clone()
-    }
-}
-
-/// The nat table sees the first packet of a connection, and each end of it is decided once: those that it
-/// sees, and the others.
-fn begins(parcels: Vec<Parcel>, hook: Hook) -> (Vec<Parcel>, Vec<Parcel>) {
-    let is_dst = matches!(hook, Hook::Prerouting | Hook::Output);
-    let mut icmp = Bytes::one(1);
-    icmp.add(58);
-    let all = Cube::all(true);
-    let first = [
-        Area::of(&Cube {
-            protos: icmp,
-            ct: ct::NEW,
-            ..all
-        }),
-        Area::of(&Cube {
-            protos: Bytes::ALL.without(icmp),
-            ct: ct::NEW | ct::RELATED,
-            ..all
-        }),
-    ];
-    let (mut entering, mut others) = (Vec::new(), Vec::new());
-    for parcel in parcels {
-        let bound = if is_dst {
-            parcel.now.dst_bound
-        } else {
-            parcel.now.src_bound
-        };
-        if bound {
-            others.push(parcel);
-            continue;
-        }
-        let mut left = vec![parcel];
-        for wanted in &first {
-            let mut rest = Vec::new();
-            for parcel in left {
-                let (inside, outside) = parcel.divide(wanted);
-                entering.extend(inside);
-                rest.extend(outside);
-            }
-            left = rest;
-        }
-        others.extend(left);
-    }
-    (entering, others)
-}
-
-/// A destination that NAT changed is routed as what it is now, where the box's addresses are known.
-fn turn(parcel: &mut Parcel, facts: &Facts, v6: bool) {
-    let (Field::Is(dst), Nat::Is(true)) = (parcel.now.dst, parcel.now.dnat) else {
-        return;
-    };
-    match (facts.is_local(address_of(dst, v6)), parcel.now.path) {
-        (Some(true), Path::Forward) => {
-            parcel.now.path = Path::Input;
-            parcel.now.leaves = Field::Is(0);
-        }
-        (Some(false), Path::Input) => {
-            parcel.now.path = Path::Forward;
-            parcel.now.leaves = Field::Lost;
-        }
-        _ => {}
     }
 }
