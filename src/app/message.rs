@@ -86,6 +86,8 @@ pub enum Message {
     Applying(String),
     /// The apply was refused, and nothing has changed: why, and what to do.
     Refused(String, String),
+    /// So many counters that were staged to start from zero do.
+    Zeroed(usize),
     /// The change that waits for its answer now, if there is one.
     Pending(Option<Pending>),
     /// Who got in since the change was made.

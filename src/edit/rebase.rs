@@ -46,6 +46,15 @@ impl Stage {
         self.replay(stage)
     }
 
+    /// The stage once the kernel has zeroed the counters, where nothing else is staged; `None` where rules or
+    /// chains still differ.
+    pub fn zeroed(&self) -> Option<Self> {
+        let is_all =
+            !self.is_empty() && Diff::between(&self.staged().loaded(), self.base()).is_empty();
+        let zeroed = || self.on(Arc::clone(self.base()), self.shelf_of_now());
+        is_all.then(zeroed).map(|stage| stage.with_locks_of(self))
+    }
+
     /// Somebody applied what is staged here, and all of it.
     fn is_carried_out_in(&self, new_base: &Ruleset) -> bool {
         !self.is_empty()

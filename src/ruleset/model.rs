@@ -208,7 +208,7 @@ pub(super) struct Renamed {
 }
 
 /// What one `*-save` printed for one family and back end. Immutable; counters are apart.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ruleset {
     pub(super) text: Arc<[u8]>,
     /// The part of `text` that this ruleset is.

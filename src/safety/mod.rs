@@ -25,6 +25,7 @@
 //! trail      the audit log
 //! keep       the rules of now, saved for the next boot
 //! probe      rules that only log, for a while, and the process that takes them away
+//! zero       counters that start from zero
 //! decide     confirm, revert, extend; look at what is pending; be woken when it changes
 //! ```
 //!
@@ -51,6 +52,7 @@ mod tame;
 mod trail;
 mod who;
 mod whole;
+mod zero;
 
 pub use begin::{begin, current, rescue, transitions_to};
 pub use decide::{
@@ -63,6 +65,7 @@ pub use record::Phase;
 pub use request::{ApplyError, KEEP, Pending, Request, Step, To, Transition, WINDOW};
 pub use trail::{Entry, Event, history};
 pub use who::Who;
+pub use zero::zero;
 
 /// First argument that makes the binary a guard: call [`guard_main`].
 pub const GUARD: &str = "__guard";

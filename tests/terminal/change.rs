@@ -332,6 +332,71 @@ fn a_change_that_nobody_answers_is_taken_back() {
     }
 }
 
+/// Packets that each rule of INPUT has counted.
+fn counted(terminal: &Terminal, tool: &str) -> Vec<u64> {
+    let out = inside(&namespace(terminal.pid()))
+        .args([tool, "-c", "-t", "filter"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let rules = text.lines().filter(|line| line.contains(" -A INPUT "));
+    let packets = |line: &str| line[1..].split(':').next().unwrap().parse().unwrap();
+    rules.map(packets).collect()
+}
+
+/// Counters that are staged to start from zero do so in the kernel, with a change of rules and without one.
+#[test]
+fn staged_counters_start_from_zero() {
+    for (backend, tool) in [
+        ("nft", "iptables-nft-save"),
+        ("legacy", "iptables-legacy-save"),
+    ] {
+        let mut terminal = demo("drop-before-accept", backend);
+        open_chain(&mut terminal, "v4 filter INPUT");
+        let at = {
+            patiently("packets", || {
+                counted(&terminal, tool).iter().any(|n| *n > 60)
+            });
+            let counts = counted(&terminal, tool);
+            counts.iter().position(|n| *n > 60).unwrap()
+        };
+        let before = counted(&terminal, tool);
+        go_to(&mut terminal, at + 1);
+        terminal.press("Z A");
+        terminal.wait_for_text("✔ the back end takes it");
+        terminal.press("y");
+        terminal.wait_for_text("1 counter starts from zero");
+        let after = counted(&terminal, tool);
+        assert!(after[at] < before[at], "{before:?}, then {after:?}");
+        let others = (0..before.len()).filter(|i| *i != at);
+        for i in others {
+            assert!(after[i] >= before[i], "{before:?}, then {after:?}");
+        }
+        terminal.wait_for("nothing staged", |screen| {
+            !screen.contains("staged") && !screen.contains("─ apply")
+        });
+
+        // Together with a rule that goes.
+        patiently("packets", || counted(&terminal, tool)[at] > 10);
+        let before = counted(&terminal, tool);
+        go_to(&mut terminal, before.len());
+        terminal.press("d");
+        go_to(&mut terminal, at + 1);
+        terminal.press("Z");
+        apply(&mut terminal);
+        patiently("the counter to start anew", || {
+            let after = counted(&terminal, tool);
+            after.len() + 1 == before.len() && after[at] < before[at]
+        });
+        terminal.press("y");
+        terminal.wait_for_text("the change is kept");
+        terminal.wait_for("nothing staged", |screen| !screen.contains("staged"));
+        terminal.press("q");
+        terminal.wait_for_exit();
+        terminal.wait_for_no_process();
+    }
+}
+
 #[test]
 fn a_change_is_taken_back_at_once_by_a_key() {
     let mut terminal = demo("drop-before-accept", "nft");

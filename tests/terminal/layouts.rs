@@ -1,7 +1,16 @@
 //! The board as it looks, in every size that it was designed for: text and style, in colour and
 //! without. A snapshot that changes is to be looked at, not waved through.
 
+use crate::harness::{Launch, Terminal};
 use crate::{dump, open};
+
+/// The board with the mark of the rule that can never match: the last thing to come to it.
+#[track_caller]
+fn complete(launch: Launch) -> Terminal {
+    let mut terminal = open(launch);
+    terminal.wait_for_frame("the marks of dead rules", |screen| screen.contains("⌀"));
+    terminal
+}
 
 /// Asserts the portrait of a screen, under its name.
 macro_rules! assert_screen {
@@ -16,7 +25,7 @@ macro_rules! assert_screen {
 fn the_board_in_every_size_and_theme() {
     for (columns, rows) in [(80, 24), (60, 20), (120, 36), (200, 50)] {
         for theme in ["ansi", "mono"] {
-            let mut terminal = open(dump().args(["--theme", theme]).size(columns, rows));
+            let mut terminal = complete(dump().args(["--theme", theme]).size(columns, rows));
             let name = format!("board-{columns}x{rows}-{theme}");
             assert_screen!(name, terminal.settled());
         }
@@ -32,7 +41,7 @@ fn what_opens_over_the_board() {
         ("rule", "j j j v"),
         ("filter", "/ d p o r t"),
     ] {
-        let mut terminal = open(dump());
+        let mut terminal = complete(dump());
         terminal.press(keys);
         assert_screen!(format!("{name}-80x24"), terminal.settled());
     }
@@ -58,7 +67,7 @@ fn the_explain_screen_in_every_size() {
 /// Below 80 columns one pane at a time has the screen.
 #[test]
 fn one_pane_at_a_time_on_a_small_screen() {
-    let mut terminal = open(dump().size(60, 20));
+    let mut terminal = complete(dump().size(60, 20));
     for (name, key) in [("chains", "1"), ("drops", "3"), ("rules", "2")] {
         terminal.press(key);
         assert_screen!(format!("single-{name}-60x20"), terminal.settled());

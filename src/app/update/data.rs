@@ -62,6 +62,7 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
         Message::Checked(checked) => return review::checked(state, checked),
         Message::Applying(words) => review::step(state, words),
         Message::Refused(what, remedy) => review::refused(state, what, remedy),
+        Message::Zeroed(count) => return review::zeroed(state, count),
         Message::Pending(pending) => return review::now_pending(state, pending),
         Message::Evidence(evidence) => {
             state.dirty |= state.change.evidence.as_ref() != Some(&evidence);

@@ -10,6 +10,7 @@ use crate::app::action::Action;
 use crate::app::change::{Checked, Checks, GO_ON, Page, Pending, Phase, Review, WINDOWS};
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, Input, Purpose, State};
+use crate::edit::Stage;
 
 /// How much longer a pending change waits when asked.
 const MORE: Duration = Duration::from_secs(60);
@@ -188,6 +189,25 @@ pub(super) fn refused(state: &mut State, what: String, remedy: String) {
         }
         _ => act::say(state, what),
     }
+}
+
+/// The counters start from zero: of what is staged that part is done, and where it was all, the review is over.
+pub(super) fn zeroed(state: &mut State, count: usize) -> Vec<Effect> {
+    for firewall in &mut state.firewalls {
+        if let Some(stage) = firewall.stage().and_then(Stage::zeroed) {
+            firewall.restage(Some(stage));
+        }
+    }
+    if state.staged() == 0 && matches!(state.dialog, Some(Dialog::Review(_))) {
+        state.dialog = None;
+    }
+    let counters = if count == 1 {
+        "counter starts"
+    } else {
+        "counters start"
+    };
+    act::say(state, format!("{count} {counters} from zero"));
+    vec![Effect::ReadNow]
 }
 
 /// The change that waits for its answer, or that none does any more.

@@ -22,6 +22,7 @@ pub mod restore;
 pub mod scratch;
 mod tools;
 mod warning;
+pub mod zero;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;

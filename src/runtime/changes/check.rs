@@ -94,6 +94,18 @@ impl Material {
             to: To::Ruleset(Arc::clone(&staged.after)),
         })
     }
+
+    /// The rulesets of which something is to be counted from zero.
+    pub(super) fn zeroed(&self) -> Vec<(Origin, Arc<Ruleset>)> {
+        let anew = |staged: &&Staged| {
+            let after = &staged.after;
+            !after.zeroed_rules().is_empty() || !after.zeroed_chains().is_empty()
+        };
+        let found = self.staged.iter().filter(anew);
+        found
+            .map(|staged| (staged.origin, Arc::clone(&staged.after)))
+            .collect()
+    }
 }
 
 /// Why the back end would not take a change, in its own words.

@@ -10,13 +10,16 @@ mod traffic;
 mod watch;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::app::message::Message;
+use crate::netfilter::xtables::Tools;
+use crate::ruleset::{Origin, Ruleset};
 use crate::runtime::board::Event;
-use crate::safety::{self, DecideError, Places, Request, Step, Who};
+use crate::safety::{self, ApplyError, DecideError, Places, Request, Step, Who};
 
 pub use check::{Material, check};
 use watch::Watcher;
@@ -69,13 +72,22 @@ impl Changes {
         let mut request = Request::new(self.places.clone(), "the board", transitions);
         request.window = window;
         let events = self.events.clone();
+        let zeroed = material.zeroed();
         self.aside("apply", move || {
             let tell = |message| drop(events.send(Event::Message(message)));
             let done = safety::begin(&request, &mut |step| {
                 tell(Message::Applying(step_words(&step)));
             });
-            if let Err(error) = done {
-                tell(Message::Refused(error.to_string(), error.remedy()));
+            let told = match done {
+                // Counters are no part of what the guard compares: a change can be of nothing else.
+                Ok(_) => zero(&zeroed).map(|count| (count > 0).then_some(count)),
+                Err(ApplyError::Nothing) if !zeroed.is_empty() => zero(&zeroed).map(Some),
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok(Some(count)) => tell(Message::Zeroed(count)),
+                Ok(None) => {}
+                Err(error) => tell(Message::Refused(error.to_string(), error.remedy())),
             }
         });
     }
@@ -117,6 +129,18 @@ impl Changes {
             let _ = self.events.send(Event::Message(refused));
         }
     }
+}
+
+/// Counts from zero what is staged so, in every ruleset.
+fn zero(zeroed: &[(Origin, Arc<Ruleset>)]) -> Result<usize, ApplyError> {
+    if zeroed.is_empty() {
+        return Ok(0);
+    }
+    let tools = Tools::find();
+    let counts = zeroed
+        .iter()
+        .map(|(origin, staged)| safety::zero(&tools, *origin, staged));
+    counts.sum()
 }
 
 /// How far an apply is, in words.

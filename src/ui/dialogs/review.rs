@@ -5,18 +5,23 @@
 //!  - 4  DROP …
 //!  + 4  ACCEPT …
 //!
-//!  newly accepted   tcp any → :443 on eth0
 //!  dry run          ✔ both back ends take it
 //!  your session     ✔ 198.51.100.20 → :22 accepted, established and new
 //!  then             a backup first; it reverts by itself in 1:00 unless it is kept
+//!
+//!  newly accepted   tcp any → :443 on eth0
 //! ```
+//!
+//! What `y` needs stands above what can be long: on a small screen the traffic scrolls, and neither a refusal
+//! nor a lock-out is ever below the edge.
 
 use ratatui::style::Style;
 
 use crate::app::action::{Action, Place};
 use crate::app::change::{Checked, Checks, Page, Review};
+use crate::app::firewall::Firewall;
 use crate::app::state::State;
-use crate::edit::{ChainDiff, ChainMark, DiffLine};
+use crate::edit::{ChainDiff, ChainMark, DiffLine, Stage};
 use crate::ruleset::Policy;
 use crate::ui::dialogs::Line;
 use crate::ui::panes::pending::clock;
@@ -63,7 +68,8 @@ pub fn lines(
 /// Lines of the diff that the summary shows at most, and at least.
 const SHORT: (usize, usize) = (9, 2);
 
-/// The checks and what comes then are always to be seen; the diff gets the lines that are left.
+/// The checks and what comes then are always to be seen; the diff gets the lines that are left, the traffic
+/// what is below.
 fn summary(
     state: &State,
     review: &Review,
@@ -81,12 +87,24 @@ fn summary(
             "dry run, your session, what it does to traffic …",
             theme.accent.style(),
         ),
-        Checks::Done(checked) => checks(&mut page, checked, theme),
+        Checks::Done(checked) => safety(&mut page, checked, theme),
     }
     then(&mut page, state, review, theme);
+    let needed = page.lines.len();
+    if let Checks::Done(checked) = &review.checks {
+        page.lines.push(Line::new());
+        traffic(&mut page, checked, theme);
+    }
+    // The rest of the room is shared: the traffic may scroll, the diff has a page of its own.
     let room = rows.saturating_sub(page.lines.len() + 1);
-    let mut lines = diff(state, theme, cells, room.clamp(SHORT.1, SHORT.0));
-    if room > SHORT.1 {
+    let most = rows.saturating_sub(needed + 1);
+    let mut lines = diff(
+        state,
+        theme,
+        cells,
+        room.clamp(SHORT.1, SHORT.0).min(most.max(1)),
+    );
+    if most > lines.len() {
         lines.push(Line::new());
     }
     lines.append(&mut page.lines);
@@ -120,33 +138,20 @@ fn then(page: &mut Pairs, state: &State, review: &Review, theme: &Theme) {
         (None, None, Some(step)) => page.pair("now", &format!("{step} …"), theme.accent.style()),
         (None, None, None) => page.pair("then", &then, text),
     }
+    let stages = state.firewalls.iter().filter_map(Firewall::stage);
+    let mut staged = stages.map(Stage::staged);
+    if staged.any(|set| !set.zeroed_rules().is_empty() || !set.zeroed_chains().is_empty()) {
+        page.pair(
+            "counters",
+            "a revert does not bring back what was counted; the backup has it",
+            text,
+        );
+    }
 }
 
-fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
-    let (text, fine, alarm) = (theme.text.style(), theme.hot.style(), theme.alarm.style());
-    for (name, found) in [
-        ("newly accepted", &checked.accepted),
-        ("newly dropped", &checked.dropped),
-    ] {
-        for (i, line) in found.iter().enumerate() {
-            page.pair(if i == 0 { name } else { "" }, line, text);
-        }
-    }
-    match (
-        checked.accepted.is_empty() && checked.dropped.is_empty(),
-        checked.undecided,
-    ) {
-        (true, false) => page.pair("traffic", "✔ no packet fares otherwise", text),
-        (_, true) => page.pair(
-            "traffic",
-            "not decided in full: there may be more than this",
-            theme.caution.style(),
-        ),
-        (false, false) => {}
-    }
-    for (i, line) in checked.what_if.iter().enumerate() {
-        page.pair(if i == 0 { "what if" } else { "" }, line, text);
-    }
+/// Whether it can be applied, and whether its author is still let in after it.
+fn safety(page: &mut Pairs, checked: &Checked, theme: &Theme) {
+    let (fine, alarm) = (theme.hot.style(), theme.alarm.style());
     for (i, session) in checked.sessions.iter().enumerate() {
         let name = if i == 0 { "your session" } else { "" };
         if session.safe {
@@ -183,6 +188,34 @@ fn checks(page: &mut Pairs, checked: &Checked, theme: &Theme) {
             &format!("✘ {line}"),
             alarm,
         );
+    }
+}
+
+/// What the change does to packets.
+fn traffic(page: &mut Pairs, checked: &Checked, theme: &Theme) {
+    let text = theme.text.style();
+    for (name, found) in [
+        ("newly accepted", &checked.accepted),
+        ("newly dropped", &checked.dropped),
+    ] {
+        for (i, line) in found.iter().enumerate() {
+            page.pair(if i == 0 { name } else { "" }, line, text);
+        }
+    }
+    match (
+        checked.accepted.is_empty() && checked.dropped.is_empty(),
+        checked.undecided,
+    ) {
+        (true, false) => page.pair("traffic", "✔ no packet fares otherwise", text),
+        (_, true) => page.pair(
+            "traffic",
+            "not decided in full: there may be more than this",
+            theme.caution.style(),
+        ),
+        (false, false) => {}
+    }
+    for (i, line) in checked.what_if.iter().enumerate() {
+        page.pair(if i == 0 { "what if" } else { "" }, line, text);
     }
 }
 
