@@ -54,9 +54,9 @@ const fn row(
     }
 }
 
-/// `redraw` shows nothing; it has a test of its own. So have the long texts, which scroll, and the keys of a
-/// pending change, which one change tries in turn.
-const ELSEWHERE: [(&str, &str); 19] = [
+/// `redraw` shows nothing; it has a test of its own. So have the long texts, which scroll, the keys of a
+/// pending change, which one change tries in turn, and those of the history, which wants two changes first.
+const ELSEWHERE: [(&str, &str); 33] = [
     ("any", "redraw"),
     ("review", "redraw"),
     ("review", "up"),
@@ -76,6 +76,20 @@ const ELSEWHERE: [(&str, &str); 19] = [
     ("pending", "revert"),
     ("why", "next-fix"),
     ("why", "stage-fix"),
+    ("history", "down"),
+    ("history", "open"),
+    ("history", "page-down"),
+    ("history", "page-up"),
+    ("history", "redraw"),
+    ("history", "stage-past"),
+    ("history", "suspend"),
+    ("history", "up"),
+    ("keep", "down"),
+    ("keep", "page-down"),
+    ("keep", "page-up"),
+    ("keep", "redraw"),
+    ("keep", "suspend"),
+    ("keep", "up"),
 ];
 
 #[rustfmt::skip]

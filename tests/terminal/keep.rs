@@ -3,11 +3,16 @@
 
 use std::process::Command;
 
+use crate::harness::screen::Screen;
 use crate::harness::{Launch, Terminal};
 use crate::open;
 
 /// A board over a namespace with a few rules, and Debian's place for saved ones.
 pub fn machine() -> Terminal {
+    machine_of(120, 36)
+}
+
+fn machine_of(columns: u16, rows: u16) -> Terminal {
     let script = format!(
         "set -e
          for folder in /etc /run /var; do mount -t tmpfs none $folder; done
@@ -31,7 +36,7 @@ RULES
         env!("CARGO_BIN_EXE_ruletop")
     );
     let launch = Launch::new("unshare").args(["--net", "--mount", "bash", "-c", &script]);
-    let mut terminal = open(launch.size(120, 36));
+    let mut terminal = open(launch.size(columns, rows));
     terminal.wait_for_text("dport 80");
     terminal
 }
@@ -100,4 +105,84 @@ fn the_demo_keeps_in_a_folder_of_its_own() {
     terminal.press("y");
     terminal.wait_for_text("written for the next boot: /run/ruletop/machine/etc");
     assert!(!std::path::Path::new("/run/ruletop/machine").exists());
+}
+
+/// What is drawn anew is the same; and nobody waits for the program to come back from being suspended here.
+#[track_caller]
+fn redraws_and_is_not_suspended(terminal: &mut Terminal) {
+    let before = terminal.settled();
+    let mark = terminal.mark();
+    terminal.press("<C-l>");
+    terminal.wait_for_bytes(mark);
+    assert_eq!(terminal.settled().text(), before.text());
+    terminal.press("<C-z>");
+    terminal.wait_for_text("not suspended");
+}
+
+#[test]
+fn what_would_be_kept_scrolls() {
+    let mut terminal = machine_of(100, 12);
+    terminal.press("S");
+    terminal.wait_for_text("0 above");
+    for (key, shown) in [
+        ("<Down>", "1 above"),
+        ("j", "2 above"),
+        ("k", "1 above"),
+        ("<Up>", "0 above"),
+        ("<PageDown>", "0 below"),
+        ("<PageUp>", "0 above"),
+    ] {
+        terminal.press(key);
+        terminal.wait_for(&format!("{shown} by {key}"), |screen| {
+            screen.contains(shown)
+        });
+    }
+    redraws_and_is_not_suspended(&mut terminal);
+}
+
+/// One change after the other is chosen, looked at in full and left again; any of them can be staged.
+#[test]
+fn the_history_knows_its_keys() {
+    let mut terminal = machine();
+    for rules in ["2 rules", "1 rule "] {
+        terminal.press("g d A");
+        terminal.wait_for_text("✔ the back end takes it");
+        terminal.press("y");
+        terminal.wait_for_text("─ keep it? ─");
+        terminal.press("y");
+        terminal.wait_for("the change to be kept", |screen| {
+            !screen.contains("─ keep it? ─") && screen.contains(rules)
+        });
+    }
+    terminal.press("H");
+    let chosen = |screen: &Screen| {
+        let of_history = |row: &usize| screen.row(*row).contains("confirmed by");
+        let mut rows = (0..screen.size().1).filter(of_history);
+        rows.position(|row| screen.row(row).contains("▸ 20"))
+    };
+    terminal.wait_for("two changes", |screen| chosen(screen) == Some(0));
+    for (key, at) in [
+        ("j", 1),
+        ("k", 0),
+        ("<Down>", 1),
+        ("<Up>", 0),
+        ("<PageDown>", 1),
+        ("<PageUp>", 0),
+    ] {
+        terminal.press(key);
+        terminal.wait_for(&format!("change {at} by {key}"), |screen| {
+            chosen(screen) == Some(at)
+        });
+    }
+    redraws_and_is_not_suspended(&mut terminal);
+    terminal.press("j <Enter>");
+    terminal.wait_for_text("filter INPUT - 1: -p tcp -m tcp --dport 22 -j f2b-sshd");
+    terminal.press("<Enter>");
+    terminal.wait_for("the list again", |screen| chosen(screen) == Some(1));
+    terminal.press("s");
+    terminal.wait_for("both rules staged again", |screen| {
+        screen.contains("2 staged")
+            && screen.contains("dport 80")
+            && screen.contains("f2b-sshd tcp")
+    });
 }
