@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::app::firewall::FirewallId;
+use crate::edit::Shelved;
 
 /// How long an applied change waits for its answer unless told otherwise.
 pub const WINDOW: Duration = Duration::from_secs(60);
@@ -23,6 +24,16 @@ pub struct Change {
     pub locked: Option<String>,
     /// How long the next change will wait for its answer.
     pub window: Option<Duration>,
+    /// Rules that went to the shelf for the change on its way.
+    pub shelving: Vec<Shelved>,
+    /// Disabled rules that the change on its way deletes for good.
+    pub deleting: Vec<Shelved>,
+    /// The pending change is what was staged here.
+    pub ours: bool,
+    /// A change was kept before the board had read it: the shelf is yet to follow.
+    pub unsettled: bool,
+    /// Whether the change that ended last was kept.
+    pub kept: bool,
     /// The change that waits for its answer, ours or another's.
     pub pending: Option<Pending>,
     /// New connections from the administrator's address since the change, in words.

@@ -57,15 +57,19 @@ struct Numbers {
 
 /// Something is staged, could be redone, or is kept disabled.
 fn is_worth_keeping(stage: &Stage) -> bool {
-    !stage.is_empty()
-        || stage.last_undone().is_some()
-        || stage.shown().rows.len() != stage.base().rule_count()
+    !stage.is_empty() || stage.last_undone().is_some() || stage.shelved().next().is_some()
 }
 
 impl Firewall {
     /// What is staged on it.
     pub fn stage(&self) -> Option<&Stage> {
         self.staging.as_ref().map(|staging| &staging.stage)
+    }
+
+    /// What is staged on it, or a stage for something to be.
+    pub fn stage_or_fresh(&self) -> Stage {
+        let fresh = || Stage::new(Arc::clone(self.kernel())).locked(self.all_lossy());
+        self.stage().cloned().unwrap_or_else(fresh)
     }
 
     /// How many changes are staged.

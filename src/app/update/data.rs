@@ -58,11 +58,16 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
                 state.dirty = true;
             }
         }
+        Message::Shelf(shelf) => state.shelf = shelf,
         Message::Say(text) => act::say(state, text),
         Message::Checked(checked) => return review::checked(state, checked),
         Message::Applying(words) => review::step(state, words),
-        Message::Refused(what, remedy) => review::refused(state, what, remedy),
-        Message::Zeroed(count) => return review::zeroed(state, count),
+        Message::Refused(what, remedy) => return review::refused(state, what, remedy),
+        Message::Settled(words) => return review::settled(state, words),
+        Message::Ended(kept, words) => {
+            state.change.kept = kept;
+            act::say(state, words);
+        }
         Message::Pending(pending) => return review::now_pending(state, pending),
         Message::Evidence(evidence) => {
             state.dirty |= state.change.evidence.as_ref() != Some(&evidence);
