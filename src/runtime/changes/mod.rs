@@ -94,13 +94,13 @@ impl Changes {
             }
             Effect::Reshelve(ref reshelve) => self.reshelve(reshelve.clone()),
             Effect::Confirm => {
-                self.decide(|places| safety::confirm(places, None, &Who::here()).map(drop))
+                self.decide(|places| safety::confirm(places, None, &Who::here()).map(drop));
             }
             Effect::Revert => {
-                self.decide(|places| safety::revert(places, None, &Who::here()).map(drop))
+                self.decide(|places| safety::revert(places, None, &Who::here()).map(drop));
             }
             Effect::Extend(more) => {
-                self.decide(move |places| safety::extend(places, None, more).map(drop))
+                self.decide(move |places| safety::extend(places, None, more).map(drop));
             }
             _ => {}
         }
