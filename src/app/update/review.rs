@@ -224,6 +224,7 @@ pub(super) fn now_pending(state: &mut State, pending: Option<Pending>) -> Vec<Ef
         return Vec::new();
     }
     state.dirty = true;
+    state.change.turned = Some(state.now);
     let before = std::mem::replace(&mut state.change.pending, pending);
     if before.is_none() {
         state.change.evidence = None;

@@ -91,6 +91,9 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
     let same = new.has_structure_of(old);
     let remarks = rebase(&mut new, stage);
     shelf::take_back(&state.shelf, &old.ruleset, &mut new);
+    let is_ours = author
+        .as_ref()
+        .is_some_and(|who| state.change.is_by_guard(&who.name, state.now));
     let by = author
         .map(|who| format!(" by {} ({})", who.name, who.pid))
         .unwrap_or_default();
@@ -137,7 +140,7 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
     travel::aim(state, row);
     if !remarks.is_empty() {
         act::say(state, remarks);
-    } else if !same {
+    } else if !same && !is_ours {
         act::say(state, words);
     }
 }
