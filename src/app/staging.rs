@@ -112,6 +112,28 @@ impl Firewall {
             .and_then(|count| held.checked_sub(count))
     }
 
+    /// The number of a rule of the kernel in its chain, from 1, probes not counted.
+    pub fn kernel_number(&self, rule: RuleIdx) -> u32 {
+        let set = self.kernel();
+        let (chain, number) = (set.chain_of(rule), set.number(rule));
+        let probes = self
+            .probes
+            .iter()
+            .filter_map(|(probe, _)| self.kernel_rule(*probe));
+        let before =
+            probes.filter(|probe| set.chain_of(*probe) == chain && set.number(*probe) < number);
+        number.saturating_sub(u32::try_from(before.count()).unwrap_or(0))
+    }
+
+    /// The number that a rule of the kernel has on the board: the one that it would have once what is staged is
+    /// applied. That of now for one that goes.
+    pub fn board_number(&self, rule: RuleIdx) -> u32 {
+        let shown = self.shown_rule(rule);
+        let position = self.ruleset.number(shown).checked_sub(1);
+        let number = position.and_then(|at| self.number(shown, at as usize));
+        number.unwrap_or_else(|| self.kernel_number(rule))
+    }
+
     /// The number with probes counted: the kernel's own once what is staged is applied.
     fn held_number(&self, rule: RuleIdx, position: usize) -> Option<u32> {
         match self.staged_row(rule) {

@@ -261,9 +261,10 @@ pub(super) fn open_line(state: &mut State) -> Vec<Effect> {
 
 /// What became of the packet after it was logged.
 fn after(state: &State, writer: &Writer<usize>) -> String {
-    let Some(set) = state.firewalls.get(writer.set).map(Firewall::kernel) else {
+    let Some(firewall) = state.firewalls.get(writer.set) else {
         return String::new();
     };
+    let set = firewall.kernel();
     match writer.then {
         None => "this rule wrote the line".to_owned(),
         Some(Then::Policy(chain)) => {
@@ -278,7 +279,7 @@ fn after(state: &State, writer: &Writer<usize>) -> String {
                 .map_or("?", |chain| set.chain(chain).name());
             format!(
                 "this rule wrote the line; then rule {} of {chain} decided",
-                set.number(rule)
+                firewall.board_number(rule)
             )
         }
     }
