@@ -41,6 +41,8 @@ pub struct Change {
     pub deleting: Vec<Shelved>,
     /// The pending change is what was staged here.
     pub ours: bool,
+    /// It was said that the pending change is not what is staged here.
+    pub warned: bool,
     /// A change was kept before the board had read it: the shelf is yet to follow.
     pub unsettled: bool,
     /// Whether the change that ended last was kept.
