@@ -2,18 +2,22 @@
 //!
 //! Given what is staged (or nothing staged yet) and a packet that the rules block, [`fixes`] tries what an
 //! administrator would try: move the rule that would accept it above the one that decides, put an accept just
-//! before that one, add the rule for answers, open FORWARD for a DNAT in both directions. Each is carried
-//! out on a copy of the stage, and the packet is walked through the result; what does not let it through
-//! is not offered. With each comes what else it would let through, and they are ordered by that.
+//! before that one, add the rule for answers, open FORWARD for a DNAT in both directions, delete the rule that
+//! decides. Each is carried out on a copy of the stage, and the packet is walked through the result; what does
+//! not let it through is not offered. With each comes what else it would let through, and they are ordered by
+//! that.
 //!
 //! Nothing is applied and the user's stage is not touched: a fix is [`Operation`]s to carry out there. What is
-//! not the rules' doing (a native chain, no hops left) has no fix here.
+//! not the rules' doing (a native chain, no hops left) has no fix here, but for one: where the connection table
+//! is full, rules can leave a service's packets untracked ([`untracked`]).
 //!
-//! `candidate` says what to try; `what_if` puts many packets through both rulesets.
+//! `candidate` says what to try and `spot` where it goes; `what_if` puts many packets through both rulesets.
 
 mod candidate;
+mod spot;
 #[cfg(test)]
 mod tests;
+mod untracked;
 mod what_if;
 
 use std::sync::Arc;
@@ -23,6 +27,7 @@ use candidate::Blocked;
 use crate::edit::{Operation, Refused, Stage};
 use crate::ruleset::{BaseChain, Ruleset};
 use crate::verdict::{Alteration, Explanation, Facts, Probe, Program, Side, Verdict, change};
+pub use untracked::untracked;
 pub use what_if::{WhatIf, what_if};
 
 /// Rules that one fix may take: a packet may be stopped by one table after the other.
@@ -33,7 +38,8 @@ const STEPS: usize = 4;
 pub enum Kind {
     /// The rule that would accept goes above the one that decides.
     MoveAccept,
-    /// An accept for this packet's source just before the rule that decides.
+    /// An accept for this packet's source just before the rule that decides; in a chain of the user a return
+    /// to its caller, where that does.
     AcceptSource,
     /// The same from anywhere.
     AcceptAll,
@@ -41,6 +47,10 @@ pub enum Kind {
     AcceptAnswers,
     /// FORWARD for a DNAT, there and back.
     Forward,
+    /// The rule that decides goes.
+    Delete,
+    /// Its packets need no entry of the connection table.
+    Untracked,
 }
 
 /// One operation on one of the stages.
@@ -81,14 +91,23 @@ pub fn fixes(stages: &[Stage], native: &[BaseChain], probe: &Probe, facts: &Fact
     }
     let mut found: Vec<Fix> = Vec::new();
     let mut results: Vec<Vec<Arc<Ruleset>>> = Vec::new();
+    let attempt = |kind| {
+        let returned = bench.attempt_return(kind, stages, &explanation, &before);
+        returned.or_else(|| bench.attempt(kind, stages, &explanation))
+    };
     for kind in [
         Kind::MoveAccept,
         Kind::AcceptSource,
         Kind::AcceptAll,
         Kind::AcceptAnswers,
         Kind::Forward,
+        Kind::Delete,
     ] {
-        let Some((steps, after)) = bench.attempt(kind, stages, &explanation) else {
+        // The way back is opened where it is closed.
+        if kind == Kind::Forward && !found.iter().any(|fix| fix.answers_blocked) {
+            continue;
+        }
+        let Some((steps, after)) = attempt(kind) else {
             continue;
         };
         let texts = |one: &[Arc<Ruleset>], other: &[Arc<Ruleset>]| {
@@ -178,6 +197,26 @@ impl Bench<'_> {
             explanation = next;
         }
         None
+    }
+
+    /// A rule that returns instead of one that accepts, where it is enough and stops nothing else.
+    fn attempt_return(
+        &self,
+        kind: Kind,
+        stages: &[Stage],
+        explanation: &Explanation,
+        before: &Compiled,
+    ) -> Option<(Vec<FixStep>, Compiled)> {
+        let step = Blocked::of(stages, self.probe, explanation)?.return_step(kind)?;
+        let mut stages = stages.to_vec();
+        carry_out(&mut stages, &step).ok()?;
+        let after = self.compiled(&stages);
+        if self.explain(&after, self.probe).verdict != Verdict::Accept {
+            return None;
+        }
+        let change = self.change(before, &after);
+        let stops = change.ways.iter().any(|way| !way.newly_dropped.is_empty());
+        (!stops && change.is_complete()).then_some((vec![step], after))
     }
 
     /// What comes back from where the packet goes is stopped.
