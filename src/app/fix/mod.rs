@@ -25,8 +25,11 @@ use std::sync::Arc;
 use candidate::Blocked;
 
 use crate::edit::{Operation, Refused, Stage};
+use crate::ruleset::spec::Match;
 use crate::ruleset::{BaseChain, Ruleset};
-use crate::verdict::{Alteration, Explanation, Facts, Probe, Program, Side, Verdict, change};
+use crate::verdict::{
+    Alteration, Answer, Explanation, Facts, Possible, Probe, Program, Side, Step, Verdict, change,
+};
 pub use untracked::untracked;
 pub use what_if::{WhatIf, what_if};
 
@@ -73,6 +76,8 @@ pub struct Fix {
     pub alteration: Alteration,
     /// What comes back in answer to it is stopped still.
     pub answers_blocked: bool,
+    /// Limits that the packet still has to keep to; empty where it passes in any case.
+    pub limits: Vec<String>,
 }
 
 /// Finds changes that let `probe` through, the one that opens least first. `stages` are those of one family,
@@ -116,7 +121,8 @@ pub fn fixes(stages: &[Stage], native: &[BaseChain], probe: &Probe, facts: &Fact
         if results.iter().any(|known| texts(known, &after.rulesets)) {
             continue;
         }
-        let answers_blocked = bench.answers_are_blocked(&after);
+        let there = bench.explain(&after, probe);
+        let answers_blocked = bench.answers_are_blocked(&there, &after);
         let alteration = bench.change(&before, &after);
         results.push(after.rulesets);
         found.push(Fix {
@@ -124,6 +130,7 @@ pub fn fixes(stages: &[Stage], native: &[BaseChain], probe: &Probe, facts: &Fact
             steps,
             alteration,
             answers_blocked,
+            limits: there.unknown,
         });
     }
     let dearness = |fix: &Fix| {
@@ -172,12 +179,12 @@ impl Bench<'_> {
         &self,
         kind: Kind,
         stages: &[Stage],
-        explanation: &Explanation,
+        explained: &Explanation,
     ) -> Option<(Vec<FixStep>, Compiled)> {
         let mut stages = stages.to_vec();
         let mut steps = Vec::new();
         let mut stopped_in = Vec::new();
-        let mut explanation = explanation.clone();
+        let mut explanation = explained.clone();
         for _ in 0..STEPS {
             let blocked = Blocked::of(&stages, self.probe, &explanation)?;
             // Stopped again in the same chain: this kind does not help.
@@ -191,7 +198,7 @@ impl Bench<'_> {
             }
             let after = self.compiled(&stages);
             let next = self.explain(&after, self.probe);
-            if next.verdict == Verdict::Accept {
+            if self.is_way_out(explained, &next, &after) {
                 return Some((steps, after));
             }
             explanation = next;
@@ -211,7 +218,7 @@ impl Bench<'_> {
         let mut stages = stages.to_vec();
         carry_out(&mut stages, &step).ok()?;
         let after = self.compiled(&stages);
-        if self.explain(&after, self.probe).verdict != Verdict::Accept {
+        if !self.is_way_out(explanation, &self.explain(&after, self.probe), &after) {
             return None;
         }
         let change = self.change(before, &after);
@@ -219,10 +226,31 @@ impl Bench<'_> {
         (!stops && change.is_complete()).then_some((vec![step], after))
     }
 
+    /// The packet passes now, or it was stopped for certain and now passes as long as limits of others' traffic
+    /// too are kept to.
+    fn is_way_out(&self, before: &Explanation, now: &Explanation, after: &Compiled) -> bool {
+        let limits = |step: &Step| {
+            let ruleset = after.rulesets.get(step.place.ruleset);
+            let is_limit = |one: &Match<'_>| matches!(one, Match::Limit(_) | Match::Hashlimit(_));
+            ruleset.zip(step.place.rule).is_some_and(|(ruleset, rule)| {
+                ruleset.parse_rule(rule).matches.iter().any(is_limit)
+            })
+        };
+        match now.verdict {
+            Verdict::Accept => true,
+            Verdict::Unknown if before.verdict != Verdict::Unknown => {
+                let open = |step: &&Step| step.answer == Answer::Unknown;
+                let mut open = now.path.iter().filter(open);
+                let may_pass = |way: &Possible| way.verdict == Verdict::Accept;
+                now.possible.iter().any(may_pass) && open.all(limits)
+            }
+            _ => false,
+        }
+    }
+
     /// What comes back from where the packet goes is stopped.
-    fn answers_are_blocked(&self, after: &Compiled) -> bool {
-        let there = self.explain(after, self.probe);
-        candidate::answer_to(self.probe, &there)
+    fn answers_are_blocked(&self, there: &Explanation, after: &Compiled) -> bool {
+        candidate::answer_to(self.probe, there)
             .is_some_and(|answer| after.program.passes(&answer, self.facts) == Some(false))
     }
 

@@ -84,6 +84,7 @@ pub fn untracked(
         steps,
         alteration,
         answers_blocked: false,
+        limits: Vec::new(),
     })
 }
 

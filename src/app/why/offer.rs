@@ -31,6 +31,8 @@ pub struct Offer {
     pub undecided: bool,
     /// Answers are stopped still.
     pub answers_blocked: bool,
+    /// Limits that the packet still has to keep to. Other people's text in it.
+    pub limits: Vec<String>,
     /// What to stage, on which ruleset.
     pub steps: Vec<(FirewallId, Operation)>,
 }
@@ -97,12 +99,17 @@ fn offer(fix: &Fix, stages: &[Stage], held: &[&Held], answered: &Answered) -> Of
         let _ = stage.carry_out(operation.clone());
     }
     let step = |step: &FixStep| Some((held.get(step.stage)?.id, step.operation.clone()));
+    let mut words = words.join(", and ");
+    if fix.kind == Kind::Untracked {
+        words.insert_str(0, "leave it untracked: ");
+    }
     Offer {
-        words: words.join(", and "),
+        words,
         opens,
         stops,
         undecided,
         answers_blocked: fix.answers_blocked,
+        limits: fix.limits.clone(),
         steps: fix.steps.iter().filter_map(step).collect(),
     }
 }

@@ -125,6 +125,14 @@ fn fix_lines(state: &State, why: &Why, theme: &Theme, cells: usize) -> Vec<Line>
             caution,
         );
     }
+    for limit in &offer.limits {
+        add(
+            &mut lines,
+            "",
+            &format!("then it is left to {limit}"),
+            caution,
+        );
+    }
     if offer.answers_blocked {
         add(
             &mut lines,
