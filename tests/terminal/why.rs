@@ -9,8 +9,8 @@ struct Case {
     scenario: &'static str,
     /// Said of the first packet that is blocked there.
     packet: String,
-    /// Of IPv4: chain, and rule or policy. `None`: no rule does.
-    decides: Option<(String, Option<u64>)>,
+    /// Of IPv4 and IPv6: chain, and rule or policy. `None`: no rule does.
+    decides: [Option<(String, Option<u64>)>; 2],
     /// Which lines of the drop feed tell of it.
     lines: String,
 }
@@ -29,7 +29,7 @@ fn case(name: &'static str) -> Case {
     Case {
         scenario: name,
         packet: blocked.words(),
-        decides: expected(&table, 4),
+        decides: [4, 6].map(|family| expected(&table, family)),
         lines,
     }
 }
@@ -45,7 +45,7 @@ fn every_block_is_explained_by_typing_its_packet() {
         let mut terminal = demo(case.scenario, "nft");
         type_packet(&mut terminal, &case.packet);
         let screen = terminal.wait_for_frame("the answer", is_whole);
-        match &case.decides {
+        match &case.decides[0] {
             Some(decides) => {
                 assert_eq!(
                     decider(&screen).as_ref(),
@@ -84,7 +84,6 @@ fn every_block_is_explained_from_its_log_line() {
         .iter()
         .filter(|name| !["busy-box", "conntrack-full"].contains(name));
     for case in logged.copied().map(case) {
-        let decides = case.decides.as_ref().unwrap();
         let mut terminal = demo(case.scenario, "nft");
         terminal.press("3 /");
         terminal.send(&case.lines);
@@ -99,6 +98,11 @@ fn every_block_is_explained_from_its_log_line() {
         }
         terminal.press("w");
         let screen = terminal.wait_for_frame("the answer", |screen| decider(screen).is_some());
+        // The newest line may be of either family.
+        let is_v6 = screen
+            .find("▸ why")
+            .is_some_and(|(row, _)| screen.row(row).contains("→ ["));
+        let decides = case.decides[usize::from(is_v6)].as_ref().unwrap();
         assert_eq!(
             decider(&screen).as_ref(),
             Some(decides),

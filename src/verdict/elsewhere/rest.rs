@@ -1,8 +1,6 @@
 //! What stands beside the packet's way: the connection table, bridges, chains that iptables does not show,
 //! other programs that write rules.
 
-use std::fmt::Write;
-
 use super::{About, Finder, Grade};
 use crate::flow::IfName;
 use crate::ruleset::BaseChain;
@@ -20,14 +18,16 @@ impl Finder<'_> {
         }
         // Nine tenths of a table fill up in a moment. Counts beyond u64/100 there are none.
         let share = count.saturating_mul(100) / max;
-        let mut evidence = format!("nf_conntrack_count = {count}, nf_conntrack_max = {max}");
-        if share >= 100 {
-            let _ = write!(
-                evidence,
-                "; room: sysctl -w net.netfilter.nf_conntrack_max={}",
-                max.saturating_mul(2)
-            );
-        }
+        let evidence = if count == max {
+            // On one line of the screen, or what is to be typed would be broken.
+            let more = max.saturating_mul(2);
+            format!(
+                "nf_conntrack_count = nf_conntrack_max = {max}; \
+                 room: sysctl -w net.netfilter.nf_conntrack_max={more}"
+            )
+        } else {
+            format!("nf_conntrack_count = {count}, nf_conntrack_max = {max}")
+        };
         let (grade, says) = match (share, self.packet.opens()) {
             (100.., true) => (
                 Grade::Blocks,
