@@ -28,6 +28,11 @@ pictures() {
     take board-200x50 200x50 'wait:10' "$ruletop" demo busy-box
     take conntrack-full-120x36 120x36 'wait:10' "$ruletop" demo conntrack-full
     take docker-beside-ufw-120x36 120x36 'wait:8' "$ruletop" demo docker-beside-ufw
+    # The cursor starts on the rule that drops the most.
+    take why-120x36 120x36 'wait:6 w wait:4' "$ruletop" demo drop-before-accept
+    take review-120x36 120x36 'wait:6 g j j j j j j j j K K K A wait:5' "$ruletop" demo drop-before-accept
+    take pending-120x36 120x36 'wait:6 g j j j j j j j j K K K A wait:4 y wait:4' "$ruletop" demo drop-before-accept
+    take editor-120x36 120x36 'wait:6 g j j j j j j j j e wait:3' "$ruletop" demo drop-before-accept
 }
 
 # The palette: a dark ground, sixteen quiet colours, an alarm that is one.

@@ -7,9 +7,21 @@
 use std::time::Duration;
 
 use crate::app::firewall::FirewallId;
+use crate::edit::Shelved;
 
 /// How long an applied change waits for its answer unless told otherwise.
 pub const WINDOW: Duration = Duration::from_secs(60);
+
+/// How long after a turn the kernel's word of it may come.
+const AFTERMATH: Duration = Duration::from_secs(3);
+
+/// What loads a ruleset, and how much of a program's name the kernel tells (TASK_COMM_LEN less one).
+const RESTORERS: [&str; 3] = [
+    "iptables-nft-restore",
+    "ip6tables-nft-restore",
+    "xtables-nft-multi",
+];
+const COMM: usize = 15;
 
 /// The shortest and the longest time that one can ask for.
 pub const WINDOWS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3_600));
@@ -23,8 +35,20 @@ pub struct Change {
     pub locked: Option<String>,
     /// How long the next change will wait for its answer.
     pub window: Option<Duration>,
+    /// Rules that went to the shelf for the change on its way.
+    pub shelving: Vec<Shelved>,
+    /// Disabled rules that the change on its way deletes for good.
+    pub deleting: Vec<Shelved>,
+    /// The pending change is what was staged here.
+    pub ours: bool,
+    /// A change was kept before the board had read it: the shelf is yet to follow.
+    pub unsettled: bool,
+    /// Whether the change that ended last was kept.
+    pub kept: bool,
     /// The change that waits for its answer, ours or another's.
     pub pending: Option<Pending>,
+    /// When the pending change came, went or was in another phase last.
+    pub turned: Option<Duration>,
     /// New connections from the administrator's address since the change, in words.
     pub evidence: Option<Evidence>,
 }
@@ -33,6 +57,20 @@ impl Change {
     /// How long the next change will wait for its answer.
     pub fn window(&self) -> Duration {
         self.window.unwrap_or(WINDOW)
+    }
+
+    /// Whether what a program of that name did just now is the work of a guard: it makes a change, and takes it
+    /// back, with `iptables-nft-restore` and its siblings, of whose names the kernel keeps 15 characters.
+    pub fn is_by_guard(&self, program: &str, now: Duration) -> bool {
+        let at_work = self
+            .pending
+            .as_ref()
+            .is_some_and(|p| p.phase != Phase::Waiting);
+        let just_was = self.turned.is_some_and(|turned| now <= turned + AFTERMATH);
+        (at_work || just_was)
+            && RESTORERS
+                .iter()
+                .any(|name| name.starts_with(program) && program.len() >= COMM.min(name.len()))
     }
 }
 

@@ -15,8 +15,10 @@ use crate::app::firewall::{FirewallId, Handle};
 use crate::app::history::{Past, PastState};
 use crate::app::keep::{Found, Look};
 use crate::app::notice::Notice;
+use crate::app::shelf::Reshelve;
 use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Question};
+use crate::edit::Shelf;
 use crate::edit::form::complete::Names;
 use crate::edit::probe::Site;
 use crate::flow::{Batch, ConntrackState, LogChannel};
@@ -78,6 +80,8 @@ pub enum Message {
     Offered(Offers),
     /// Rules that no packet can match were looked for.
     Shadowed(Shadowed),
+    /// The rules that were disabled when the program was here last. Comes before any ruleset.
+    Shelf(Shelf),
     /// A short word on the message line.
     Say(String),
     /// What is staged was checked.
@@ -86,8 +90,10 @@ pub enum Message {
     Applying(String),
     /// The apply was refused, and nothing has changed: why, and what to do.
     Refused(String, String),
-    /// So many counters that were staged to start from zero do.
-    Zeroed(usize),
+    /// What is staged without a change of rules is done, in words.
+    Settled(String),
+    /// How the change that was pending ended: whether it was kept, and in words.
+    Ended(bool, String),
     /// The change that waits for its answer now, if there is one.
     Pending(Option<Pending>),
     /// Who got in since the change was made.
@@ -231,8 +237,10 @@ pub enum Effect {
     ExplainSilence(LogChannel),
     /// Check what is staged: dry run, the administrator's session, what it would do to traffic.
     Check,
-    /// Apply what is staged; it reverts by itself after so long.
-    Apply(Duration),
+    /// Apply what is staged; it reverts by itself after so long. Disabled rules go to the shelf first.
+    Apply(Duration, Reshelve),
+    /// Put disabled rules on the shelf of the machine, and take others off.
+    Reshelve(Reshelve),
     /// Keep the pending change.
     Confirm,
     /// Put back what was before the pending change.

@@ -15,6 +15,7 @@
 //! - `editor`, `templates`: the rule editor, and the template picker.
 //! - `fix`: staged changes that let a blocked packet through, and what else they would open.
 //! - `keep`, `history`: saving for the next boot; what was changed so far.
+//! - `shelf`: rules that are disabled, and kept.
 //! - `notice`: what is missing, and why.
 //! - `why`: the explain screen: a packet, its verdict, what else of the box matters.
 
@@ -36,6 +37,7 @@ mod keymap;
 pub mod message;
 pub mod motion;
 pub mod notice;
+pub mod shelf;
 pub mod silence;
 mod staging;
 pub mod state;

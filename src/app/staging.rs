@@ -57,15 +57,19 @@ struct Numbers {
 
 /// Something is staged, could be redone, or is kept disabled.
 fn is_worth_keeping(stage: &Stage) -> bool {
-    !stage.is_empty()
-        || stage.last_undone().is_some()
-        || stage.shown().rows.len() != stage.base().rule_count()
+    !stage.is_empty() || stage.last_undone().is_some() || stage.shelved().next().is_some()
 }
 
 impl Firewall {
     /// What is staged on it.
     pub fn stage(&self) -> Option<&Stage> {
         self.staging.as_ref().map(|staging| &staging.stage)
+    }
+
+    /// What is staged on it, or a stage for something to be.
+    pub fn stage_or_fresh(&self) -> Stage {
+        let fresh = || Stage::new(Arc::clone(self.kernel())).locked(self.all_lossy());
+        self.stage().cloned().unwrap_or_else(fresh)
     }
 
     /// How many changes are staged.
@@ -106,6 +110,28 @@ impl Firewall {
         u32::try_from(before.count())
             .ok()
             .and_then(|count| held.checked_sub(count))
+    }
+
+    /// The number of a rule of the kernel in its chain, from 1, probes not counted.
+    pub fn kernel_number(&self, rule: RuleIdx) -> u32 {
+        let set = self.kernel();
+        let (chain, number) = (set.chain_of(rule), set.number(rule));
+        let probes = self
+            .probes
+            .iter()
+            .filter_map(|(probe, _)| self.kernel_rule(*probe));
+        let before =
+            probes.filter(|probe| set.chain_of(*probe) == chain && set.number(*probe) < number);
+        number.saturating_sub(u32::try_from(before.count()).unwrap_or(0))
+    }
+
+    /// The number that a rule of the kernel has on the board: the one that it would have once what is staged is
+    /// applied. That of now for one that goes.
+    pub fn board_number(&self, rule: RuleIdx) -> u32 {
+        let shown = self.shown_rule(rule);
+        let position = self.ruleset.number(shown).checked_sub(1);
+        let number = position.and_then(|at| self.number(shown, at as usize));
+        number.unwrap_or_else(|| self.kernel_number(rule))
     }
 
     /// The number with probes counted: the kernel's own once what is staged is applied.

@@ -20,6 +20,7 @@ use crate::app::notice::Notices;
 use crate::app::silence::SilenceWatch;
 use crate::app::templates::Templates;
 use crate::app::why::Why;
+use crate::edit::Shelf;
 use crate::edit::form::complete::Names;
 use crate::flow::KernelLine;
 use crate::ruleset::{Backend, BaseChain, ChainIdx, Family, Origin};
@@ -160,6 +161,8 @@ pub struct State {
     pub input: Option<Input>,
     /// Changes on their way.
     pub change: Change,
+    /// Rules that are disabled, as the machine keeps them.
+    pub shelf: Shelf,
     /// No readings are taken.
     pub frozen: bool,
     /// The view counts from this moment.
@@ -220,6 +223,7 @@ impl State {
             dialog: None,
             input: None,
             change: Change::default(),
+            shelf: Shelf::default(),
             frozen: false,
             zeroed: None,
             bits: false,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-use crate::app::action::{Keymap, Place};
+use crate::app::action::{Action, Keymap, Place};
 use crate::cli::{Cli, Failure, print};
 
 /// Completions for a shell.
@@ -28,7 +28,20 @@ pub fn man() -> Result<ExitCode, Failure> {
 pub fn keys() -> Result<ExitCode, Failure> {
     let keymap = Keymap::shipped().map_err(|error| Failure::input(error.to_string(), ""))?;
     let mut out = String::from("| keys | what they do |\n|---|---|\n");
+    // What scrolls or leaves the board does the same in a dialog: once is enough.
+    let in_all = [
+        Action::Up,
+        Action::Down,
+        Action::PageUp,
+        Action::PageDown,
+        Action::Redraw,
+        Action::Suspend,
+        Action::Quit,
+    ];
     for binding in keymap.bindings() {
+        if binding.place != Place::Any && in_all.contains(&binding.action) {
+            continue;
+        }
         let place = match binding.place {
             Place::Any => "",
             Place::Chains => "chains: ",

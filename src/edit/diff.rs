@@ -8,6 +8,7 @@
 use crate::ruleset::{Policy, RuleIdx, Ruleset};
 
 use super::compare::{ChainPair, Comparison, compare};
+use super::probe::Net;
 use super::{ChainMark, Mark, Stage};
 
 /// One line of a difference.
@@ -85,10 +86,11 @@ impl Diff {
     /// as `between(staged, reread)`.
     pub fn between(from: &Ruleset, to: &Ruleset) -> Self {
         let comparison = compare(from, to);
+        let nets = (Net::of(from), Net::of(to));
         let mut chains = Vec::new();
         for table in &comparison.tables {
             for chain in &table.chains {
-                chains.push(chain_diff(&comparison, table.name, chain));
+                chains.push(chain_diff(&comparison, &nets, table.name, chain));
             }
         }
         chains.retain(|chain| !chain.says_nothing());
@@ -105,6 +107,7 @@ impl Diff {
         let staged = stage.staged();
         let mut diff = Self::between(stage.base(), &staged);
         let shown = stage.shown();
+        let net = Net::of(stage.base());
         for chain in &mut diff.chains {
             let Some(table) = shown.ruleset.table_named(&chain.table) else {
                 continue;
@@ -125,7 +128,7 @@ impl Diff {
                 .filter_map(|rule| {
                     let row = shown.row(*rule)?;
                     let base = row.base.filter(|_| row.mark == Mark::Disabled)?;
-                    Some(stage.base().number(base))
+                    Some(net.number(base))
                 });
             let disabled: Vec<u32> = disabled.collect();
             for line in &mut chain.lines {
@@ -143,7 +146,15 @@ impl Diff {
     }
 }
 
-fn chain_diff(comparison: &Comparison<'_>, table: &[u8], chain: &ChainPair<'_>) -> ChainDiff {
+/// Numbers of both sides.
+type Nets<'a> = (Net<'a>, Net<'a>);
+
+fn chain_diff(
+    comparison: &Comparison<'_>,
+    nets: &Nets<'_>,
+    table: &[u8],
+    chain: &ChainPair<'_>,
+) -> ChainDiff {
     let (from, to) = (comparison.from, comparison.to);
     let policies = chain.policies(from, to).filter(|(old, new)| old != new);
     let mark = match (chain.from, chain.to) {
@@ -161,28 +172,32 @@ fn chain_diff(comparison: &Comparison<'_>, table: &[u8], chain: &ChainPair<'_>) 
         mark,
         policy: policies.map(|policies| policies.1),
         zeroed: chain.to.is_some_and(|chain| to.is_chain_zeroed(chain)),
-        lines: lines(comparison, chain),
+        lines: lines(comparison, nets, chain),
     }
 }
 
-fn lines(comparison: &Comparison<'_>, chain: &ChainPair<'_>) -> Vec<DiffLine> {
+fn lines(
+    comparison: &Comparison<'_>,
+    (old, new): &Nets<'_>,
+    chain: &ChainPair<'_>,
+) -> Vec<DiffLine> {
     let (from, to) = (comparison.from, comparison.to);
     let mut lines: Vec<DiffLine> = chain
         .removed
         .iter()
         .filter(|removed| removed.now.is_none())
         .map(|removed| DiffLine::Removed {
-            number: from.number(removed.rule),
+            number: old.number(removed.rule),
             spec: from.rule_text(removed.rule).into_owned(),
             disabled: false,
         })
         .collect();
     let come = chain.added.iter().map(|added| {
         let spec = to.rule_text(added.rule).into_owned();
-        let number = to.number(added.rule);
+        let number = new.number(added.rule);
         let line = match added.was {
             Some(was) => DiffLine::Moved {
-                from: from.number(was),
+                from: old.number(was),
                 from_chain: other_chain(from, was, chain),
                 to: number,
                 spec,
@@ -192,10 +207,10 @@ fn lines(comparison: &Comparison<'_>, chain: &ChainPair<'_>) -> Vec<DiffLine> {
         (added.rule, line)
     });
     let zeroed = chain.kept.iter().map(|(_, new)| *new);
-    let zeroed = zeroed.filter(|new| to.is_zeroed(*new)).map(|new| {
-        let spec = to.rule_text(new).into_owned();
-        let number = to.number(new);
-        (new, DiffLine::Zeroed { number, spec })
+    let zeroed = zeroed.filter(|rule| to.is_zeroed(*rule)).map(|rule| {
+        let spec = to.rule_text(rule).into_owned();
+        let number = new.number(rule);
+        (rule, DiffLine::Zeroed { number, spec })
     });
     let whole = chain.to.is_some_and(|chain| to.is_chain_zeroed(chain));
     let mut come: Vec<(RuleIdx, DiffLine)> = come.chain(zeroed.filter(|_| !whole)).collect();

@@ -137,6 +137,32 @@ pub fn probes(ruleset: &Ruleset) -> Vec<(RuleIdx, Tag)> {
         .collect()
 }
 
+/// Numbers of rules in their chains, probes not counted: they come and go by themselves.
+pub(super) struct Net<'a> {
+    ruleset: &'a Ruleset,
+    probes: Vec<RuleIdx>,
+}
+
+impl<'a> Net<'a> {
+    pub(super) fn of(ruleset: &'a Ruleset) -> Self {
+        let probes = probes(ruleset).into_iter().map(|(rule, _)| rule);
+        Self {
+            ruleset,
+            probes: probes.collect(),
+        }
+    }
+
+    /// From 1.
+    pub(super) fn number(&self, rule: RuleIdx) -> u32 {
+        let set = self.ruleset;
+        let (chain, number) = (set.chain_of(rule), set.number(rule));
+        let is_before =
+            |probe: &&RuleIdx| set.chain_of(**probe) == chain && set.number(**probe) < number;
+        let before = self.probes.iter().filter(is_before).count();
+        number.saturating_sub(u32::try_from(before).unwrap_or(0))
+    }
+}
+
 /// `base` with a probe at `site`.
 pub fn with(
     base: &Arc<Ruleset>,

@@ -46,13 +46,13 @@ impl Stage {
         self.replay(stage)
     }
 
-    /// The stage once the kernel has zeroed the counters, where nothing else is staged; `None` where rules or
-    /// chains still differ.
-    pub fn zeroed(&self) -> Option<Self> {
+    /// The stage once what needs no change of rules is done (counters zeroed, disabled rules deleted), where
+    /// nothing else is staged; `None` where rules or chains still differ.
+    pub fn settled(&self) -> Option<Self> {
         let is_all =
             !self.is_empty() && Diff::between(&self.staged().loaded(), self.base()).is_empty();
-        let zeroed = || self.on(Arc::clone(self.base()), self.shelf_of_now());
-        is_all.then(zeroed).map(|stage| stage.with_locks_of(self))
+        let settled = || self.on(Arc::clone(self.base()), self.shelf_of_now());
+        is_all.then(settled).map(|stage| stage.with_locks_of(self))
     }
 
     /// Somebody applied what is staged here, and all of it.
@@ -83,16 +83,11 @@ impl Stage {
         draft.reserve_rows(self.draft.row_count());
         let mut stage = Self::over(draft);
         let mut shelved: Vec<Earlier> = Vec::with_capacity(shelf.len());
-        for mut earlier in shelf {
-            if let Some(row) = earlier.row.filter(|row| taken.contains(row)) {
-                // The kernel holds it. It was enabled; or it is another one that says the same.
-                let found = self.draft.find(row).map(|(_, _, entry)| entry.standing);
-                if found != Some(Standing::Disabled) {
-                    continue;
-                }
-                earlier.row = None;
+        for earlier in shelf {
+            // The kernel holds it: it was enabled, by us, by a revert or by anybody.
+            if earlier.row.is_none_or(|row| !taken.contains(&row)) {
+                shelved.push(earlier);
             }
-            shelved.push(earlier);
         }
         let held: HashSet<RowId> = shelved.iter().filter_map(|earlier| earlier.row).collect();
         // What the stage disables and the kernel has lost meanwhile is not lost here.

@@ -101,6 +101,25 @@ impl Shelved {
         self.family == ruleset.family() && self.backend == ruleset.backend()
     }
 
+    /// Whether both are the same rule of the same chain, wherever in it they stood.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let key = |rule: &Self| {
+            let names = [rule.table.clone(), rule.chain.clone(), rule.spec.clone()];
+            (rule.family, rule.backend, names)
+        };
+        key(self) == key(other)
+    }
+
+    /// Whether its chain holds a rule that says the same: somebody enabled it.
+    pub fn stands_in(&self, ruleset: &Ruleset) -> bool {
+        let table = ruleset.table_named(&self.table.0);
+        let chain = table.and_then(|table| ruleset.chain_named(table, &self.chain.0));
+        let mut rules = chain
+            .map_or(&[][..], |chain| ruleset.chain(chain).rules())
+            .iter();
+        self.is_of(ruleset) && rules.any(|rule| *ruleset.rule_text(*rule) == *self.spec.0)
+    }
+
     /// Where it goes among the rules of its chain: behind the nearest of those that stood before it, else
     /// ahead of the nearest of those that stood behind it, else at the end.
     pub(super) fn place<'a>(

@@ -53,15 +53,38 @@ impl Stage {
         Self::over(Draft::new(base, None))
     }
 
-    /// Nothing staged; rules that were disabled earlier are shown where they stood.
+    /// Nothing staged; rules that were disabled earlier are shown where they stood, but for those that stand in
+    /// their chain again.
     pub fn new_with(base: Arc<Ruleset>, shelf: &Shelf) -> Self {
         let mut stage = Self::new(base);
-        stage.take_shelf(shelf.rules.iter().map(|rule| Earlier {
+        let gone = shelf
+            .rules
+            .iter()
+            .filter(|rule| !rule.stands_in(&stage.draft.base));
+        let earlier = gone.map(|rule| Earlier {
             row: None,
             rule: rule.clone(),
             is_kept: true,
-        }));
+        });
+        let earlier: Vec<Earlier> = earlier.collect();
+        stage.take_shelf(earlier.into_iter());
         stage
+    }
+
+    /// The same with more rules that were disabled earlier: a change that had enabled them was taken back.
+    #[must_use]
+    pub fn with_shelved(mut self, rules: Vec<Shelved>) -> Self {
+        self.take_shelf(rules.into_iter().map(|rule| Earlier {
+            row: None,
+            rule,
+            is_kept: true,
+        }));
+        self
+    }
+
+    /// The rules that were disabled before anything was staged here, of whatever ruleset.
+    pub fn shelved(&self) -> impl Iterator<Item = &Shelved> {
+        self.earlier.iter().map(|earlier| &earlier.rule)
     }
 
     pub(super) fn over(draft: Draft) -> Self {

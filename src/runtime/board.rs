@@ -124,9 +124,11 @@ impl Loop {
         let mut input = EventStream::new();
         self.draw()?;
         if let Some(places) = kernel {
-            self.doors.open(&self.state);
             let demo = matches!(self.state.facts.mode, Mode::Demo { .. });
-            self.changes = Some(Changes::open(self.sender.clone(), places, self.start, demo));
+            let changes = Changes::open(self.sender.clone(), places, self.start, demo);
+            self.take(changes.shelf());
+            self.changes = Some(changes);
+            self.doors.open(&self.state);
         }
         while self.end.is_none() {
             let wake = self.state.next_wake().map(|at| self.start + at);
@@ -245,33 +247,22 @@ impl Loop {
                 let live = self.state.is_live();
                 changes::check(self.sender.clone(), Material::of(&self.state), live);
             }
-            Effect::Apply(_)
+            Effect::Apply(..)
+            | Effect::Reshelve(_)
             | Effect::Confirm
             | Effect::Revert
             | Effect::Extend(_)
             | Effect::LookAtSaved(_)
             | Effect::WriteSaved(_)
             | Effect::ReadHistory
-            | Effect::ReadBackup(_) => self.change(&effect),
+            | Effect::ReadBackup(_) => {
+                if let Some(changes) = &self.changes {
+                    changes.carry_out(&effect, &self.state);
+                }
+            }
             Effect::Probe(id, site) => self.probes.toggle(id, &site),
             Effect::Unprobe(id, probe) => self.probes.remove(id, &probe),
             other => self.doors.carry_out(&other),
-        }
-    }
-
-    /// What the state asks of the firewall itself.
-    fn change(&self, effect: &Effect) {
-        let Some(changes) = &self.changes else { return };
-        match *effect {
-            Effect::LookAtSaved(look) => changes.look_at_saved(look),
-            Effect::WriteSaved(number) => changes.write_saved(number),
-            Effect::ReadHistory => changes.read_history(),
-            Effect::ReadBackup(ref id) => changes.read_backup(id.clone()),
-            Effect::Apply(window) => changes.apply(&Material::of(&self.state), window),
-            Effect::Confirm => changes.confirm(),
-            Effect::Revert => changes.revert(),
-            Effect::Extend(more) => changes.extend(more),
-            _ => {}
         }
     }
 

@@ -230,7 +230,8 @@ impl Doors {
             | Effect::Redraw
             | Effect::Copy(_)
             | Effect::Check
-            | Effect::Apply(_)
+            | Effect::Apply(..)
+            | Effect::Reshelve(_)
             | Effect::Confirm
             | Effect::Revert
             | Effect::Extend(_)

@@ -22,6 +22,7 @@ use super::places::Places;
 use super::record::State;
 use super::request::{ApplyError, Pending, Request, Step, To, Transition};
 use super::{carry, lossy, sets};
+use crate::edit;
 use crate::host;
 use crate::netfilter::xtables::Tools;
 use crate::ruleset::{Origin, Ruleset};
@@ -158,8 +159,10 @@ pub fn transitions_to(backup: &Backup, tools: &Tools) -> Result<Vec<Transition>,
             what: error.to_string(),
             remedy: error.remedy().to_owned(),
         };
-        let goal = backup.ruleset(origin).map_err(broken)?;
-        let before = current(tools, origin)?;
+        // Probes are nobody's rules: those of then do not come back, those of now stay until their helper ends.
+        let plain = |set: Arc<Ruleset>| edit::probe::without(&set, |_| true).unwrap_or(set);
+        let goal = plain(backup.ruleset(origin).map_err(broken)?);
+        let before = plain(current(tools, origin)?);
         if carry::same(&before, &goal) {
             continue;
         }

@@ -25,6 +25,7 @@
 //! trail      the audit log
 //! keep       the rules of now, saved for the next boot
 //! probe      rules that only log, for a while, and the process that takes them away
+//! shelf      the disabled rules
 //! zero       counters that start from zero
 //! decide     confirm, revert, extend; look at what is pending; be woken when it changes
 //! ```
@@ -48,6 +49,7 @@ mod record;
 mod rehearse;
 mod request;
 mod sets;
+mod shelf;
 mod tame;
 mod trail;
 mod who;
@@ -63,6 +65,7 @@ pub use guard::guard_main;
 pub use places::{PlaceError, Places};
 pub use record::Phase;
 pub use request::{ApplyError, KEEP, Pending, Request, Step, To, Transition, WINDOW};
+pub use shelf::{reshelve, shelf};
 pub use trail::{Entry, Event, history};
 pub use who::Who;
 pub use zero::zero;

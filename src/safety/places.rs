@@ -1,8 +1,9 @@
 //! Where safety keeps its things, and the care that is taken with them.
 //!
-//! Three folders, handed in and never known deep down, so that a test or the demo has its own: *state* (the
-//! pending change; gone at a reboot, as the change is), *backups*, and *log*. Each network namespace has a
-//! firewall of its own, so a namespace that is not the first gets a state folder of its own.
+//! Four folders, handed in and never known deep down, so that a test or the demo has its own: *state* (the
+//! pending change; gone at a reboot, as the change is), *backups*, *log*, and *data* (the disabled rules). Each
+//! network namespace has a firewall of its own, so a namespace that is not the first gets a state folder of its
+//! own, and its data goes there too: both end with it.
 //!
 //! Whoever can write into these folders can have root load rules, so a folder that others may write to is
 //! refused. Files are written under another name, synced and renamed: a reader sees the old or the new.
@@ -25,6 +26,8 @@ pub struct Places {
     pub backups: PathBuf,
     /// The audit trail.
     pub log: PathBuf,
+    /// What is to outlive a reboot beside: the disabled rules.
+    pub data: PathBuf,
 }
 
 impl Places {
@@ -32,19 +35,24 @@ impl Places {
     pub fn of_this_namespace() -> Self {
         let own = host::network_namespace().filter(|_| !host::is_first_namespace());
         let run = PathBuf::from("/run/ruletop");
+        let own = own.map(|inode| run.join(format!("net-{inode}")));
         Self {
-            state: own.map_or_else(|| run.clone(), |inode| run.join(format!("net-{inode}"))),
+            data: own
+                .clone()
+                .unwrap_or_else(|| PathBuf::from("/var/lib/ruletop")),
+            state: own.unwrap_or(run),
             backups: PathBuf::from("/var/backups/ruletop"),
             log: PathBuf::from("/var/log/ruletop"),
         }
     }
 
-    /// All three under one folder.
+    /// All of them under one folder.
     pub fn under(folder: &Path) -> Self {
         Self {
             state: folder.join("state"),
             backups: folder.join("backups"),
             log: folder.join("log"),
+            data: folder.join("data"),
         }
     }
 }

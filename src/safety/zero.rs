@@ -28,7 +28,7 @@ pub fn zero(tools: &Tools, origin: Origin, staged: &Ruleset) -> Result<usize, Ap
             target.chain(chain).table(),
         );
         let table = target.table(table).name_bytes();
-        zero_counters(tools, origin, table, name, number).map_err(trouble)
+        zero_counters(tools, origin, table, name, number).map_err(|error| trouble(&error))
     };
     for chain in target.zeroed_chains() {
         carry_out(*chain, None)?;
@@ -46,7 +46,7 @@ pub fn zero(tools: &Tools, origin: Origin, staged: &Ruleset) -> Result<usize, Ap
     Ok(done)
 }
 
-fn trouble(error: XtablesError) -> ApplyError {
+fn trouble(error: &XtablesError) -> ApplyError {
     ApplyError::Tool {
         what: format!("the counters were not zeroed: {error}"),
         remedy: error.remedy().to_owned(),

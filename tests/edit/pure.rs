@@ -384,7 +384,14 @@ fn the_shelf_survives_being_written_and_read() {
         let written = serde_json::to_string(&shelf).unwrap();
         let read: Shelf = serde_json::from_str(&written).unwrap();
         assert_eq!(read, shelf);
-        let later = Stage::new_with(stage.staged(), &read);
+        let staged = stage.staged();
+        let later = Stage::new_with(staged.clone(), &read);
+        // A rule that stands in its chain all the same is not called disabled.
+        let (stands, shelf): (Vec<_>, Vec<_>) = shelf
+            .rules
+            .into_iter()
+            .partition(|rule| rule.stands_in(&staged));
+        let shelf = Shelf { rules: shelf };
         assert!(later.is_empty());
         let specs = |shelf: &Shelf| {
             let mut specs: Vec<_> = shelf
@@ -405,6 +412,6 @@ fn the_shelf_survives_being_written_and_read() {
                 .map(|rule| shown.ruleset.spec(rule).to_vec())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(order(&later).len(), order(&stage).len());
+        assert_eq!(order(&later).len() + stands.len(), order(&stage).len());
     });
 }

@@ -317,6 +317,7 @@ fn places(bench: &Bench<'_>) -> Places {
         state: bench.path("state").into(),
         backups: bench.path("backup").into(),
         log: bench.path("log").into(),
+        data: bench.path("data").into(),
     }
 }
 

@@ -188,6 +188,34 @@ fn a_change_is_applied_and_undone_around_probes() {
     });
 }
 
+/// A backup is of everything; but a probe that was in it is not put back, and one that is there now stays.
+#[test]
+fn a_restore_leaves_probes_alone() {
+    on_every(|bench| {
+        let before = bench.save();
+        let mut helper = Helper::start(bench, &site(&before, 2), 60_000);
+        helper.inside();
+        let id = bench.ok(&["backup"]);
+        let id = id.split_whitespace().next().unwrap().to_owned();
+        drop(helper.rope.take());
+        helper.gone();
+        bench
+            .net
+            .tables(bench.origin, "-A INPUT -p udp --dport 4009 -j DROP");
+        let mut helper = Helper::start(bench, &site(&before, 4), 60_000);
+        let tag = helper.inside();
+        bench.ok(&["restore", &id, "--no-wait"]);
+        bench.ok(&["confirm"]);
+        let now = bench.save();
+        let standing: Vec<_> = probes(&now).into_iter().map(|(_, tag)| tag).collect();
+        assert_eq!(standing, [tag]);
+        assert_eq!(input(&now).len(), input(&before).len() + 1);
+        drop(helper.rope.take());
+        helper.gone();
+        assert_as_before(bench, &before);
+    });
+}
+
 #[test]
 fn what_a_killed_helper_leaves_is_found_and_removed() {
     on_every(|bench| {

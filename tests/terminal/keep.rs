@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::harness::screen::Screen;
-use crate::harness::{Launch, Terminal};
+use crate::harness::{Launch, Terminal, patiently};
 use crate::open;
 
 /// A board over a namespace with a few rules, and Debian's place for saved ones.
@@ -184,5 +184,97 @@ fn the_history_knows_its_keys() {
         screen.contains("2 staged")
             && screen.contains("dport 80")
             && screen.contains("f2b-sshd tcp")
+    });
+}
+
+/// A disabled rule is out of the kernel and not lost: not by leaving, and not by a change that enables it and is
+/// taken back.
+#[test]
+fn a_disabled_rule_outlives_the_program() {
+    let home = tempfile::tempdir().unwrap();
+    let script = format!(
+        "set -e
+         for folder in /etc /var; do mount -t tmpfs none $folder; done
+         mkdir -p /var/log /var/backups /run/ruletop && mount --bind {home} /run/ruletop
+         for port in 22 80 443; do iptables-legacy -A INPUT -p tcp --dport $port -j ACCEPT; done
+         for start in 1 2 3 4; do {program}; read -p 'left: '; done",
+        home = home.path().display(),
+        program = env!("CARGO_BIN_EXE_ruletop")
+    );
+    let launch = Launch::new("unshare").args(["--net", "--mount", "bash", "-c", &script]);
+    let mut terminal = open(launch.size(120, 36));
+    let is_disabled = |screen: &Screen| {
+        let mut rows = (0..screen.size().1).map(|row| screen.row(row));
+        rows.any(|row| row.contains("# ·") && row.contains("dport 80"))
+            && screen.contains("dport 443")
+    };
+    let is_live = |screen: &Screen| {
+        let mut rows = (0..screen.size().1).map(|row| screen.row(row));
+        rows.any(|row| row.contains("││   2  ") && row.contains("dport 80"))
+    };
+    let apply = |terminal: &mut Terminal, answer: &str| {
+        terminal.press("A");
+        terminal.wait_for_text("✔ the back end takes it");
+        terminal.press("y");
+        terminal.wait_for_text("─ keep it? ─");
+        terminal.press(answer);
+        terminal.wait_for("the answer", |screen| {
+            !screen.contains("─ keep it? ─") && screen.contains("the change is ")
+        });
+    };
+    let again = |terminal: &mut Terminal| {
+        terminal.press("q");
+        terminal.wait_for_text("left:");
+        terminal.press("<Enter>");
+        terminal.wait_for_frame("the program again", |screen| {
+            screen.contains("v4 filter INPUT ─")
+        });
+    };
+    terminal.wait_for_text("dport 443");
+    // Disabled and taken back: it is live, and nothing but live.
+    terminal.press("g j #");
+    terminal.wait_for("the staged mark", is_disabled);
+    apply(&mut terminal, "r");
+    terminal.wait_for("the rule back", is_live);
+    again(&mut terminal);
+    terminal.wait_for("a live rule", is_live);
+    // Disabled and kept.
+    terminal.press("g j #");
+    apply(&mut terminal, "y");
+    terminal.wait_for("the disabled rule", is_disabled);
+    again(&mut terminal);
+    terminal.wait_for("the disabled rule", is_disabled);
+    // Enabled and taken back.
+    terminal.press("g j #");
+    terminal.wait_for_text("1 staged");
+    apply(&mut terminal, "r");
+    terminal.wait_for("the disabled rule again", |s| {
+        is_disabled(s) && !s.contains("staged")
+    });
+    // Enabled and kept: nothing is left on the shelf.
+    terminal.press("g j #");
+    terminal.wait_for_text("1 staged");
+    apply(&mut terminal, "y");
+    terminal.wait_for("a live rule", is_live);
+    patiently("the shelf to be empty", || {
+        let files = std::fs::read_dir(home.path()).unwrap();
+        let mut names = files.map(|file| file.unwrap().path());
+        names.all(|path| !path.join("disabled.json").exists() && !path.ends_with("disabled.json"))
+    });
+    // Deleted for good, while it is disabled: no rule of the kernel changes.
+    terminal.press("g j #");
+    apply(&mut terminal, "y");
+    terminal.wait_for("the disabled rule", |s| {
+        is_disabled(s) && !s.contains("staged")
+    });
+    terminal.press("g j d A");
+    terminal.wait_for_text("✔ the back end takes it");
+    terminal.press("y");
+    terminal.wait_for("the rule to be gone", |s| {
+        s.contains("1 disabled rule is deleted") && !s.contains("dport 80")
+    });
+    again(&mut terminal);
+    terminal.wait_for("two rules", |s| {
+        s.contains("dport 443") && !s.contains("dport 80")
     });
 }

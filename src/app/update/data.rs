@@ -58,11 +58,16 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
                 state.dirty = true;
             }
         }
+        Message::Shelf(shelf) => state.shelf = shelf,
         Message::Say(text) => act::say(state, text),
         Message::Checked(checked) => return review::checked(state, checked),
         Message::Applying(words) => review::step(state, words),
-        Message::Refused(what, remedy) => review::refused(state, what, remedy),
-        Message::Zeroed(count) => return review::zeroed(state, count),
+        Message::Refused(what, remedy) => return review::refused(state, what, remedy),
+        Message::Settled(words) => return review::settled(state, words),
+        Message::Ended(kept, words) => {
+            state.change.kept = kept;
+            act::say(state, words);
+        }
         Message::Pending(pending) => return review::now_pending(state, pending),
         Message::Evidence(evidence) => {
             state.dirty |= state.change.evidence.as_ref() != Some(&evidence);
@@ -256,9 +261,10 @@ pub(super) fn open_line(state: &mut State) -> Vec<Effect> {
 
 /// What became of the packet after it was logged.
 fn after(state: &State, writer: &Writer<usize>) -> String {
-    let Some(set) = state.firewalls.get(writer.set).map(Firewall::kernel) else {
+    let Some(firewall) = state.firewalls.get(writer.set) else {
         return String::new();
     };
+    let set = firewall.kernel();
     match writer.then {
         None => "this rule wrote the line".to_owned(),
         Some(Then::Policy(chain)) => {
@@ -273,7 +279,7 @@ fn after(state: &State, writer: &Writer<usize>) -> String {
                 .map_or("?", |chain| set.chain(chain).name());
             format!(
                 "this rule wrote the line; then rule {} of {chain} decided",
-                set.number(rule)
+                firewall.board_number(rule)
             )
         }
     }

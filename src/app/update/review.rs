@@ -105,9 +105,14 @@ fn apply(state: &mut State) -> Vec<Effect> {
         review.step = Some("asking the guard".to_owned());
         review.refusal = None;
         review.page = Page::Summary;
-        return vec![Effect::Apply(state.change.window())];
+    } else {
+        return Vec::new();
     }
-    Vec::new()
+    let reshelve = state.about_to_shelve();
+    state.shelf.rules.extend(reshelve.come.iter().cloned());
+    state.change.shelving.clone_from(&reshelve.come);
+    state.change.deleting.clone_from(&reshelve.gone);
+    vec![Effect::Apply(state.change.window(), reshelve)]
 }
 
 /// The commands to the terminal's clipboard.
@@ -180,7 +185,7 @@ pub(super) fn step(state: &mut State, words: String) {
 }
 
 /// The apply was refused: nothing has changed.
-pub(super) fn refused(state: &mut State, what: String, remedy: String) {
+pub(super) fn refused(state: &mut State, what: String, remedy: String) -> Vec<Effect> {
     state.dirty = true;
     match &mut state.dialog {
         Some(Dialog::Review(review)) => {
@@ -189,25 +194,28 @@ pub(super) fn refused(state: &mut State, what: String, remedy: String) {
         }
         _ => act::say(state, what),
     }
+    // Words about one that is pending, if there is one, are no end of it.
+    match state.change.pending {
+        Some(_) => Vec::new(),
+        None => state.unshelve(),
+    }
 }
 
-/// The counters start from zero: of what is staged that part is done, and where it was all, the review is over.
-pub(super) fn zeroed(state: &mut State, count: usize) -> Vec<Effect> {
+/// What is staged without a change of rules is done; where that was all, the review is over.
+pub(super) fn settled(state: &mut State, words: String) -> Vec<Effect> {
     for firewall in &mut state.firewalls {
-        if let Some(stage) = firewall.stage().and_then(Stage::zeroed) {
+        if let Some(stage) = firewall.stage().and_then(Stage::settled) {
             firewall.restage(Some(stage));
         }
     }
-    if state.staged() == 0 && matches!(state.dialog, Some(Dialog::Review(_))) {
+    if matches!(state.dialog, Some(Dialog::Review(_))) && state.change.pending.is_none() {
         state.dialog = None;
     }
-    let counters = if count == 1 {
-        "counter starts"
-    } else {
-        "counters start"
-    };
-    act::say(state, format!("{count} {counters} from zero"));
-    vec![Effect::ReadNow]
+    act::say(state, words);
+    super::relist(state);
+    let mut effects = state.delete_shelved();
+    effects.push(Effect::ReadNow);
+    effects
 }
 
 /// The change that waits for its answer, or that none does any more.
@@ -216,6 +224,7 @@ pub(super) fn now_pending(state: &mut State, pending: Option<Pending>) -> Vec<Ef
         return Vec::new();
     }
     state.dirty = true;
+    state.change.turned = Some(state.now);
     let before = std::mem::replace(&mut state.change.pending, pending);
     if before.is_none() {
         state.change.evidence = None;
@@ -224,6 +233,7 @@ pub(super) fn now_pending(state: &mut State, pending: Option<Pending>) -> Vec<Ef
         // Our own dialog turns into the question once there is one; another's change only shows its bar.
         (_, Some(now)) if now.phase == Phase::Waiting => {
             if matches!(&state.dialog, Some(Dialog::Review(review)) if review.step.is_some()) {
+                state.change.ours = true;
                 state.dialog = Some(Dialog::Pending(0));
             }
         }
@@ -235,5 +245,30 @@ pub(super) fn now_pending(state: &mut State, pending: Option<Pending>) -> Vec<Ef
         }
         _ => {}
     }
-    vec![Effect::ReadNow]
+    let mut effects = vec![Effect::ReadNow];
+    if before.is_some() && state.change.pending.is_none() {
+        let ours = std::mem::take(&mut state.change.ours);
+        effects.extend(if std::mem::take(&mut state.change.kept) {
+            state.settle_shelf()
+        } else {
+            if ours {
+                forget_staged(state);
+            }
+            state.unshelve()
+        });
+    }
+    effects
+}
+
+/// What was staged was made and taken back before the board read it in between. It is not staged any more, as in
+/// all other cases; redo brings it back.
+fn forget_staged(state: &mut State) {
+    for firewall in &mut state.firewalls {
+        let Some(mut stage) = firewall.stage().filter(|s| !s.is_empty()).cloned() else {
+            continue;
+        };
+        while stage.undo() {}
+        firewall.restage(Some(stage));
+    }
+    super::relist(state);
 }

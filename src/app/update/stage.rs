@@ -2,8 +2,6 @@
 //!
 //! The cursor stays on the rule that was worked on, wherever it went.
 
-use std::sync::Arc;
-
 use super::{act, probe, travel};
 use crate::app::action::Action;
 use crate::app::board::{Pane, Place, Row, Show, Sort};
@@ -131,10 +129,7 @@ fn selected(state: &State) -> Option<RuleIdx> {
 
 /// The stage to work on: the one that is there, or a fresh one.
 pub(super) fn stage_of(firewall: &Firewall) -> Stage {
-    firewall
-        .stage()
-        .cloned()
-        .unwrap_or_else(|| Stage::new(Arc::clone(firewall.kernel())).locked(firewall.all_lossy()))
+    firewall.stage_or_fresh()
 }
 
 fn on_rule(state: &mut State, operation: impl FnOnce(RowId, Mark) -> Operation) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::tests::{WEB, board, count, id, loaded, place, press, send};
 use crate::app::change::{Checked, Checks, Pending, Phase, Session};
 use crate::app::message::{Effect, Message};
+use crate::app::shelf::Reshelve;
 use crate::app::state::{Dialog, State};
 use crate::edit::Mark;
 use crate::ruleset::{Family, RuleIdx};
@@ -221,7 +222,7 @@ fn nothing_is_applied_unchecked() {
     );
     assert_eq!(
         press(&mut state, &["y"]),
-        [Effect::Apply(Duration::from_secs(60))]
+        [Effect::Apply(Duration::from_secs(60), Reshelve::default())]
     );
     assert!(press(&mut state, &["y"]).is_empty(), "once is enough");
     send(
@@ -232,7 +233,7 @@ fn nothing_is_applied_unchecked() {
     assert_eq!(state.staged(), 1, "what is staged stays staged");
     assert_eq!(
         press(&mut state, &["+", "y"]),
-        [Effect::Apply(Duration::from_secs(120))]
+        [Effect::Apply(Duration::from_secs(120), Reshelve::default())]
     );
 }
 
@@ -267,7 +268,10 @@ fn a_risky_change_asks_for_a_word() {
         "Esc leaves the word, not the review"
     );
     let effects = press(&mut state, &["y", "r", "i", "s", "k", "<Enter>"]);
-    assert_eq!(effects, [Effect::Apply(Duration::from_secs(60))]);
+    assert_eq!(
+        effects,
+        [Effect::Apply(Duration::from_secs(60), Reshelve::default())]
+    );
 }
 
 fn pending(seconds: u64) -> Message {

@@ -6,8 +6,9 @@ use super::{act, travel};
 use crate::app::board::{Place, Row};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::message::{Effect, Loaded};
+use crate::app::shelf;
 use crate::app::state::State;
-use crate::edit::{Diff, Stage};
+use crate::edit::Stage;
 use crate::ruleset::{Author, ChainIdx, RuleIdx, Ruleset, TextId};
 
 /// A structure was read, for the first time or anew.
@@ -29,7 +30,11 @@ pub(super) fn load(state: &mut State, loaded: Loaded) -> Vec<Effect> {
             insert(state, at, firewall);
         }
     }
-    relist(state)
+    let mut effects = relist(state);
+    if state.change.unsettled && state.change.pending.is_none() && state.staged() == 0 {
+        effects.extend(state.settle_shelf());
+    }
+    effects
 }
 
 /// v4 before v6 within a back end, nft before legacy.
@@ -38,6 +43,7 @@ fn order(id: FirewallId) -> impl Ord {
 }
 
 fn insert(state: &mut State, at: usize, mut firewall: Firewall) {
+    shelf::show(&state.shelf, &mut firewall);
     firewall.set_zero(state.zeroed.is_some());
     state.firewalls.insert(at, firewall);
     let moved = |place: &mut Place| place.firewall += usize::from(place.firewall >= at);
@@ -84,6 +90,10 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
     let heirs = new.inherit(old, state.now);
     let same = new.has_structure_of(old);
     let remarks = rebase(&mut new, stage);
+    shelf::take_back(&state.shelf, &old.ruleset, &mut new);
+    let is_ours = author
+        .as_ref()
+        .is_some_and(|who| state.change.is_by_guard(&who.name, state.now));
     let by = author
         .map(|who| format!(" by {} ({})", who.name, who.pid))
         .unwrap_or_default();
@@ -130,7 +140,7 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
     travel::aim(state, row);
     if !remarks.is_empty() {
         act::say(state, remarks);
-    } else if !same {
+    } else if !same && !is_ours {
         act::say(state, words);
     }
 }
@@ -151,10 +161,6 @@ fn rebase(new: &mut Firewall, stage: Option<Stage>) -> String {
     let Some(stage) = stage else {
         return String::new();
     };
-    // What was staged is so by now: it was applied.
-    if !stage.is_empty() && Diff::between(&stage.staged(), &new.ruleset).is_empty() {
-        return String::new();
-    }
     let (stage, remarks) = stage.rebase(Arc::clone(&new.ruleset));
     new.restage(Some(stage));
     let words: Vec<String> = remarks.iter().map(ToString::to_string).collect();

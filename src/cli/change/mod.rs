@@ -47,6 +47,7 @@ impl Folders {
             state: absolute(&self.state_folder, usual.state),
             backups: absolute(&self.backup_folder, usual.backups),
             log: absolute(&self.log_folder, usual.log),
+            data: usual.data,
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn demo_root(places: &Places) -> PathBuf {
 
 impl Changes {
     /// Compares what is saved with what is live.
-    pub fn look_at_saved(&self, asked: Look) {
+    pub(super) fn look_at_saved(&self, asked: Look) {
         let (places, shown) = (self.places.clone(), Arc::clone(&self.shown));
         let root = self.root.clone();
         self.answer("keep", move || {
@@ -50,7 +50,7 @@ impl Changes {
     }
 
     /// Writes what was shown for that question.
-    pub fn write_saved(&self, number: u64) {
+    pub(super) fn write_saved(&self, number: u64) {
         let (places, shown) = (self.places.clone(), Arc::clone(&self.shown));
         self.answer("keep", move || {
             let plan = shown.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -66,7 +66,7 @@ impl Changes {
     }
 
     /// Reads the trail.
-    pub fn read_history(&self) {
+    pub(super) fn read_history(&self) {
         let places = self.places.clone();
         self.answer("history", move || {
             let entries = safety::history(&places);
@@ -80,7 +80,7 @@ impl Changes {
     }
 
     /// Reads a backup.
-    pub fn read_backup(&self, id: String) {
+    pub(super) fn read_backup(&self, id: String) {
         let places = self.places.clone();
         self.answer("history", move || {
             let found = past_state(&places, &id);

@@ -15,7 +15,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::app::message::Message;
+use crate::app::message::{Effect, Message};
+use crate::app::notice::{Level, Notice};
+use crate::app::shelf::Reshelve;
+use crate::app::state::State;
 use crate::netfilter::xtables::Tools;
 use crate::ruleset::{Origin, Ruleset};
 use crate::runtime::board::Event;
@@ -66,45 +69,89 @@ impl Changes {
         }
     }
 
+    /// What is disabled on this machine, or why that is not known.
+    pub fn shelf(&self) -> Message {
+        match safety::shelf(&self.places) {
+            Ok(shelf) => Message::Shelf(shelf),
+            Err(error) => Message::Notice(Notice::new(
+                Level::Warning,
+                "shelf",
+                format!("the disabled rules are not shown: {error}"),
+                error.remedy(),
+            )),
+        }
+    }
+
+    /// Carries out what the state asks of the firewall itself.
+    pub fn carry_out(&self, effect: &Effect, state: &State) {
+        match *effect {
+            Effect::LookAtSaved(look) => self.look_at_saved(look),
+            Effect::WriteSaved(number) => self.write_saved(number),
+            Effect::ReadHistory => self.read_history(),
+            Effect::ReadBackup(ref id) => self.read_backup(id.clone()),
+            Effect::Apply(window, ref reshelve) => {
+                self.apply(&Material::of(state), window, reshelve.clone());
+            }
+            Effect::Reshelve(ref reshelve) => self.reshelve(reshelve.clone()),
+            Effect::Confirm => {
+                self.decide(|places| safety::confirm(places, None, &Who::here()).map(drop));
+            }
+            Effect::Revert => {
+                self.decide(|places| safety::revert(places, None, &Who::here()).map(drop));
+            }
+            Effect::Extend(more) => {
+                self.decide(move |places| safety::extend(places, None, more).map(drop));
+            }
+            _ => {}
+        }
+    }
+
     /// Applies what is staged.
-    pub fn apply(&self, material: &Material, window: Duration) {
+    fn apply(&self, material: &Material, window: Duration, reshelve: Reshelve) {
         let transitions = material.transitions().collect();
         let mut request = Request::new(self.places.clone(), "the board", transitions);
         request.window = window;
         let events = self.events.clone();
         let zeroed = material.zeroed();
+        let Reshelve { gone, come } = reshelve;
         self.aside("apply", move || {
             let tell = |message| drop(events.send(Event::Message(message)));
+            // First of all: a disabled rule is held by nobody else.
+            if let Err(error) = safety::reshelve(&request.places, &[], &come) {
+                let what = format!("the disabled rules could not be kept: {error}");
+                tell(Message::Refused(what, error.remedy().to_owned()));
+                return;
+            }
             let done = safety::begin(&request, &mut |step| {
                 tell(Message::Applying(step_words(&step)));
             });
-            let told = match done {
-                // Counters are no part of what the guard compares: a change can be of nothing else.
-                Ok(_) => zero(&zeroed).map(|count| (count > 0).then_some(count)),
-                Err(ApplyError::Nothing) if !zeroed.is_empty() => zero(&zeroed).map(Some),
-                Err(error) => Err(error),
+            // Counters and disabled rules are no part of what the guard compares: a change can be of nothing else.
+            let is_done = match &done {
+                Err(ApplyError::Nothing) => !zeroed.is_empty() || !gone.is_empty(),
+                done => done.is_ok(),
             };
-            match told {
-                Ok(Some(count)) => tell(Message::Zeroed(count)),
-                Ok(None) => {}
+            let zeroed = if is_done {
+                zero(&zeroed)
+            } else {
+                done.map(|_| 0)
+            };
+            match zeroed {
+                Ok(0) if gone.is_empty() => {}
+                Ok(count) => tell(Message::Settled(settled_words(count, gone.len()))),
                 Err(error) => tell(Message::Refused(error.to_string(), error.remedy())),
             }
         });
     }
 
-    /// Keeps the pending change.
-    pub fn confirm(&self) {
-        self.decide(|places| safety::confirm(places, None, &Who::here()).map(drop));
-    }
-
-    /// Puts back what was before it.
-    pub fn revert(&self) {
-        self.decide(|places| safety::revert(places, None, &Who::here()).map(drop));
-    }
-
-    /// Lets it wait longer.
-    pub fn extend(&self, more: Duration) {
-        self.decide(move |places| safety::extend(places, None, more).map(drop));
+    /// Brings the shelf of disabled rules up to what the kernel holds.
+    fn reshelve(&self, reshelve: Reshelve) {
+        let (places, events) = (self.places.clone(), self.events.clone());
+        self.aside("shelf", move || {
+            if let Err(error) = safety::reshelve(&places, &reshelve.gone, &reshelve.come) {
+                let words = format!("the shelf of disabled rules: {error}: {}", error.remedy());
+                let _ = events.send(Event::Message(Message::Say(words)));
+            }
+        });
     }
 
     fn decide(&self, decide: impl FnOnce(&Places) -> Result<(), DecideError> + Send + 'static) {
@@ -141,6 +188,25 @@ fn zero(zeroed: &[(Origin, Arc<Ruleset>)]) -> Result<usize, ApplyError> {
         .iter()
         .map(|(origin, staged)| safety::zero(&tools, *origin, staged));
     counts.sum()
+}
+
+/// What was done beside the rules, in words.
+fn settled_words(counters: usize, deleted: usize) -> String {
+    let counters = match counters {
+        0 => None,
+        1 => Some("1 counter starts from zero".to_owned()),
+        n => Some(format!("{n} counters start from zero")),
+    };
+    let deleted = match deleted {
+        0 => None,
+        1 => Some("1 disabled rule is deleted".to_owned()),
+        n => Some(format!("{n} disabled rules are deleted")),
+    };
+    [counters, deleted]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// How far an apply is, in words.

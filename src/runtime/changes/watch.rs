@@ -69,8 +69,8 @@ impl Watcher {
     fn look(&mut self) -> bool {
         let now = safety::pending(&self.places);
         if let (Some(was), None) = (&self.pending, &now) {
-            let words = self.ended(&was.id.clone());
-            self.tell(Message::Say(words));
+            let (kept, words) = self.ended(&was.id.clone());
+            self.tell(Message::Ended(kept, words));
         }
         if now.as_ref().is_some_and(|view| !view.guarded)
             && let Err(error) = safety::rescue(&self.places)
@@ -98,17 +98,19 @@ impl Watcher {
     }
 
     /// How a change ended.
-    fn ended(&self, id: &str) -> String {
+    fn ended(&self, id: &str) -> (bool, String) {
         match safety::wait_for_end(&self.places, id, Duration::from_secs(2)) {
             Ended::Known(entry) => {
                 let by = entry.by.map(|by| format!(" by {by}")).unwrap_or_default();
-                match entry.event {
+                let kept = entry.event == safety::Event::Confirmed;
+                let words = match entry.event {
                     safety::Event::Confirmed => format!("the change is kept{by}"),
                     safety::Event::Reverted => format!("the change is taken back{by}"),
                     _ => format!("the change ended{by}: {}", entry.detail.unwrap_or_default()),
-                }
+                };
+                (kept, words)
             }
-            Ended::Unknown | Ended::NotYet => "the change is over".to_owned(),
+            Ended::Unknown | Ended::NotYet => (false, "the change is over".to_owned()),
         }
     }
 

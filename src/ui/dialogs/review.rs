@@ -307,10 +307,7 @@ fn diff(state: &State, theme: &Theme, cells: usize, most: usize) -> Vec<Line> {
         }
     }
     if lines.is_empty() {
-        lines.push(vec![(
-            "the changes cancel each other: nothing differs".to_owned(),
-            quiet,
-        )]);
+        lines.push(vec![("no rule of the kernel changes".to_owned(), quiet)]);
     }
     let more = lines.len().saturating_sub(most);
     if more > 1 {

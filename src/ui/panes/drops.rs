@@ -258,13 +258,13 @@ fn writer(state: &State, line: &KernelLine) -> String {
         },
         Attribution::NoRule(_) | Attribution::Nobody => return String::new(),
     };
-    let Some(set) = state.firewalls.get(writer.set).map(|f| &f.ruleset) else {
+    let Some(firewall) = state.firewalls.get(writer.set) else {
         return String::new();
     };
-    let chain = set
-        .chain_of(writer.rule)
-        .map_or("", |chain| set.chain(chain).name());
-    format!("{chain} {}{sure}", set.number(writer.rule))
+    let set = firewall.kernel();
+    let chain = set.chain_of(writer.rule);
+    let chain = chain.map_or("", |chain| set.chain(chain).name());
+    format!("{chain} {}{sure}", firewall.board_number(writer.rule))
 }
 
 /// An address, in brackets where a port follows an IPv6 one.

@@ -96,6 +96,13 @@ impl Drawer<'_> {
         all.find(|one| one.id == held.id && std::sync::Arc::ptr_eq(one.kernel(), &held.ruleset))
     }
 
+    /// The number of a rule as the board has it where it still holds that ruleset: probes not counted.
+    fn number(&self, place: Place, rule: RuleIdx) -> u32 {
+        let held = || self.ruleset(place).map(|ruleset| ruleset.number(rule));
+        let firewall = self.firewall(place);
+        firewall.map_or_else(|| held().unwrap_or_default(), |f| f.kernel_number(rule))
+    }
+
     fn role(&self, place: Place) -> Option<Role> {
         let ruleset = self.ruleset(place)?;
         match place.rule {
@@ -187,7 +194,7 @@ impl Drawer<'_> {
         let quiet = self.theme.quiet.style();
         let number = |at: usize| {
             let place = self.why.step(at)?.place;
-            Some(self.ruleset(place)?.number(place.rule?))
+            Some(self.number(place, place.rule?))
         };
         let range = match (number(from), number(to.saturating_sub(1))) {
             (Some(first), Some(last)) => format!("{first}–{last}"),
@@ -226,7 +233,7 @@ impl Drawer<'_> {
         let Some(ruleset) = self.ruleset(step.place) else {
             return;
         };
-        let number = ruleset.number(rule).to_string();
+        let number = self.number(step.place, rule).to_string();
         match step.answer {
             Answer::No => {
                 pen.number(&number, NUMBER, quiet).column("no", 9, quiet);
@@ -299,7 +306,7 @@ impl Drawer<'_> {
             .as_ref()
             .and_then(|answer| answer.explanation.by);
         let near = matches!(near, Some(Decider::Place(by)) if by.chain == place.chain && by.ruleset == place.ruleset);
-        let number = ruleset.number(rule);
+        let number = self.number(place, rule);
         pen.skip(2);
         if near {
             pen.number(&number.to_string(), NUMBER, accent);
