@@ -128,17 +128,17 @@ impl<'a> Blocked<'a> {
     /// A rule before what stops the packet.
     fn insert(&self, spec: &str) -> Option<FixStep> {
         let ruleset = self.ruleset()?;
-        self.insert_at(self.spot(&ruleset, self.above(&ruleset))?, spec)
+        Some(self.insert_at(self.spot(&ruleset, self.above(&ruleset))?, spec))
     }
 
-    fn insert_at(&self, at: Spot, spec: &str) -> Option<FixStep> {
-        Some(FixStep {
+    fn insert_at(&self, at: Spot, spec: &str) -> FixStep {
+        FixStep {
             stage: self.at.ruleset,
             operation: Operation::Insert {
                 at,
                 spec: spec.as_bytes().to_vec(),
             },
-        })
+        }
     }
 
     /// The rule that would accept to just before the one that decides, if both stand in one chain. Where it
@@ -177,7 +177,7 @@ impl<'a> Blocked<'a> {
             rule: rules.find(|rule| !is_loopback(rule)).copied(),
             ..at
         };
-        self.insert_at(self.spot(&ruleset, first)?, ANSWERS)
+        Some(self.insert_at(self.spot(&ruleset, first)?, ANSWERS))
     }
 
     /// The rule that stops the packet goes, where it is about this traffic and not the chain's last word.

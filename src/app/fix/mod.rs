@@ -198,7 +198,7 @@ impl Bench<'_> {
             }
             let after = self.compiled(&stages);
             let next = self.explain(&after, self.probe);
-            if self.is_way_out(explained, &next, &after) {
+            if is_way_out(explained, &next, &after) {
                 return Some((steps, after));
             }
             explanation = next;
@@ -218,34 +218,12 @@ impl Bench<'_> {
         let mut stages = stages.to_vec();
         carry_out(&mut stages, &step).ok()?;
         let after = self.compiled(&stages);
-        if !self.is_way_out(explanation, &self.explain(&after, self.probe), &after) {
+        if !is_way_out(explanation, &self.explain(&after, self.probe), &after) {
             return None;
         }
         let change = self.change(before, &after);
         let stops = change.ways.iter().any(|way| !way.newly_dropped.is_empty());
         (!stops && change.is_complete()).then_some((vec![step], after))
-    }
-
-    /// The packet passes now, or it was stopped for certain and now passes as long as limits of others' traffic
-    /// too are kept to.
-    fn is_way_out(&self, before: &Explanation, now: &Explanation, after: &Compiled) -> bool {
-        let limits = |step: &Step| {
-            let ruleset = after.rulesets.get(step.place.ruleset);
-            let is_limit = |one: &Match<'_>| matches!(one, Match::Limit(_) | Match::Hashlimit(_));
-            ruleset.zip(step.place.rule).is_some_and(|(ruleset, rule)| {
-                ruleset.parse_rule(rule).matches.iter().any(is_limit)
-            })
-        };
-        match now.verdict {
-            Verdict::Accept => true,
-            Verdict::Unknown if before.verdict != Verdict::Unknown => {
-                let open = |step: &&Step| step.answer == Answer::Unknown;
-                let mut open = now.path.iter().filter(open);
-                let may_pass = |way: &Possible| way.verdict == Verdict::Accept;
-                now.possible.iter().any(may_pass) && open.all(limits)
-            }
-            _ => false,
-        }
     }
 
     /// What comes back from where the packet goes is stopped.
@@ -263,6 +241,28 @@ impl Bench<'_> {
             side(&after.program, &new),
             self.facts,
         )
+    }
+}
+
+/// The packet passes now, or it was stopped for certain and now passes as long as limits of others' traffic
+/// too are kept to.
+fn is_way_out(before: &Explanation, now: &Explanation, after: &Compiled) -> bool {
+    let limits = |step: &Step| {
+        let ruleset = after.rulesets.get(step.place.ruleset);
+        let is_limit = |one: &Match<'_>| matches!(one, Match::Limit(_) | Match::Hashlimit(_));
+        ruleset
+            .zip(step.place.rule)
+            .is_some_and(|(ruleset, rule)| ruleset.parse_rule(rule).matches.iter().any(is_limit))
+    };
+    match now.verdict {
+        Verdict::Accept => true,
+        Verdict::Unknown if before.verdict != Verdict::Unknown => {
+            let open = |step: &&Step| step.answer == Answer::Unknown;
+            let mut open = now.path.iter().filter(open);
+            let may_pass = |way: &Possible| way.verdict == Verdict::Accept;
+            now.possible.iter().any(may_pass) && open.all(limits)
+        }
+        _ => false,
     }
 }
 
