@@ -11,7 +11,7 @@ use crate::app::notice::{Level, Notice};
 use crate::app::state::Mode;
 use crate::cli::{Failure, Screen, print, watch};
 use crate::ruleset::Backend;
-use crate::safety::Places;
+use crate::safety::{self, Places, Who};
 use crate::sandbox::{self, LogTarget, Options, Sandbox, SandboxError, Scenario};
 
 /// What to play.
@@ -70,7 +70,9 @@ pub fn run(demo: &Demo) -> Result<ExitCode, Failure> {
         );
     }
     let places = Places::under(Path::new("/run/ruletop")); // the sandbox's own /run
-    let code = watch::open(state, &demo.screen, Some(places));
+    let code = watch::open(state, &demo.screen, Some(places.clone()));
+    // Its guard need not wait for a namespace in which nobody is any more.
+    let _ = safety::revert(&places, None, &Who::here());
     drop(sandbox);
     code
 }

@@ -10,7 +10,7 @@ use crate::app::state::{Facts, Mode, State};
 use crate::cli::{Failure, Screen, Watch, input};
 use crate::host;
 use crate::runtime::board::{self, BoardError, End};
-use crate::safety::Places;
+use crate::safety::{self, Places};
 use crate::ui::Theme;
 
 /// Opens the board.
@@ -30,7 +30,16 @@ fn live(watch: &Watch) -> Result<ExitCode, Failure> {
     }
     let mut state = state(&watch.screen, Mode::Live)?;
     lock(&mut state, watch);
-    open(state, &watch.screen, Some(Places::of_this_namespace()))
+    let places = Places::of_this_namespace();
+    let code = open(state, &watch.screen, Some(places.clone()));
+    // Whoever leaves it so shall know that it goes by itself.
+    if let Some(pending) = safety::pending(&places) {
+        eprintln!(
+            "ruletop: a change is pending and reverts by itself in {} s; ruletop confirm keeps it, ruletop revert takes it back now",
+            pending.left.as_secs()
+        );
+    }
+    code
 }
 
 fn saved(path: &Path, watch: &Watch) -> Result<ExitCode, Failure> {

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
+use super::GUARD;
 use super::begin::rescue;
 use super::clock;
 use super::places::{self, PlaceError, Places, at};
@@ -70,6 +73,12 @@ pub enum DecideError {
         /// `is being undone by …`, `was confirmed by …`.
         what: String,
     },
+    /// Its time is over: it is being undone.
+    #[error("too late: the change {id} is past its deadline and is being undone")]
+    Overdue {
+        /// Its name.
+        id: String,
+    },
     /// The state folder.
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -81,7 +90,9 @@ impl DecideError {
         match self {
             Self::NothingPending => "see ruletop status; ended changes are in the audit trail",
             Self::TooEarly { .. } => "try again in a moment",
-            Self::TooLate { .. } => "see ruletop status; make the change again if it is wanted",
+            Self::TooLate { .. } | Self::Overdue { .. } => {
+                "see ruletop status; make the change again if it is wanted"
+            }
             Self::Place(error) => error.remedy(),
         }
     }
@@ -135,11 +146,35 @@ pub fn confirm(places: &Places, id: Option<&str>, by: &Who) -> Result<String, De
 
 /// The pending change is undone. Returns its name once that is certain to happen; [`wait_for_end`] tells when
 /// it has.
+///
+/// Past the deadline that is what its guard does anyway, and where none is left, the one that is started here. A
+/// state folder that is full keeps nothing in force: the guard is told by a signal then.
 pub fn revert(places: &Places, id: Option<&str>, by: &Who) -> Result<String, DecideError> {
-    decide(places, id, |record| {
+    let done = decide(places, id, |record| {
         record.phase = Phase::Reverting;
         record.by = Some(by.to_string());
-    })
+    });
+    match done {
+        Err(DecideError::Overdue { id }) => Ok(id),
+        Err(DecideError::Place(error)) => {
+            let state = State::look(places).filter(State::is_guarded);
+            let record = state.and_then(|state| state.read().ok().flatten());
+            let record = record
+                .filter(|record| id.is_none_or(|id| id == record.id) && is_guard(record.guard));
+            let told = record.and_then(|record| {
+                let guard = Pid::from_raw(i32::try_from(record.guard).ok()?);
+                kill(guard, Signal::SIGTERM).ok().map(|()| record.id)
+            });
+            told.ok_or(DecideError::Place(error))
+        }
+        done => done,
+    }
+}
+
+/// Whether that process is a guard, and not one that came to its number later.
+fn is_guard(process: u32) -> bool {
+    let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).nth(1) == Some(GUARD.as_bytes())
 }
 
 /// The pending change waits longer, by `more`. Returns the time that is left.
@@ -159,40 +194,46 @@ fn decide(
     id: Option<&str>,
     change: impl FnOnce(&mut Record),
 ) -> Result<String, DecideError> {
-    let state = State::look(places).ok_or(DecideError::NothingPending)?;
-    let name = {
-        let _lock = state.decide()?;
-        let mut record = state
-            .read()?
-            .filter(|record| id.is_none_or(|id| id == record.id))
-            .ok_or(DecideError::NothingPending)?;
-        let by = |record: &Record| record.by.clone().unwrap_or_else(|| "somebody".to_owned());
-        let late = |what: String| {
-            Err(DecideError::TooLate {
-                id: record.id.clone(),
-                what,
-            })
-        };
-        match record.phase {
-            Phase::Pending if record.boot != clock::boot_id() => {
-                return late("was made before the last boot".to_owned());
-            }
-            Phase::Pending if record.left().is_zero() => {
-                return late("is past its deadline".to_owned());
-            }
-            Phase::Pending => {}
-            Phase::Applying => return Err(DecideError::TooEarly { id: record.id }),
-            Phase::Confirmed => return late(format!("was confirmed by {}", by(&record))),
-            Phase::Reverting => return late(format!("is being undone by {}", by(&record))),
-            Phase::Reverted => return late(format!("was undone by {}", by(&record))),
-        }
-        change(&mut record);
-        state.write(&record)?;
-        record.id
-    };
-    // Where no guard is left to do it, a new one is.
+    // Where no guard is left to do what was decided, or is due, a new one is.
+    let decided = decide_only(places, id, change);
     let _ = rescue(places);
-    Ok(name)
+    decided
+}
+
+fn decide_only(
+    places: &Places,
+    id: Option<&str>,
+    change: impl FnOnce(&mut Record),
+) -> Result<String, DecideError> {
+    let state = State::look(places).ok_or(DecideError::NothingPending)?;
+    let _lock = state.decide()?;
+    let mut record = state
+        .read()?
+        .filter(|record| id.is_none_or(|id| id == record.id))
+        .ok_or(DecideError::NothingPending)?;
+    let by = |record: &Record| record.by.clone().unwrap_or_else(|| "somebody".to_owned());
+    let late = |what: String| {
+        Err(DecideError::TooLate {
+            id: record.id.clone(),
+            what,
+        })
+    };
+    match record.phase {
+        Phase::Pending if record.boot != clock::boot_id() => {
+            return late("was made before the last boot".to_owned());
+        }
+        Phase::Pending if record.left().is_zero() => {
+            return Err(DecideError::Overdue { id: record.id });
+        }
+        Phase::Pending => {}
+        Phase::Applying => return Err(DecideError::TooEarly { id: record.id }),
+        Phase::Confirmed => return late(format!("was confirmed by {}", by(&record))),
+        Phase::Reverting => return late(format!("is being undone by {}", by(&record))),
+        Phase::Reverted => return late(format!("was undone by {}", by(&record))),
+    }
+    change(&mut record);
+    state.write(&record)?;
+    Ok(record.id)
 }
 
 /// Waits until the change is over and cleared up, and tells how it ended.

@@ -20,6 +20,7 @@
 //! dry_run    what the back end says of a change, with nothing armed
 //! rehearse   the change and the way back, tried in a scratch namespace; tame: rules that would not load there
 //! carry      the change done to the kernel, verified; both ways
+//! aside      rules that only nft can say, out of the way while a change is undone
 //! whole      the last resort: a ruleset put back from its backup
 //! backup     the store
 //! trail      the audit log
@@ -32,6 +33,7 @@
 //!
 //! What it does not do: know how a change was made up (`edit`), or talk to anybody (`cli`, `runtime`).
 
+mod aside;
 pub mod backup;
 mod begin;
 mod carry;

@@ -153,6 +153,11 @@ impl State {
         })
     }
 
+    /// A file of that change beside its texts.
+    pub fn file_of(&self, id: &str, name: &str) -> PathBuf {
+        self.folder.join(id).join(name)
+    }
+
     fn file(&self) -> PathBuf {
         self.folder.join("pending.json")
     }

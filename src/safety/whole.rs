@@ -5,6 +5,7 @@
 //! Tables with a locked chain stay as they are: their text would widen rules.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::backup;
@@ -24,7 +25,8 @@ pub(super) fn restore(
     leg: &Leg,
     held: Option<&Held>,
 ) -> Result<(), String> {
-    let now = read(tools, leg.origin).map_err(|error| error.to_string())?;
+    // What cannot be read can still be replaced; it counts at least what the change began with.
+    let now = read(tools, leg.origin).unwrap_or_else(|_| Arc::clone(&leg.after));
     if let Ok(backup) = backup::load(places, backup) {
         let _ = sets::make_missing(&leg.before, backup.text("ipset"));
     }

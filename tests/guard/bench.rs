@@ -148,6 +148,23 @@ impl Bench<'_> {
         arguments
     }
 
+    /// A shell script in a mount namespace of its own, in which `apply` is the change and `ruletop` the program.
+    pub fn in_mounts(&self, window: &str, script: &str) -> Output {
+        let program = env!("CARGO_BIN_EXE_ruletop");
+        let folders = self.folders().join(" ");
+        let apply = self.apply_arguments(&self.script(), window).join(" ");
+        let text = format!(
+            "apply() {{ {program} {apply} --no-wait; }}\nruletop() {{ {program} \"$@\" {folders}; }}\n{script}"
+        );
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", &text])
+            .env("XTABLES_LOCKFILE", self.lock())
+            .env(TAG, &self.tag)
+            .stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
     /// `ruletop apply` of the change in a terminal.
     pub fn apply(&self, window: &str) -> Terminal {
         let script = self.script();

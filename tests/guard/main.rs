@@ -16,4 +16,5 @@ mod probe;
 #[path = "../kernel/support.rs"]
 #[allow(dead_code)] // the kernel tests use the rest
 mod support;
+mod trouble;
 mod writer;

@@ -298,7 +298,7 @@ fn a_change_of_another_boot_is_forgotten() {
 }
 
 /// Both guards at the same instant.
-fn kill_all(bench: &Bench<'_>) {
+pub fn kill_all(bench: &Bench<'_>) {
     let (guard, standby) = (bench.pid("guard"), bench.pid("standby"));
     // Stopped first: else the standby is the guard before it can be killed.
     kill(standby, Signal::SIGSTOP).unwrap();

@@ -296,6 +296,29 @@ fn staged_counters_start_from_zero() {
     }
 }
 
+/// Leaving while a change is pending is no answer to it, and is said so; a demo takes it back as it ends.
+#[test]
+fn leaving_answers_nothing() {
+    let mut terminal = crate::keep::machine();
+    terminal.press("g d A");
+    terminal.wait_for_text("✔ the back end takes it");
+    terminal.press("- - -");
+    terminal.wait_for_text("after 0:10");
+    terminal.press("y");
+    terminal.wait_for_text("it reverts by itself in 0:");
+    terminal.press("<C-c>");
+    terminal.wait_for_text("a change is pending and reverts by itself in");
+    terminal.wait_for_exit();
+    terminal.wait_for_no_process();
+
+    let mut terminal = demo("drop-before-accept", "nft");
+    terminal.press("g d");
+    apply(&mut terminal);
+    terminal.press("<C-c>");
+    assert_eq!(terminal.wait_for_exit().exit_code(), 0);
+    terminal.wait_for_no_process();
+}
+
 #[test]
 fn a_change_is_taken_back_at_once_by_a_key() {
     let mut terminal = demo("drop-before-accept", "nft");

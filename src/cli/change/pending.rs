@@ -94,7 +94,11 @@ pub fn revert_it(decide: &Decide) -> Result<ExitCode, Failure> {
     // What was asked for is the undoing, so that it happened is success.
     match wait_for_end(&places, &id, Duration::from_secs(120)) {
         Ended::Known(entry) if entry.event == safety::Event::Reverted => {
-            print(format!("undone {id}; the firewall is as it was\n").as_bytes())
+            let how = entry
+                .detail
+                .as_deref()
+                .unwrap_or("the firewall is as it was");
+            print(format!("undone {id}; {how}\n").as_bytes())
         }
         _ => ask::ended(&places, &id),
     }

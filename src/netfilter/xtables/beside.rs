@@ -46,6 +46,19 @@ pub fn nft_ruleset() -> Result<Found, XtablesError> {
     run(&nft, command, b"", &AtomicBool::new(false)).map(Found::Text)
 }
 
+/// `nft` with these arguments and this input; what it printed.
+pub fn nft(arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, XtablesError> {
+    let Some(nft) = tools::named_tool("nft") else {
+        return Err(XtablesError::Run {
+            tool: "nft".to_owned(),
+            source: std::io::ErrorKind::NotFound.into(),
+        });
+    };
+    let mut command = nft.command();
+    command.args(arguments);
+    run(&nft, command, input, &AtomicBool::new(false))
+}
+
 /// `ipset save`: every set with its members.
 pub fn sets() -> Result<Found, XtablesError> {
     if !ipset_is_loaded() {

@@ -12,7 +12,8 @@ use crate::netfilter::netlink::{Netlink, Request};
 use crate::netfilter::nftables;
 use crate::netfilter::xtables::restore::{Held, Wait};
 use crate::ruleset::{Backend, Policy, Ruleset, Table};
-use crate::safety::carry::{Strictness, carry, read};
+use crate::safety::aside::{Aside, unreadable};
+use crate::safety::carry::{Strictness, carry, read, same};
 use crate::safety::record::{Leg, Phase};
 use crate::safety::trail::Event;
 use crate::safety::whole;
@@ -30,7 +31,10 @@ impl Guard {
     /// Undoes the change, clears up, and goes.
     pub(super) fn revert(mut self) -> ExitCode {
         match self.undo() {
-            Ok(remarks) => {
+            Ok(mut remarks) => {
+                if remarks.is_empty() && !self.is_as_it_was() {
+                    remarks.push("what others changed meanwhile stays".to_owned());
+                }
                 let detail = (!remarks.is_empty()).then(|| remarks.join("; "));
                 self.reverted(detail)
             }
@@ -118,7 +122,36 @@ impl Guard {
         }
     }
 
+    /// Every ruleset of the change holds what it held before it.
+    fn is_as_it_was(&self) -> bool {
+        let mut legs = self.legs.iter();
+        legs.all(|leg| read(&self.tools, leg.origin).is_ok_and(|now| same(&now, &leg.before)))
+    }
+
     fn undo_leg(
+        &self,
+        leg: &Leg,
+        held: Option<&Held>,
+        remarks: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let mut aside = Aside::left(&self.state, &self.record.id, leg);
+        if let Some(why) = unreadable(&self.tools, leg)
+            && let Err(also) = aside.take(leg)
+        {
+            return Err(format!("{why}; {also}"));
+        }
+        if !aside.is_empty() {
+            remarks.push(
+                "rules that only nft can say stood in the way; they were taken out and put back"
+                    .to_owned(),
+            );
+        }
+        let carried = self.carry_back(leg, held, remarks);
+        remarks.extend(aside.put_back());
+        carried
+    }
+
+    fn carry_back(
         &self,
         leg: &Leg,
         held: Option<&Held>,

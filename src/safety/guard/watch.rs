@@ -47,6 +47,10 @@ impl Guard {
             } else if self.record.left().is_zero() {
                 self.decide_at_deadline();
             }
+            // Not by way of the file: a folder that is full keeps nothing in force.
+            if self.record.phase == Phase::Reverting {
+                return self.revert();
+            }
         }
     }
 
@@ -150,7 +154,9 @@ impl Senses {
                 inotify
                     .add_watch(
                         &guard.places.state,
-                        AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE,
+                        AddWatchFlags::IN_MOVED_TO
+                            | AddWatchFlags::IN_DELETE
+                            | AddWatchFlags::IN_MODIFY,
                     )
                     .is_ok()
             });
