@@ -215,6 +215,8 @@ pub struct Viewport {
     pub dialog: usize,
     /// Only one pane fits at a time.
     pub single: bool,
+    /// Nothing fits: the screen shows no more than that.
+    pub hidden: bool,
 }
 
 /// Something to be done by the runtime.

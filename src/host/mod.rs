@@ -20,7 +20,7 @@ use std::path::Path;
 
 pub use netlink::NetlinkError;
 pub use processes::Processes;
-pub use sessions::{sessions, sessions_of};
+pub use sessions::{claimed, sessions, sessions_of};
 pub use sockets::{Connection, connections};
 
 use crate::flow::{Machine, RouteAnswer, RouteQuestion};

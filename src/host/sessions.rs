@@ -62,6 +62,19 @@ pub fn sessions_of(pid: u32, processes: &Processes) -> Result<Vec<Session>, Netl
     Ok(search.found)
 }
 
+/// The address that somebody's shell above this process was reached from, by its environment: where no
+/// connection stands that fits (mosh, or a multiplexer that outlived its login), nothing can be proved of it.
+pub fn claimed() -> Option<IpAddr> {
+    let processes = Processes::read();
+    let line = processes.up_from(std::process::id());
+    let mut values = line
+        .iter()
+        .filter_map(|known| processes.variable(known.process.pid, "SSH_CONNECTION"));
+    values
+        .find_map(|value| ends(&value))
+        .map(|(peer, _)| peer.ip())
+}
+
 struct Search<'a> {
     processes: &'a Processes,
     standing: &'a [Connection],

@@ -152,6 +152,7 @@ impl Areas {
             Shape::Narrow | Shape::Single => 1,
         };
         Viewport {
+            hidden: false,
             chains: rows(self.chains, frame),
             rules: rows(self.rules, frame + 1), // the column heads
             drops: rows(self.drops, frame),

@@ -21,9 +21,15 @@ pub fn view(state: &State, theme: &Theme, frame: &mut Frame<'_>) -> Viewport {
     let buffer = frame.buffer_mut();
     let Some(areas) = layout::areas(screen, state) else {
         let mut pen = pen::Pen::new(buffer, screen, 0);
+        // The clock of a pending change is seen on any screen.
+        if let Some(pending) = &state.change.pending {
+            let left = panes::pending::clock(pending.left(state.now));
+            pen.put(&format!("PENDING {left} "), theme.caution.style());
+        }
         pen.put("too small", theme.caution.style());
         return Viewport {
             single: true,
+            hidden: true,
             ..Viewport::default()
         };
     };

@@ -57,6 +57,7 @@ fn blank() -> State {
 pub(super) fn board() -> State {
     let mut state = blank();
     let viewport = Viewport {
+        hidden: false,
         chains: 8,
         rules: 8,
         drops: 4,

@@ -11,6 +11,9 @@ use crate::app::state::{Dialog, Input, Purpose, State};
 pub(super) fn key(state: &mut State, key: Key) -> Vec<Effect> {
     state.dirty = true;
     let place = state.key_place();
+    if state.viewport.hidden {
+        return blind(state, place, key);
+    }
     if place == KeyPlace::Editor {
         return editing::key(state, key);
     }
@@ -25,10 +28,20 @@ pub(super) fn key(state: &mut State, key: Key) -> Vec<Effect> {
     }
 }
 
+/// Nobody sees what a key would do: it can only leave, or take a change back.
+fn blind(state: &mut State, place: KeyPlace, key: Key) -> Vec<Effect> {
+    match state.keymap.action(place, key) {
+        Some(action @ (Action::Quit | Action::Suspend | Action::Redraw | Action::Revert)) => {
+            act::run(state, action)
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Text was pasted: it counts in typed lines, without its control characters.
 pub(super) fn paste(state: &mut State, text: &str) -> Vec<Effect> {
     let place = state.key_place();
-    if !matches!(place, KeyPlace::Input | KeyPlace::Editor) {
+    if state.viewport.hidden || !matches!(place, KeyPlace::Input | KeyPlace::Editor) {
         return Vec::new();
     }
     state.dirty = true;

@@ -388,6 +388,7 @@ fn board() -> State {
     let legacy = Origin::new(Family::V4, Backend::Legacy);
     send(&mut state, Message::Gone(legacy.into()));
     let viewport = Viewport {
+        hidden: false,
         chains: 20,
         rules: 20,
         drops: 6,

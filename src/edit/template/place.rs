@@ -10,7 +10,7 @@ use crate::edit::form::{Site, sentence, text};
 use crate::edit::{Operation, RowId, Spot, Stage};
 use crate::ruleset::spec::value::{StateSet, WordSet};
 use crate::ruleset::spec::{Match, Spec, Target};
-use crate::ruleset::{ChainIdx, Policy, Severity};
+use crate::ruleset::{ChainIdx, Family, Policy, Severity};
 
 /// One thing that a template does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,9 @@ pub fn plan(template: &Template, given: &Given, stage: &Stage, names: &Names) ->
             }
         }
         number(&mut plan, stage);
+        if plan.steps.iter().any(|step| step.chain == "filter INPUT") {
+            plan.remarks.extend(deaf(&draft));
+        }
     } else {
         let words = lacking.iter().map(|label| format!("{label} is needed"));
         plan.lacks.extend(words);
@@ -66,6 +69,20 @@ pub fn plan(template: &Template, given: &Given, stage: &Stage, names: &Names) ->
     plan.remarks.extend(template.note.clone());
     plan.remarks.dedup();
     plan
+}
+
+/// In IPv6 nobody reaches a machine that drops what asks for its hardware address (RFC 4861, 7.2.3).
+fn deaf(draft: &Stage) -> Option<String> {
+    if draft.base().family() != Family::V6 {
+        return None;
+    }
+    let input = draft.shown().ruleset.find_chain("filter", "INPUT")?;
+    let solicitation = b"-p ipv6-icmp -m icmp6 --icmpv6-type 135 -j ACCEPT";
+    let wanted = Spec::parse(solicitation, Family::V6, &|_| false);
+    let heard = Oracle::new(draft, &wanted).passes(input);
+    (heard == Some(false)).then(|| {
+        "INPUT drops neighbour solicitations, without which nobody reaches this machine: the ICMPv6 template accepts them".to_owned()
+    })
 }
 
 /// One rule: looked at, placed, staged in the draft.
@@ -90,7 +107,12 @@ fn one(rule: &Rule, composed: &Composed, draft: &mut Stage, names: &Names, plan:
         return;
     };
     let mut oracle = Oracle::new(draft, &wanted);
-    if rule.place != Where::Log && is_there(&mut oracle, rule, builtin, &place, plan) {
+    // A drop that stands first drops what a drop at the end would have left to the rules between.
+    let set = &draft.shown().ruleset;
+    let counts = |held: &Held| {
+        rule.place != Where::Head || !drops(&wanted) || rank(&set.parse_rule(held.rule)).is_some()
+    };
+    if rule.place != Where::Log && is_there(&mut oracle, rule, (builtin, &place), counts, plan) {
         return;
     }
     let (chain, fate) = match owner::of(draft, &composed.table, &composed.chain) {
@@ -122,12 +144,14 @@ fn one(rule: &Rule, composed: &Composed, draft: &mut Stage, names: &Names, plan:
 fn is_there(
     oracle: &mut Oracle<'_>,
     rule: &Rule,
-    chain: ChainIdx,
-    place: &str,
+    (chain, place): (ChainIdx, &str),
+    counts: impl Fn(&Held) -> bool,
     plan: &mut Plan,
 ) -> bool {
     let fate = oracle.fate(chain);
-    if let Some((held, true)) = fate.decided {
+    if let Some((held, true)) = fate.decided
+        && counts(&held)
+    {
         if !rule.needed {
             plan.remarks.push(format!(
                 "{}: rule {} of {place} does it already",

@@ -450,3 +450,22 @@ fn the_steps_of_a_plan_can_all_be_staged() {
         }
     }
 }
+
+/// On the usual chain with a drop at the end, it stands before the accepts that would let such a packet in.
+#[test]
+fn a_drop_at_the_end_does_not_drop_what_is_invalid_before_the_accepts() {
+    let stage = filter(
+        "ACCEPT ACCEPT ACCEPT",
+        &[
+            "INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "INPUT -p tcp -m tcp --dport 22 -j ACCEPT",
+            "INPUT -j DROP",
+        ],
+    );
+    let plan = planned("drop-invalid", &[], &stage);
+    assert!(
+        steps(&plan).contains(&"filter INPUT 2 -m conntrack --ctstate INVALID -j DROP".to_owned()),
+        "{:?}",
+        steps(&plan)
+    );
+}

@@ -183,6 +183,18 @@ fn sessions(material: &Material, facts: &Facts) -> Vec<Session> {
             }];
         }
     };
+    // Another namespace is nobody's way in.
+    if sessions.is_empty()
+        && host::is_first_namespace()
+        && let Some(peer) = host::claimed()
+    {
+        return vec![Session {
+            words: format!(
+                "SSH_CONNECTION names {peer}, and no such connection is found (mosh?): not proved to survive"
+            ),
+            safe: false,
+        }];
+    }
     let before: Vec<&Ruleset> = material.before.iter().map(AsRef::as_ref).collect();
     let after: Vec<&Ruleset> = material.after.iter().map(AsRef::as_ref).collect();
     let reports = preflight(&Question {

@@ -18,6 +18,7 @@ use ratatui::style::Style;
 use ratatui::widgets::{Block, BorderType, Clear, Widget};
 
 use crate::app::state::{Dialog, State};
+use crate::ui::panes::pending::clock;
 use crate::ui::pen::Pen;
 use crate::ui::theme::Theme;
 
@@ -52,7 +53,16 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
         }
         Some(Dialog::Pending(top)) => {
             let lines = pending::lines(state, theme, inner(screen));
-            text("keep it?", &lines, *top, theme, screen, buffer);
+            let left = state
+                .change
+                .pending
+                .as_ref()
+                .map(|pending| pending.left(state.now));
+            let title = left.map_or_else(
+                || "keep it?".to_owned(),
+                |left| format!("keep it? ─ {}", clock(left)),
+            );
+            text(&title, &lines, *top, theme, screen, buffer);
         }
         Some(Dialog::Keep(it)) => {
             let lines = keep::lines(it, theme, inner(screen));
