@@ -37,6 +37,8 @@ pub struct Staged {
 pub struct Material {
     of: Vec<(FirewallId, usize)>,
     pub(super) staged: Vec<Staged>,
+    /// Families of which something is staged, also where the back end is not known.
+    pub(super) families: Vec<Family>,
     pub(super) before: Vec<Arc<Ruleset>>,
     pub(super) after: Vec<Arc<Ruleset>>,
     pub(super) natives: Vec<BaseChain>,
@@ -51,6 +53,7 @@ impl Material {
         let mut material = Self {
             of: state.staged_counts(),
             staged: Vec::new(),
+            families: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
             natives: state.native.clone(),
@@ -72,12 +75,16 @@ impl Material {
                 Some(stage) => stage.staged(),
                 None => Arc::clone(&before),
             };
-            if let (Some(origin), false) = (firewall.id.origin(), Arc::ptr_eq(&before, &after)) {
-                material.staged.push(Staged {
-                    origin,
-                    before: Arc::clone(&before),
-                    after: Arc::clone(&after),
-                });
+            if !Arc::ptr_eq(&before, &after) {
+                material.families.push(firewall.id.family);
+                // The dry run alone needs to know whose rules they are.
+                material
+                    .staged
+                    .extend(firewall.id.origin().map(|origin| Staged {
+                        origin,
+                        before: Arc::clone(&before),
+                        after: Arc::clone(&after),
+                    }));
             }
             material.before.push(before);
             material.after.push(after);

@@ -25,11 +25,7 @@ pub(super) fn look(
     (facts, live): (&Facts, &[Probe]),
     checked: &mut Checked,
 ) {
-    if !material
-        .staged
-        .iter()
-        .any(|staged| staged.origin.family == family)
-    {
+    if !material.families.contains(&family) {
         return;
     }
     let of_family = |all: &'_ [Arc<Ruleset>]| -> Vec<Arc<Ruleset>> {
