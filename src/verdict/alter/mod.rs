@@ -138,11 +138,17 @@ impl Alteration {
 pub fn change(before: Side<'_>, after: Side<'_>, facts: &Facts) -> Alteration {
     let family = after.program.family();
     let areas = affected(before, after);
+    // Where neither has them put together, fragments fare as the rules say. Where one of the two does, those
+    // before and those after are not the same packets, and what becomes of them is not told.
+    let (one, other) = (before.program, after.program);
+    let fragments = !one.whole && !other.whole;
+    let told = one.whole == other.whole || !one.looks_at_pieces && !other.looks_at_pieces;
     let way = |path: Path| {
         let mut book = Book::default();
         let mut put = |side: Side<'_>| {
             let mut work = WORK;
             let mut sweep = Sweep::new(side.program, facts, &mut book, &mut work);
+            sweep.fragments = fragments;
             sweep.run(path, &areas);
             (sweep.ended, !sweep.too_much)
         };
@@ -154,7 +160,7 @@ pub fn change(before: Side<'_>, after: Side<'_>, facts: &Facts) -> Alteration {
         Way {
             newly_accepted: Traffic::of(family, path, newly_accepted, &book),
             newly_dropped: Traffic::of(family, path, newly_dropped, &book),
-            complete: old_complete && new_complete && pairs > 0,
+            complete: old_complete && new_complete && pairs > 0 && told,
         }
     };
     Alteration {

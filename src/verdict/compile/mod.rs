@@ -6,6 +6,7 @@
 mod matches;
 mod odd;
 mod target;
+mod whole;
 
 use std::collections::HashMap;
 
@@ -68,6 +69,8 @@ impl Compiler {
                 rejects: Vec::new(),
                 reasons: Vec::new(),
                 natives: Vec::new(),
+                whole: false,
+                looks_at_pieces: false,
                 hooks: Default::default(),
             },
             entries: HashMap::new(),
@@ -130,6 +133,8 @@ impl Compiler {
         let spec = ruleset.parse_rule(rule);
         let first = self.program.conds.len();
         let nft = ruleset.backend() == Some(Backend::Nft);
+        self.program.whole |= whole::needs(&spec);
+        self.program.looks_at_pieces |= whole::looks(&spec);
         matches::conditions(&spec, nft, &mut self.program.conds);
         let count = u16::try_from(self.program.conds.len() - first).unwrap_or(u16::MAX);
         let jump = |name: &[u8]| {

@@ -7,7 +7,7 @@
 
 use crate::verdict::Path;
 use crate::verdict::space::area::{Area, List};
-use crate::verdict::space::cube::{Cube, Span, piece};
+use crate::verdict::space::cube::{Cube, Span};
 use crate::verdict::state::{LO, ct};
 use crate::verdict::thread::By;
 
@@ -70,7 +70,8 @@ pub(super) struct Parcel {
 
 impl Parcel {
     /// Packets of that way as they arrive: those that conntrack has seen already are another parcel.
-    pub(super) fn arriving(path: Path, area: &Area) -> Vec<Self> {
+    /// `pieces` are the parts of a datagram that come.
+    pub(super) fn arriving(path: Path, area: &Area, pieces: u8) -> Vec<Self> {
         let nothing = Span::point(0);
         let some = Span::new(1, u128::MAX);
         let (input, output) = match path {
@@ -81,7 +82,7 @@ impl Parcel {
         let way = Area::of(&Cube {
             input,
             output,
-            pieces: piece::WHOLE,
+            pieces,
             ..Cube::all(true)
         });
         let Some(area) = area.and(&way) else {
@@ -100,11 +101,9 @@ impl Parcel {
             leaves: Field::Own,
             ct: (!seen).then_some(ct::INVALID),
             ct_settled: seen,
-            // What arrives has no mark; a program may have given one to what it sends.
-            mark: match path {
-                Path::Output => (0, 0),
-                _ => (u32::MAX, 0),
-            },
+            // A program may have given a mark to what it sends; traffic control, a native chain at ingress or
+            // a tunnel to what arrives.
+            mark: (0, 0),
             connmark: Field::Own,
             dnat: Nat::Before,
             snat: Nat::Before,
