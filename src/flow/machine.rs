@@ -56,12 +56,22 @@ impl Machine {
         Some(self.interfaces.as_ref()?.iter().flat_map(of).collect())
     }
 
-    /// Broadcast addresses of its networks.
+    /// Broadcast addresses of its networks: those that addresses came with, and the last one of each network
+    /// wider than /31, to which the kernel makes a broadcast route whatever was said (`fib_add_ifaddr`).
     pub fn broadcasts(&self) -> Vec<IpAddr> {
-        let interfaces = self.interfaces.iter().flatten();
-        interfaces
-            .flat_map(|interface| interface.broadcasts.iter().map(|four| IpAddr::V4(*four)))
-            .collect()
+        let interfaces = self.interfaces.iter().flatten().filter(|one| one.up);
+        let of = |interface: &Interface| {
+            let said = interface.broadcasts.iter().copied();
+            let last = interface.addresses.iter().filter_map(|net| match net {
+                IpNet::V4(four) if four.prefix_len() < 31 => Some(four.broadcast()),
+                _ => None,
+            });
+            said.chain(last).map(IpAddr::V4).collect::<Vec<_>>()
+        };
+        let mut all: Vec<IpAddr> = interfaces.flat_map(of).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// What the kernel answered to a question; `None` where it was not asked.

@@ -11,8 +11,8 @@ use crate::edit::Stage;
 use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQuestion, TcpFlags};
 use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, RuleIdx, Ruleset};
 use crate::verdict::{
-    Answer, Cause, CtState, Explanation, Facts, Path, Probe, Program, complete, gaps, toward,
-    way_out,
+    Answer, Cause, CtState, Explanation, Facts, Path, Probe, Program, complete, gaps, settle,
+    toward, way_out,
 };
 
 /// A rule, or the policy of a chain (`None`), of one of the rulesets.
@@ -203,8 +203,9 @@ fn completed(packet: &Probe, live: bool, machine: &mut Machine, ask: &mut Ask<'_
     if !live {
         return packet.clone();
     }
-    learn(gaps(packet), machine, ask);
-    complete(packet, machine)
+    let packet = settle(packet, machine);
+    learn(gaps(&packet), machine, ask);
+    complete(&packet, machine)
 }
 
 /// Asks what is not known yet.

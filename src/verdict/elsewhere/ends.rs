@@ -59,6 +59,12 @@ impl Finder<'_> {
                 format!("{dst} is an address of this box"),
                 "such a packet is delivered here through INPUT, not forwarded",
             ),
+            (Path::Input, Some(true)) if self.packet.to_many => self.say(
+                About::Address,
+                Grade::Fine,
+                format!("{dst} {becomes}the broadcast address of a network of this box"),
+                "such a packet is delivered here",
+            ),
             (Path::Input, Some(true)) => {
                 let holder = self.holder(dst).unwrap_or_default();
                 self.say(
@@ -112,6 +118,8 @@ impl Finder<'_> {
         };
         let told = if proto == Protocol::TCP {
             "the client is refused (a TCP reset)"
+        } else if self.packet.to_many {
+            "the client is told nothing, as always of broadcast and multicast"
         } else {
             "the client is told that the port is unreachable"
         };
