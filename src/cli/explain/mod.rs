@@ -21,7 +21,8 @@ use crate::flow::{Machine, RouteQuestion};
 use crate::host;
 use crate::netfilter::native;
 use crate::netfilter::netlink::Netlink;
-use crate::ruleset::{BaseChain, Document, Family, Ruleset};
+use crate::netfilter::nftables::inspect::inspect;
+use crate::ruleset::{Backend, BaseChain, Document, Family, Lossy, Ruleset};
 use crate::verdict::Probe;
 use crate::verdict::{
     Cause, EXAMPLE, Explanation, Facts, Grade, Program, SCHEMA, Verdict, complete, elsewhere, gaps,
@@ -65,10 +66,15 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn new(family: Family, document: &'a Document, native: &[BaseChain]) -> Self {
+    fn new(family: Family, document: &'a Document, native: &[BaseChain], live: bool) -> Self {
         let of_family = |ruleset: &&Ruleset| ruleset.family() == family;
         let rulesets: Vec<&Ruleset> = document.rulesets().iter().filter(of_family).collect();
-        let program = Program::compile_beside(family, &rulesets, native);
+        let mut program = Program::compile_beside(family, &rulesets, native);
+        let is_nft = |ruleset: &&Ruleset| ruleset.backend() == Some(Backend::Nft);
+        let at = rulesets.iter().position(is_nft).filter(|_| live);
+        if let Some((at, ruleset)) = at.and_then(|at| Some((at, *rulesets.get(at)?))) {
+            program.doubt(at, &lossy(family, ruleset));
+        }
         Self { rulesets, program }
     }
 
@@ -98,8 +104,9 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
     } else {
         Vec::new()
     };
-    let four = Side::new(Family::V4, &document, &native);
-    let six = Side::new(Family::V6, &document, &native);
+    let live = explain.file.is_none();
+    let four = Side::new(Family::V4, &document, &native, live);
+    let six = Side::new(Family::V6, &document, &native, live);
     let mut out = Vec::new();
     let mut all_accepted = true;
     for probe in &probes {
@@ -217,6 +224,22 @@ fn beside(
 ) -> Vec<Cause> {
     let asked = questions(probe, explanation, links);
     elsewhere(probe, explanation, &host::machine(&asked), native)
+}
+
+/// Rules of this box whose text says less than the kernel holds. Where that cannot be told it is said.
+fn lossy(family: Family, ruleset: &Ruleset) -> Vec<Lossy> {
+    let seen = Netlink::open()
+        .map_err(|error| error.to_string())
+        .and_then(|mut netlink| inspect(&mut netlink, family).map_err(|error| error.to_string()));
+    match seen {
+        Ok(seen) => seen.lossy_of(ruleset),
+        Err(error) => {
+            let mut err = std::io::stderr().lock();
+            // Nobody may be listening there.
+            let _ = writeln!(err, "ruletop: rules are taken as their text says: {error}");
+            Vec::new()
+        }
+    }
 }
 
 /// The native nft chains of this box, which decide too. Where they cannot be listed that is said.

@@ -11,7 +11,7 @@ use crate::app::message::Message;
 use crate::app::state::State;
 use crate::app::why::question::packets_of;
 use crate::host;
-use crate::ruleset::{BaseChain, Family, Origin, Ruleset};
+use crate::ruleset::{BaseChain, Family, Lossy, Origin, Ruleset};
 use crate::runtime::board::Event;
 use crate::runtime::changes::traffic;
 use crate::safety::preflight::{Question, Report, Standing, preflight};
@@ -41,6 +41,8 @@ pub struct Material {
     pub(super) families: Vec<Family>,
     pub(super) before: Vec<Arc<Ruleset>>,
     pub(super) after: Vec<Arc<Ruleset>>,
+    /// Rules whose text says less than the kernel holds, parallel to both.
+    pub(super) lossy: Vec<Vec<Lossy>>,
     pub(super) natives: Vec<BaseChain>,
     /// The last packets of the drop feed.
     pub(super) drops: Vec<Probe>,
@@ -56,6 +58,7 @@ impl Material {
             families: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
+            lossy: Vec::new(),
             natives: state.native.clone(),
             drops: state
                 .feed
@@ -86,6 +89,7 @@ impl Material {
                         after: Arc::clone(&after),
                     }));
             }
+            material.lossy.push(firewall.all_lossy().to_vec());
             material.before.push(before);
             material.after.push(after);
         }

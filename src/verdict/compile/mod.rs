@@ -16,7 +16,9 @@ use super::program::{
 };
 use crate::flow::Hook;
 use crate::ruleset::spec::targets::RejectWith;
-use crate::ruleset::{Backend, BaseChain, ChainIdx, Family, NftFamily, RuleIdx, Ruleset, TableIdx};
+use crate::ruleset::{
+    Backend, BaseChain, ChainIdx, Family, Lossy, NftFamily, RuleIdx, Ruleset, TableIdx,
+};
 
 impl Program {
     /// Compiles the rulesets of `family` in the list; those of the other family are passed by. Where two
@@ -46,6 +48,35 @@ impl Program {
         }
         compiler.hooks(rulesets, native);
         compiler.program
+    }
+}
+
+impl Program {
+    /// Rules of one of the rulesets whose text says less than the kernel holds: whether one of them matches is
+    /// not known, whatever its text asks.
+    pub fn doubt(&mut self, ruleset: usize, lossy: &[Lossy]) {
+        for one in lossy {
+            let of =
+                |chain: &&Chain| usize::from(chain.ruleset) == ruleset && chain.index == one.chain;
+            let (Some(chain), Ok(position)) = (
+                self.chains.iter().find(of).copied(),
+                u32::try_from(one.position),
+            ) else {
+                continue;
+            };
+            let at = chain.entry.saturating_add(position);
+            let Some(rule) = self.rules.get_mut(at as usize) else {
+                continue;
+            };
+            if at < chain.end {
+                rule.first = u32::try_from(self.conds.len()).unwrap_or(u32::MAX);
+                rule.count = 1;
+                self.conds.push(matches::unknown(
+                    one.why.as_str(),
+                    "the kernel's rule says more than its text",
+                ));
+            }
+        }
     }
 }
 
