@@ -17,13 +17,14 @@ use super::{IfName, Protocol};
 pub struct Machine {
     /// Its interfaces, by index.
     pub interfaces: Option<Vec<Interface>>,
-    /// Sockets that wait for packets of nobody in particular: TCP in LISTEN, UDP that is bound and not
-    /// connected.
+    /// Sockets that wait for packets: TCP in LISTEN, UDP that is bound.
     pub listeners: Option<Vec<Listener>>,
     /// Switches of the kernel.
     pub sysctls: Sysctls,
     /// Questions about routes, with the kernel's answers.
     pub routes: Vec<(RouteQuestion, RouteAnswer)>,
+    /// A rule of routing asks for a mark (`ip rule`, fwmark), so that the way may be another for a marked packet.
+    pub routes_by_mark: bool,
     /// Other programs that write firewall rules and seem to be at work.
     pub managers: Vec<Manager>,
     /// What could not be read, and why: one line each.
@@ -123,6 +124,8 @@ pub struct Listener {
     pub only_v6: Option<bool>,
     /// Takes packets of this interface only (SO_BINDTODEVICE): its index.
     pub interface: Option<u32>,
+    /// Takes packets of this peer only: a UDP socket that is connected.
+    pub peer: Option<SocketAddr>,
     /// Who holds it, where that may be seen.
     pub process: Option<Process>,
 }
@@ -288,6 +291,7 @@ mod tests {
             port: 80,
             only_v6,
             interface: None,
+            peer: None,
             process: None,
         }
     }

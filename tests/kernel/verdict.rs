@@ -188,3 +188,31 @@ fn a_packet_goes_the_way_that_its_destination_tells() {
         assert_eq!(verdicts, ["drop", "accept"]);
     });
 }
+
+/// A connected UDP socket hears its peer and nobody else; a rule of routing that asks for a mark makes the way
+/// depend on it.
+#[test]
+fn peers_and_marks_of_routing_are_looked_at() {
+    in_namespace(|net| {
+        let one = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        one.connect(other.local_addr().unwrap()).unwrap();
+        let (to, peer) = (one.local_addr().unwrap(), other.local_addr().unwrap());
+        let said = |from: SocketAddr| {
+            explain(net, &format!("udp {from} -> {to} in lo"))["elsewhere"].to_string()
+        };
+        assert!(!said(peer).contains("nobody listens"), "{}", said(peer));
+        let stranger = SocketAddr::new(peer.ip(), peer.port() ^ 1);
+        assert!(said(stranger).contains("nobody listens"));
+
+        net.ok(LINKS);
+        let way = || explain(net, "tcp 10.0.0.2 -> 10.1.0.2:77 in eth0")["elsewhere"].to_string();
+        assert!(way().contains("route to 10.1.0.2 by eth1\""), "{}", way());
+        net.ok("ip rule add fwmark 7 table 100");
+        assert!(
+            way().contains("route to 10.1.0.2 by eth1 depends on the mark"),
+            "{}",
+            way()
+        );
+    });
+}

@@ -104,6 +104,11 @@ impl Finder<'_> {
         let there: Vec<&Listener> = all
             .iter()
             .filter(|listener| (listener.proto, listener.port) == (proto, port))
+            .filter(|listener| {
+                let from = probe.src.zip(probe.sport);
+                let peer = listener.peer.map(|peer| (peer.ip(), peer.port()));
+                peer.is_none() || peer == from
+            })
             .collect();
         let takes = |listener: &&&Listener| listener.takes(self.packet.dst, self.packet.v6());
         let own = there.iter().filter(takes);

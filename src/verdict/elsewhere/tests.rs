@@ -33,6 +33,7 @@ fn listener(address: &str, port: u16) -> Listener {
         port,
         only_v6: None,
         interface: None,
+        peer: None,
         process: Some(Process {
             pid: 812,
             name: "nginx".to_owned(),
