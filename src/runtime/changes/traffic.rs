@@ -204,6 +204,8 @@ fn probe(entry: &Tracked, facts: &Facts) -> Probe {
         dport: there.dport,
         ctstate: Some(state),
         tcp_flags: (entry.proto == Protocol::TCP).then_some(TcpFlags::ACK),
+        // What its program marks the packets with, nobody says.
+        mark: (path != Path::Output).then_some(0),
         connection: Connection {
             reply: Some(false),
             src: Some(there.src),

@@ -6,7 +6,7 @@
 //! walk cannot know becomes a question here, and both answers are followed; so a fate is exact for the
 //! packets of its box that answer as it says.
 //!
-//! Later fragments are left out unless they are asked for ([`Sweep::fragments`]): where conntrack is on, it puts
+//! Later fragments are left out unless they are asked for ([`Sweep::pieces`]): where conntrack is on, it puts
 //! packets together before any rule sees them. So is the TTL, which may end a packet on its way through.
 //!
 //! Work is bounded. Past the bound the sweep stops; what came to an end until then is still true, and
@@ -70,8 +70,8 @@ pub(super) struct Sweep<'a> {
     work: &'a mut usize,
     /// Who let packets pass is asked for.
     pub names: bool,
-    /// Packets come in pieces too: nothing puts them together.
-    pub fragments: bool,
+    /// The parts of a datagram that come, of [`piece`]: all of them where nothing puts them together.
+    pub pieces: u8,
     pub too_much: bool,
 }
 
@@ -91,21 +91,16 @@ impl<'a> Sweep<'a> {
             ended: Vec::new(),
             work,
             names: false,
-            fragments: false,
+            pieces: piece::WHOLE,
             too_much: false,
         }
     }
 
     /// Puts packets through that take that way. The areas must not overlap.
     pub(super) fn run(&mut self, path: Path, areas: &[Area]) {
-        let pieces = if self.fragments {
-            piece::ANY
-        } else {
-            piece::WHOLE
-        };
         let parcels: Vec<Parcel> = areas
             .iter()
-            .flat_map(|area| Parcel::arriving(path, area, pieces))
+            .flat_map(|area| Parcel::arriving(path, area, self.pieces))
             .collect();
         if path == Path::Output {
             let left = self.hook(Hook::Output, parcels);
