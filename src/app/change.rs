@@ -45,8 +45,8 @@ pub struct Change {
     pub warned: bool,
     /// A change was kept before the board had read it: the shelf is yet to follow.
     pub unsettled: bool,
-    /// Whether the change that ended last was kept.
-    pub kept: bool,
+    /// Whether the change that ended last was kept; `None`: not known.
+    pub kept: Option<bool>,
     /// The change that waits for its answer, ours or another's.
     pub pending: Option<Pending>,
     /// When the pending change came, went or was in another phase last.

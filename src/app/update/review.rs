@@ -257,14 +257,17 @@ pub(super) fn now_pending(state: &mut State, pending: Option<Pending>) -> Vec<Ef
     let mut effects = vec![Effect::ReadNow];
     if before.is_some() && state.change.pending.is_none() {
         let ours = std::mem::take(&mut state.change.ours);
-        effects.extend(if std::mem::take(&mut state.change.kept) {
-            state.settle_shelf()
-        } else {
-            if ours {
-                forget_staged(state);
+        match state.change.kept.take() {
+            Some(true) => effects.extend(state.settle_shelf()),
+            Some(false) => {
+                if ours {
+                    forget_staged(state);
+                }
+                effects.extend(state.unshelve());
             }
-            state.unshelve()
-        });
+            // The next reading tells; until then nothing leaves the shelf.
+            None => {}
+        }
     }
     effects
 }
