@@ -216,3 +216,33 @@ fn peers_and_marks_of_routing_are_looked_at() {
         );
     });
 }
+
+/// What the sets of a change rest on: what is sent is cut up after the last rule, comes in pieces to PREROUTING,
+/// and IPv4 puts it together before INPUT; or before any rule as soon as one asks for conntrack.
+#[test]
+fn later_fragments_meet_rules_until_something_puts_them_together() {
+    in_namespace(|net| {
+        net.ok("ip link set lo mtu 1500");
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for origin in [NFT4, LEGACY4] {
+            for chain in ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"] {
+                net.tables(origin, &format!("-t mangle -A {chain} -f"));
+            }
+            let counts = || -> Vec<u64> {
+                socket.send_to(&[0; 4_000], "127.0.0.1:9").unwrap();
+                let text = net.ok(&format!("{origin}-save -c -t mangle"));
+                let rules = text.lines().filter(|line| line.ends_with("-f"));
+                let count = |line: &str| line[1..].split(':').next().unwrap().parse().unwrap();
+                rules.map(count).collect()
+            };
+            assert_eq!(counts(), [2, 0, 0, 0], "{origin}");
+            net.tables(
+                origin,
+                "-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT",
+            );
+            assert_eq!(counts(), [2, 0, 0, 0], "{origin}: no more of them");
+            net.tables(origin, "-F INPUT");
+            net.tables(origin, "-t mangle -F");
+        }
+    });
+}

@@ -114,6 +114,8 @@ impl<'a> Sweep<'a> {
         let (input, mut forward): (Vec<_>, Vec<_>) = parcels
             .into_iter()
             .partition(|parcel| parcel.now.path == Path::Input);
+        let (input, pieces) = nat::delivered(input, self.program.is_v6());
+        self.accepted(pieces);
         let input = self.hook(Hook::Input, input);
         self.accepted(input);
         for parcel in &mut forward {

@@ -7,7 +7,7 @@
 
 use crate::verdict::Path;
 use crate::verdict::space::area::{Area, List};
-use crate::verdict::space::cube::{Cube, Span};
+use crate::verdict::space::cube::{Cube, Span, piece};
 use crate::verdict::state::{LO, ct};
 use crate::verdict::thread::By;
 
@@ -85,6 +85,14 @@ impl Parcel {
             pieces,
             ..Cube::all(true)
         });
+        let way = match path {
+            // What a program sends is cut up after the last rule (`ip_finish_output`).
+            Path::Output => Area {
+                pieces: pieces & piece::WHOLE,
+                ..way
+            },
+            _ => way,
+        };
         let Some(area) = area.and(&way) else {
             return Vec::new();
         };
