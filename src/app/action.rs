@@ -84,6 +84,8 @@ pub enum Action {
     Detail,
     /// The conntrack table in full.
     Conntrack,
+    /// List the connections that are tracked.
+    Connections,
     /// Why a packet is let through or not: that of the selected rule or log line.
     Why,
     /// The same of a packet that is typed.
@@ -206,6 +208,7 @@ impl Action {
                 | Self::Filter
                 | Self::Detail
                 | Self::Conntrack
+                | Self::Connections
                 | Self::Notices
                 | Self::Pause
                 | Self::Copy

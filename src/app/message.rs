@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::app::action::Key;
 use crate::app::attribution::LogRules;
 use crate::app::change::{Checked, Evidence, Pending};
+use crate::app::connections::Connection;
 use crate::app::firewall::{FirewallId, Handle};
 use crate::app::history::{Past, PastState};
 use crate::app::keep::{Found, Look};
@@ -82,6 +83,8 @@ pub enum Message {
     Shadowed(Shadowed),
     /// The rules that were disabled when the program was here last. Comes before any ruleset.
     Shelf(Shelf),
+    /// The connections that are tracked, or why they cannot be listed.
+    Connections(Result<Vec<Connection>, String>),
     /// A short word on the message line.
     Say(String),
     /// What is staged was checked.
@@ -251,6 +254,8 @@ pub enum Effect {
     LookAtSaved(Look),
     /// Write what was found by the question of that number.
     WriteSaved(u64),
+    /// List the connections that are tracked.
+    ReadConnections,
     /// Read what was changed so far.
     ReadHistory,
     /// Read the rulesets of that backup.

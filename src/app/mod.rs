@@ -17,6 +17,7 @@
 //! - `keep`, `history`: saving for the next boot; what was changed so far.
 //! - `shelf`: rules that are disabled, and kept.
 //! - `notice`: what is missing, and why.
+//! - `connections`: the conntrack table as a list.
 //! - `why`: the explain screen: a packet, its verdict, what else of the box matters.
 
 pub mod action;
@@ -24,6 +25,7 @@ pub mod attribution;
 pub mod board;
 pub mod cells;
 pub mod change;
+pub mod connections;
 pub mod drops;
 pub mod editor;
 pub mod feed;

@@ -8,6 +8,7 @@ use crate::app::action::{Key, Keymap, Place as KeyPlace};
 use crate::app::attribution::{Attribution, attribute};
 use crate::app::board::{Board, Pane, Row};
 use crate::app::change::{Change, Review};
+use crate::app::connections::Connections;
 use crate::app::drops::DropPane;
 use crate::app::editor::Editor;
 use crate::app::feed::{Feed, Limits};
@@ -91,6 +92,8 @@ pub enum Dialog {
     Help(Picker),
     /// Chains by name; the chosen one is opened.
     Chains(Picker),
+    /// Connections that are tracked; the chosen one is explained.
+    Connections(Box<Connections>),
     /// What is missing, and why; scrolled by so many lines.
     Notices(usize),
     /// The conntrack table in full; scrolled by so many lines.
@@ -270,7 +273,10 @@ impl State {
     pub fn key_place(&self) -> KeyPlace {
         match (&self.dialog, &self.input, self.board.pane) {
             // A line over a dialog comes first; the lists and the question have lines of their own.
-            (_, Some(_), _) | (Some(Dialog::Help(_) | Dialog::Chains(_)), ..) => KeyPlace::Input,
+            (_, Some(_), _)
+            | (Some(Dialog::Help(_) | Dialog::Chains(_) | Dialog::Connections(_)), ..) => {
+                KeyPlace::Input
+            }
             (Some(Dialog::Why(why)), ..) if why.line.is_some() => KeyPlace::Input,
             (Some(Dialog::Review(_)), ..) => KeyPlace::Review,
             (Some(Dialog::Pending(_)), ..) => KeyPlace::Pending,

@@ -255,6 +255,7 @@ impl Loop {
             | Effect::LookAtSaved(_)
             | Effect::WriteSaved(_)
             | Effect::ReadHistory
+            | Effect::ReadConnections
             | Effect::ReadBackup(_) => {
                 if let Some(changes) = &self.changes {
                     changes.carry_out(&effect, &self.state);

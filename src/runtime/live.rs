@@ -238,6 +238,7 @@ impl Doors {
             | Effect::LookAtSaved(_)
             | Effect::WriteSaved(_)
             | Effect::ReadHistory
+            | Effect::ReadConnections
             | Effect::ReadBackup(_)
             | Effect::Probe(..)
             | Effect::Unprobe(..)

@@ -105,6 +105,7 @@ const ROWS: &[Row] = &[
     row("any", "freeze", On::Live, &[], |_, s| s.contains("❚❚ frozen")),
     row("any", "detail", On::Dump, &["j j j"], |_, s| s.contains("─ rule ─") && s.contains("9,812")),
     row("any", "conntrack", On::Dump, &[], |_, s| s.contains("─ conntrack ─")),
+    row("any", "connections", On::Live, &[], |_, s| s.contains("─ connections ─")),
     row("any", "why", On::Dump, &["j j j"], |_, s| s.contains("▸ why tcp 203.0.113.9") && s.row(deciding(s)).contains("DROP")),
     row("any", "ask", On::Dump, &[], |_, s| s.contains("a packet: tcp")),
     row("why", "open", On::Dump, &["j j j", "w"], |_, s| in_chain(s, "v4 filter INPUT") && at_rule(s, "4")),

@@ -157,3 +157,33 @@ fn an_offer_that_one_has_read_is_staged() {
         screen.contains("1 staged") && screen.contains("staged: move rule 5")
     });
 }
+
+/// A connection of the table is chosen by typing, and what becomes of its next packet is said.
+#[test]
+fn a_connection_is_explained() {
+    let mut terminal = demo("forward-blocked", "nft");
+    terminal.press("C");
+    terminal.wait_for_text("─ connections ─");
+    // Mail is forwarded to the machine behind; the list is of the moment, so it is asked for until there is one.
+    let found = |screen: &Screen| screen.contains("10.0.0.5:25 (dnat 172.16.20.25:25)");
+    for _ in 0..50 {
+        let screen = terminal.settled();
+        if found(&screen) {
+            break;
+        }
+        terminal.press("<Esc>");
+        terminal.wait_for("the board", |screen| !screen.contains("─ connections ─"));
+        terminal.press("C");
+        terminal.wait_for_text("─ connections ─");
+    }
+    terminal.send("dnat 172.16.20.25:25");
+    terminal.wait_for("the one", |screen| {
+        screen.contains("/dnat 172.16.20.25:25") && found(screen)
+    });
+    terminal.press("<Enter>");
+    terminal.wait_for("the answer", |screen| {
+        screen.contains("▸ why tcp 198.51.100.")
+            && screen.contains("172.16.20.25")
+            && screen.contains("ACCEPT")
+    });
+}

@@ -53,6 +53,13 @@ pub(super) fn run(state: &mut State, action: Action) -> Vec<Effect> {
         Action::Help => state.dialog = Some(Dialog::Help(Picker::default())),
         Action::Chains => state.dialog = Some(Dialog::Chains(Picker::default())),
         Action::Notices => state.dialog = Some(Dialog::Notices(0)),
+        Action::Connections if !state.is_live() => {
+            say(state, "a saved dump tells of no connections");
+        }
+        Action::Connections => {
+            state.dialog = Some(Dialog::Connections(Box::default()));
+            return vec![Effect::ReadConnections];
+        }
         Action::Conntrack => state.dialog = Some(Dialog::Conntrack(0)),
         Action::Detail => open_detail(state),
         Action::NextPane => turn(state, true),
@@ -163,6 +170,7 @@ fn moves(action: Action) -> bool {
         Action::Help
             | Action::Notices
             | Action::Conntrack
+            | Action::Connections
             | Action::Redraw
             | Action::Faster
             | Action::Slower

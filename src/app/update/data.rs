@@ -9,7 +9,7 @@ use crate::app::board::{Place, Row};
 use crate::app::firewall::{Firewall, FirewallId};
 use crate::app::message::{Effect, Message};
 use crate::app::notice::{Level, Notice};
-use crate::app::state::State;
+use crate::app::state::{Dialog, State};
 use crate::flow::{Batch, KernelLine, LogChannel, LogSource};
 use crate::ruleset::Reading;
 
@@ -59,6 +59,12 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
             }
         }
         Message::Shelf(shelf) => state.shelf = shelf,
+        Message::Connections(all) => {
+            if let Some(Dialog::Connections(open)) = &mut state.dialog {
+                open.all = Some(all);
+                state.dirty = true;
+            }
+        }
         Message::Say(text) => act::say(state, text),
         Message::Checked(checked) => return review::checked(state, checked),
         Message::Applying(words) => review::step(state, words),

@@ -74,6 +74,11 @@ fn edit(state: &mut State, change: impl FnOnce(&mut String)) -> Vec<Effect> {
             picker.at = 0;
             return Vec::new();
         }
+        Some(Dialog::Connections(open)) => {
+            change(&mut open.picker.query);
+            open.picker.at = 0;
+            return Vec::new();
+        }
         Some(Dialog::Why(open)) => {
             why::edit(open, change);
             return Vec::new();
@@ -146,6 +151,13 @@ fn accept(state: &mut State) -> Vec<Effect> {
             state.board.pane = Pane::Rules;
             chosen.map_or_else(Vec::new, |place| travel::go(state, place, None))
         }
+        Some(Dialog::Connections(open)) => {
+            let chosen = open
+                .choices()
+                .get(open.picker.at)
+                .map(|one| one.packet.clone());
+            chosen.map_or_else(Vec::new, |packet| why::about(state, packet))
+        }
         other => {
             state.dialog = other;
             match state.input.take() {
@@ -177,9 +189,15 @@ fn step(state: &mut State, down: bool) -> Vec<Effect> {
     let count = match &state.dialog {
         Some(Dialog::Help(picker)) => state.help_choices(picker).len(),
         Some(Dialog::Chains(picker)) => state.chain_choices(picker).len(),
+        Some(Dialog::Connections(open)) => open.choices().len(),
         _ => return act::run(state, if down { Action::Down } else { Action::Up }),
     };
-    if let Some(Dialog::Help(picker) | Dialog::Chains(picker)) = &mut state.dialog {
+    let picker = match &mut state.dialog {
+        Some(Dialog::Help(picker) | Dialog::Chains(picker)) => Some(picker),
+        Some(Dialog::Connections(open)) => Some(&mut open.picker),
+        _ => None,
+    };
+    if let Some(picker) = picker {
         picker.at = if down {
             picker.at + 1
         } else {

@@ -153,6 +153,11 @@ pub(super) fn stop_typing(state: &mut State) -> bool {
 }
 
 /// Puts a question. An open screen stays as it is until the answer comes.
+/// Asks about a packet that was chosen elsewhere.
+pub(super) fn about(state: &mut State, packet: Probe) -> Vec<Effect> {
+    put(state, vec![packet], None)
+}
+
 fn put(state: &mut State, packets: Vec<Probe>, about: Option<Spot>) -> Vec<Effect> {
     state.questions += 1;
     let mut why = match state.dialog.take() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::app::change::{Checked, Session};
+use crate::app::connections::Connection;
 use crate::app::firewall::FirewallId;
 use crate::app::message::Message;
 use crate::app::state::State;
@@ -162,6 +163,11 @@ fn checked(material: &Material, live: bool) -> Checked {
     }
     checked.has_kernel = live;
     checked
+}
+
+/// The connections of this box, for people.
+pub(super) fn listed() -> Result<Vec<Connection>, String> {
+    traffic::listed(&facts(true))
 }
 
 /// What verdicts may know of the box. Of a dump's box nothing is known.

@@ -88,6 +88,7 @@ impl Changes {
             Effect::LookAtSaved(look) => self.look_at_saved(look),
             Effect::WriteSaved(number) => self.write_saved(number),
             Effect::ReadHistory => self.read_history(),
+            Effect::ReadConnections => self.read_connections(),
             Effect::ReadBackup(ref id) => self.read_backup(id.clone()),
             Effect::Apply(window, ref reshelve) => {
                 self.apply(&Material::of(state), window, reshelve.clone());
@@ -104,6 +105,14 @@ impl Changes {
             }
             _ => {}
         }
+    }
+
+    fn read_connections(&self) {
+        let events = self.events.clone();
+        self.aside("connections", move || {
+            let listed = check::listed();
+            let _ = events.send(Event::Message(Message::Connections(listed)));
+        });
     }
 
     /// Applies what is staged.

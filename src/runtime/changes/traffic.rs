@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::app::change::Checked;
+use crate::app::connections::Connection as Listed;
 use crate::app::fix::{WhatIf, what_if};
 use crate::flow::{Protocol, RouteQuestion, TcpFlags, Tracked};
 use crate::host;
@@ -161,6 +162,11 @@ pub(super) fn connections(facts: &Facts) -> Vec<Probe> {
     };
     let plain = table.entries.iter().filter(|entry| !entry.is_translated());
     let probes: Vec<Probe> = plain.map(|entry| probe(entry, facts)).collect();
+    completed(&probes)
+}
+
+/// Packets with the interfaces that they take here.
+fn completed(probes: &[Probe]) -> Vec<Probe> {
     let mut machine = host::links();
     let asked: HashSet<RouteQuestion> = probes.iter().flat_map(gaps).collect();
     let asked: Vec<RouteQuestion> = asked.into_iter().collect();
@@ -216,4 +222,70 @@ fn probe(entry: &Tracked, facts: &Facts) -> Probe {
         },
         ..Probe::new(family, path)
     }
+}
+
+/// Connections that a list has room for.
+const LISTED: usize = 2_000;
+
+/// What stands in the conntrack table, each with the packet to ask about.
+pub(super) fn listed(facts: &Facts) -> Result<Vec<Listed>, String> {
+    let table = tracked::table(LISTED).map_err(|error| error.to_string())?;
+    let packets: Vec<Probe> = table
+        .entries
+        .iter()
+        .map(|entry| asked(entry, facts))
+        .collect();
+    let packets = completed(&packets);
+    let entries = table.entries.iter().zip(packets);
+    let mut all: Vec<Listed> = entries
+        .map(|(entry, packet)| Listed {
+            note: match (entry.is_translated(), entry.answered) {
+                (true, true) => "nat",
+                (true, false) => "nat, new",
+                (false, true) => "answered",
+                (false, false) => "new",
+            },
+            text: text(entry),
+            packet,
+        })
+        .collect();
+    all.sort_by(|a, b| a.text.cmp(&b.text));
+    Ok(all)
+}
+
+/// The packet to ask about: the next one, and of a connection that NAT translates the first, which is the one
+/// that the nat table sees.
+fn asked(entry: &Tracked, facts: &Facts) -> Probe {
+    let mut packet = probe(entry, facts);
+    if entry.is_translated() {
+        // Its way is that of where it really goes.
+        let mut turned = *entry;
+        turned.original.dst = entry.reply.src;
+        packet.path = probe(&turned, facts).path;
+        packet.ctstate = Some(CtState::New);
+        packet.connection = Connection::default();
+        packet.tcp_flags = (entry.proto == Protocol::TCP).then_some(TcpFlags::SYN);
+    }
+    packet
+}
+
+fn text(entry: &Tracked) -> String {
+    let end = |address: std::net::IpAddr, port: Option<u16>| match port {
+        Some(port) => std::net::SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
+    };
+    let (there, back) = (entry.original, entry.reply);
+    let mut text = format!(
+        "{} {} -> {}",
+        entry.proto,
+        end(there.src, there.sport),
+        end(there.dst, there.dport)
+    );
+    if (back.src, back.sport) != (there.dst, there.dport) {
+        text = format!("{text} (dnat {})", end(back.src, back.sport));
+    }
+    if (back.dst, back.dport) != (there.src, there.sport) {
+        text = format!("{text} (snat {})", end(back.dst, back.dport));
+    }
+    text
 }

@@ -3,6 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::app::connections::Connections;
 use crate::app::state::{Picker, State};
 use crate::ui::dialogs::{open, place};
 use crate::ui::panes::band;
@@ -42,6 +43,33 @@ pub fn chains(state: &State, picker: &Picker, theme: &Theme, screen: Rect, buffe
         })
         .collect();
     draw("chains", &rows, 6, picker, theme, screen, buffer);
+}
+
+/// Connections that are tracked.
+pub fn connections(open: &Connections, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
+    let words = match &open.all {
+        None => Some("reading …".to_owned()),
+        Some(Err(why)) => Some(words::clean_str(why).into_owned()),
+        Some(Ok(_)) => None,
+    };
+    let rows: Vec<(String, String)> = match words {
+        Some(words) => vec![(String::new(), words)],
+        None => {
+            let choices = open.choices().into_iter();
+            choices
+                .map(|one| (one.note.to_owned(), one.text.clone()))
+                .collect()
+        }
+    };
+    draw(
+        "connections",
+        &rows,
+        10,
+        &open.picker,
+        theme,
+        screen,
+        buffer,
+    );
 }
 
 /// Draws the typed line and the rows around the chosen one.

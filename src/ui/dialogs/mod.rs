@@ -27,6 +27,7 @@ pub fn draw(state: &State, theme: &Theme, screen: Rect, buffer: &mut Buffer) {
         // The explain screen is a pane of its own.
         None | Some(Dialog::Why(_)) => {}
         Some(Dialog::Help(picker)) => list::help(state, picker, theme, screen, buffer),
+        Some(Dialog::Connections(open)) => list::connections(open, theme, screen, buffer),
         Some(Dialog::Chains(picker)) => list::chains(state, picker, theme, screen, buffer),
         Some(Dialog::Editor(editor)) => editor::draw(editor, theme, screen, buffer),
         Some(Dialog::Templates(picker)) => templates::draw(picker, theme, screen, buffer),
