@@ -17,13 +17,14 @@ use super::{IfName, Protocol};
 pub struct Machine {
     /// Its interfaces, by index.
     pub interfaces: Option<Vec<Interface>>,
-    /// Sockets that wait for packets of nobody in particular: TCP in LISTEN, UDP that is bound and not
-    /// connected.
+    /// Sockets that wait for packets: TCP in LISTEN, UDP that is bound.
     pub listeners: Option<Vec<Listener>>,
     /// Switches of the kernel.
     pub sysctls: Sysctls,
     /// Questions about routes, with the kernel's answers.
     pub routes: Vec<(RouteQuestion, RouteAnswer)>,
+    /// A rule of routing asks for a mark (`ip rule`, fwmark), so that the way may be another for a marked packet.
+    pub routes_by_mark: bool,
     /// Other programs that write firewall rules and seem to be at work.
     pub managers: Vec<Manager>,
     /// What could not be read, and why: one line each.
@@ -56,12 +57,22 @@ impl Machine {
         Some(self.interfaces.as_ref()?.iter().flat_map(of).collect())
     }
 
-    /// Broadcast addresses of its networks.
+    /// Broadcast addresses of its networks: those that addresses came with, and the last one of each network
+    /// wider than /31, to which the kernel makes a broadcast route whatever was said (`fib_add_ifaddr`).
     pub fn broadcasts(&self) -> Vec<IpAddr> {
-        let interfaces = self.interfaces.iter().flatten();
-        interfaces
-            .flat_map(|interface| interface.broadcasts.iter().map(|four| IpAddr::V4(*four)))
-            .collect()
+        let interfaces = self.interfaces.iter().flatten().filter(|one| one.up);
+        let of = |interface: &Interface| {
+            let said = interface.broadcasts.iter().copied();
+            let last = interface.addresses.iter().filter_map(|net| match net {
+                IpNet::V4(four) if four.prefix_len() < 31 => Some(four.broadcast()),
+                _ => None,
+            });
+            said.chain(last).map(IpAddr::V4).collect::<Vec<_>>()
+        };
+        let mut all: Vec<IpAddr> = interfaces.flat_map(of).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// What the kernel answered to a question; `None` where it was not asked.
@@ -113,6 +124,8 @@ pub struct Listener {
     pub only_v6: Option<bool>,
     /// Takes packets of this interface only (SO_BINDTODEVICE): its index.
     pub interface: Option<u32>,
+    /// Takes packets of this peer only: a UDP socket that is connected.
+    pub peer: Option<SocketAddr>,
     /// Who holds it, where that may be seen.
     pub process: Option<Process>,
 }
@@ -278,6 +291,7 @@ mod tests {
             port: 80,
             only_v6,
             interface: None,
+            peer: None,
             process: None,
         }
     }

@@ -52,6 +52,10 @@ pub fn machine(questions: &[RouteQuestion]) -> Machine {
     }
     machine.sysctls = sysctls::sysctls();
     machine.routes = routes(questions, &machine);
+    match routes::by_mark() {
+        Ok(by_mark) => machine.routes_by_mark = by_mark,
+        Err(error) => machine.problems.push(error.to_string()),
+    }
     machine.managers = managers::managers(&processes, Path::new("/"));
     machine
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType,
 };
+use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
@@ -26,6 +27,32 @@ pub fn ask(
         .iter()
         .map(|question| (question.clone(), answer(question)))
         .collect()
+}
+
+/// Whether a rule of routing (`ip rule`) of either family asks for a mark.
+pub fn by_mark() -> Result<bool, NetlinkError> {
+    let mut asker = Asker::open(NETLINK_ROUTE, "for the rules of routing")?;
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut asked = RuleMessage::default();
+        asked.header.family = family;
+        let rules = match asker.dump(RouteNetlinkMessage::GetRule(asked)) {
+            Ok(rules) => rules,
+            // A kernel without policy routing, or without the family.
+            Err(error) if error.refusal().is_some() => continue,
+            Err(error) => return Err(error),
+        };
+        let asks = |message: &RouteNetlinkMessage| match message {
+            RouteNetlinkMessage::NewRule(rule) => rule
+                .attributes
+                .iter()
+                .any(|one| matches!(one, RuleAttribute::FwMark(_))),
+            _ => false,
+        };
+        if rules.messages.iter().any(asks) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn one(asker: &mut Asker, question: &RouteQuestion, interfaces: &[Interface]) -> RouteAnswer {

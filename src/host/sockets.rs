@@ -34,10 +34,11 @@ pub struct Connection {
 /// Sockets that wait for packets, with the processes that hold them.
 pub fn listeners(processes: &Processes) -> Result<Vec<Listener>, NetlinkError> {
     let mut found: Vec<(Listener, u64)> = Vec::new();
-    // A UDP socket that is bound but not connected is in the state that TCP calls CLOSE.
+    // A UDP socket that is bound but not connected is in the state that TCP calls CLOSE; a connected one takes
+    // what its peer sends.
     for (proto, states) in [
         (Protocol::TCP, StateFlags::LISTEN),
-        (Protocol::UDP, StateFlags::CLOSE),
+        (Protocol::UDP, StateFlags::CLOSE | StateFlags::ESTABLISHED),
     ] {
         for response in ask(proto, &states)? {
             let header = &response.header;
@@ -55,6 +56,12 @@ pub fn listeners(processes: &Processes) -> Result<Vec<Listener>, NetlinkError> {
                 port: header.socket_id.source_port,
                 only_v6,
                 interface: (index != 0).then_some(index),
+                peer: (header.socket_id.destination_port != 0).then(|| {
+                    SocketAddr::new(
+                        plain(header.socket_id.destination_address),
+                        header.socket_id.destination_port,
+                    )
+                }),
                 process: None,
             };
             found.push((listener, u64::from(header.inode)));

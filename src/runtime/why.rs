@@ -132,8 +132,7 @@ fn facts(question: &Question, machine: &Machine) -> Facts {
 
 /// The rest of the box.
 fn beside(question: &Question, answered: &Answered, links: &Machine) -> Beside {
-    let local = links.addresses();
-    let asked = questions(&answered.probe, &answered.explanation, local.as_deref());
+    let asked = questions(&answered.probe, &answered.explanation, links);
     let machine = host::machine(&asked);
     Beside {
         number: answered.number,

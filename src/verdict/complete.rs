@@ -12,6 +12,34 @@ use super::probe::{Path, Probe};
 use crate::flow::{IfName, Interface, Machine, RouteAnswer, RouteQuestion};
 use crate::ruleset::Family;
 
+/// The packet on the way that its destination tells, where nobody said which: what comes in for an address
+/// that is not this box's is forwarded, what has one of the box's as its source is sent. Needs the box's
+/// addresses; where it leaves is for [`gaps`] and [`complete`].
+pub fn settle(probe: &Probe, machine: &Machine) -> Probe {
+    let mut probe = probe.clone();
+    let open = std::mem::replace(&mut probe.open, false);
+    let (Some(local), Some(dst)) = (machine.addresses(), probe.dst) else {
+        return probe;
+    };
+    let to_many = match dst {
+        IpAddr::V4(four) => four.is_broadcast() || machine.broadcasts().contains(&dst),
+        IpAddr::V6(_) => false,
+    };
+    let own = |ip: IpAddr| ip.is_loopback() || local.contains(&ip);
+    let here = own(dst) || to_many || dst.is_multicast() || dst.is_unspecified();
+    if !open || probe.path != Path::Input || here {
+        return probe;
+    }
+    if probe.input.is_none() && probe.src.is_some_and(own) {
+        probe.path = Path::Output;
+        // A program may have given it another one.
+        probe.mark = probe.mark.filter(|mark| *mark != 0);
+    } else {
+        probe.path = Path::Forward;
+    }
+    probe
+}
+
 /// What must be asked of the routes to complete a packet.
 pub fn gaps(probe: &Probe) -> Vec<RouteQuestion> {
     let mut asked = Vec::new();
@@ -19,6 +47,7 @@ pub fn gaps(probe: &Probe) -> Vec<RouteQuestion> {
         asked.extend(probe.src.map(toward));
     }
     if probe.path != Path::Input && probe.output.is_none() {
+        asked.extend(onward(probe));
         asked.extend(probe.dst.map(toward));
     }
     asked
@@ -31,7 +60,8 @@ pub fn complete(probe: &Probe, machine: &Machine) -> Probe {
         probe.input = way_out(machine, probe.src);
     }
     if probe.path != Path::Input && probe.output.is_none() {
-        probe.output = way_out(machine, probe.dst);
+        let onward = onward(&probe).and_then(|asked| output(machine, &asked));
+        probe.output = onward.or_else(|| way_out(machine, probe.dst));
     }
     if probe.path == Path::Input && probe.dst.is_none() {
         probe.dst = probe
@@ -44,6 +74,19 @@ pub fn complete(probe: &Probe, machine: &Machine) -> Probe {
             .and_then(|name| own(machine, name, probe.family));
     }
     probe
+}
+
+/// The way of a packet that passes through, with where it comes from: rules of routing may ask for that.
+fn onward(probe: &Probe) -> Option<RouteQuestion> {
+    if probe.path != Path::Forward {
+        return None;
+    }
+    Some(RouteQuestion {
+        from: Some(probe.src?),
+        input: Some(probe.input?),
+        mark: probe.mark.filter(|mark| *mark != 0),
+        ..toward(probe.dst?)
+    })
 }
 
 /// The way to an address, for a packet of this box.
@@ -59,7 +102,11 @@ pub fn toward(address: IpAddr) -> RouteQuestion {
 
 /// The interface by which packets to an address leave, where `machine` has the answer to [`toward`].
 pub fn way_out(machine: &Machine, address: Option<IpAddr>) -> Option<IfName> {
-    match machine.route(&toward(address?))? {
+    output(machine, &toward(address?))
+}
+
+fn output(machine: &Machine, asked: &RouteQuestion) -> Option<IfName> {
+    match machine.route(asked)? {
         RouteAnswer::Way(way) => way.output,
         RouteAnswer::None { .. } | RouteAnswer::NotAsked(_) => None,
     }

@@ -54,7 +54,7 @@ mod walk;
 mod words;
 
 pub use alter::{Alteration, Policed, Reach, Side, Stopped, Way, change};
-pub use complete::{complete, gaps, toward, way_out};
+pub use complete::{complete, gaps, settle, toward, way_out};
 pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
 pub use facts::Facts;

@@ -105,6 +105,9 @@ pub struct Probe {
     pub family: Family,
     /// Its way; a DNAT may turn it where the box's own addresses are known.
     pub path: Path,
+    /// Its way was not said, and [`path`](Self::path) is what is usual: where the box's addresses are known, its
+    /// destination tells (`settle`).
+    pub open: bool,
     /// Interface that it comes in by; on the way out there is none, whatever stands here.
     pub input: Option<IfName>,
     /// Interface that it goes out by; on the way in there is none.
@@ -153,6 +156,7 @@ impl Probe {
         Self {
             family,
             path,
+            open: false,
             input: None,
             output: None,
             proto: None,
@@ -267,6 +271,7 @@ impl Form {
             _ => Path::Input,
         });
         Ok(Probe {
+            open: self.path.is_none() && self.out.as_ref().is_none_or(String::is_empty),
             input: interface("in", self.input)?,
             output: interface("out", self.out)?,
             proto: self
@@ -428,7 +433,12 @@ mod tests {
     #[test]
     fn what_is_left_out_is_told_by_the_rest() {
         let read = |text: &str| Probe::from_json(text.as_bytes()).unwrap();
-        assert_eq!(read("{}"), Probe::new(Family::V4, Path::Input));
+        let open = Probe {
+            open: true,
+            ..Probe::new(Family::V4, Path::Input)
+        };
+        assert_eq!(read("{}"), open);
+        assert!(!read(r#"{"path":"input"}"#).open);
         assert_eq!(read(r#"{"out":"eth0"}"#).path, Path::Output);
         assert_eq!(read(r#"{"in":"a","out":"b"}"#).path, Path::Forward);
         let six = read(r#"{"src":"::1","proto":"icmp"}"#);

@@ -22,6 +22,10 @@ pub struct Program {
     pub(super) rejects: Vec<RejectWith>,
     pub(super) reasons: Vec<Box<str>>,
     pub(super) natives: Vec<Native>,
+    /// A rule needs conntrack, or a match that has packets put together: no rule sees a later fragment.
+    pub(super) whole: bool,
+    /// A rule asks whether a packet is a later fragment.
+    pub(super) looks_at_pieces: bool,
     /// What happens at each hook, in the order of the kernel's priorities.
     pub(super) hooks: [Vec<Stage>; 5],
 }

@@ -142,8 +142,8 @@ impl Said {
             "invalid" => self.state = Some(CtState::Invalid),
             "untracked" => self.state = Some(CtState::Untracked),
             "fragment" => self.fragment = true,
-            "in" => self.input = Some(interface(words)?),
-            "out" => self.output = Some(interface(words)?),
+            "in" => once(&mut self.input, interface(words)?, "in")?,
+            "out" => once(&mut self.output, interface(words)?, "out")?,
             "flags" => self.flags = Some(flags(next(words, "flags")?)?),
             "type" => self.icmp.0 = Some(number(words, "type")?),
             "code" => self.icmp.1 = Some(number(words, "code")?),
@@ -193,6 +193,11 @@ impl Said {
                 ));
             }
         }
+        if let (Some(name), true) = (self.proto.as_deref(), self.src.1.or(self.dst.1).is_some())
+            && Protocol::parse(name.as_bytes()).is_some_and(Protocol::is_icmp)
+        {
+            return Err(format!("{name} has no ports: it has a type and a code"));
+        }
         let path = self.path.unwrap_or(match (self.input, self.output) {
             (Some(_), Some(_)) => Path::Forward,
             (None, Some(_)) => Path::Output,
@@ -207,6 +212,7 @@ impl Said {
         let state = self.state.unwrap_or(CtState::New);
         let opens = proto == Some(Protocol::TCP) && state == CtState::New;
         Ok(Probe {
+            open: self.path.is_none() && self.output.is_none(),
             input: self.input,
             output: self.output,
             proto,
@@ -221,7 +227,8 @@ impl Said {
             length: self.length,
             ttl: self.ttl,
             tos: self.tos,
-            mark: Some(self.mark.unwrap_or(0)),
+            // A program may mark what it sends (SO_MARK); what arrives has no mark.
+            mark: self.mark.or((path != Path::Output).then_some(0)),
             fragment: self.fragment,
             ..Probe::new(family, path)
         })
@@ -232,6 +239,16 @@ fn next<'a>(words: &mut Rest<'a>, after: &str) -> Result<&'a str, String> {
     words
         .next()
         .ok_or_else(|| format!("a value is missing after {after:?}"))
+}
+
+/// A thing that is said once.
+fn once(said: &mut Option<IfName>, name: IfName, word: &str) -> Result<(), String> {
+    match said.replace(name) {
+        None => Ok(()),
+        Some(first) => Err(format!(
+            "{word} is said twice, {first} and {name}: a packet has one"
+        )),
+    }
 }
 
 fn number<T: TryFrom<u64>>(words: &mut Rest<'_>, after: &str) -> Result<T, String> {
@@ -315,6 +332,21 @@ mod tests {
         assert_eq!(read("{\"proto\":\"tcp\"}").unwrap().ctstate, None);
     }
 
+    /// What a program sends may have a mark; what arrives has none; whose way was not said is not settled.
+    #[test]
+    fn what_is_not_said_stays_open_where_it_may() {
+        for (text, mark, open) in [
+            ("udp -> 10.0.0.1:53 out eth0", None, false),
+            ("udp -> 10.0.0.1:53 out eth0 mark 0", Some(0), false),
+            ("udp -> 10.0.0.1:53 in eth0", Some(0), true),
+            ("udp -> 10.0.0.1:53", Some(0), true),
+            ("udp -> 10.0.0.1:53 input", Some(0), false),
+        ] {
+            let probe = read(text).unwrap();
+            assert_eq!((probe.mark, probe.open), (mark, open), "{text}");
+        }
+    }
+
     #[test]
     fn what_is_no_packet_is_refused() {
         for bad in [
@@ -325,6 +357,10 @@ mod tests {
             "mark x",
             "{",
             "flags SIN",
+            "tcp -> :22 in eth0 in eth1",
+            "tcp -> :22 out eth0 out eth0",
+            "icmp 10.0.0.1:80 -> 10.0.0.2:90",
+            "ping fe80::1 -> [fe80::2]:1",
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }

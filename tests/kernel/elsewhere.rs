@@ -72,6 +72,10 @@ fn each_thing_that_is_broken_is_named_and_mended() {
 
         expect(
             "tcp 10.0.0.9 -> 10.0.0.77:80 in eth0",
+            &["this box does not forward packets"],
+        );
+        expect(
+            "tcp 10.0.0.9 -> 10.0.0.77:80 in eth0 input",
             &[
                 "10.0.0.77 is no address of this box",
                 "this box does not forward packets",

@@ -156,7 +156,8 @@ fn listeners_are_named_with_who_holds_them() {
         assert!(two.takes(Some("10.0.0.5".parse().unwrap()), false));
         assert!(find(Protocol::UDP, udp.local_addr().unwrap().port()).is_some());
         let connected = find(Protocol::UDP, idle.local_addr().unwrap().port());
-        assert!(connected.is_none(), "{connected:?}");
+        let peer = connected.expect("it hears its peer").peer;
+        assert_eq!(peer, Some(idle.peer_addr().unwrap()));
     });
 }
 

@@ -16,3 +16,4 @@ mod poller;
 mod preflight;
 mod save;
 mod support;
+mod verdict;

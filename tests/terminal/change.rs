@@ -417,3 +417,27 @@ impl Drop for Keeper {
         self.end();
     }
 }
+
+/// A dump without the header that names its back end: what a change does to traffic is told all the same.
+#[test]
+fn a_change_of_a_dump_of_unknown_origin_is_looked_at() {
+    let home = tempfile::tempdir().unwrap();
+    let dump = home.path().join("dump");
+    let text = "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+        -A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\nCOMMIT\n";
+    std::fs::write(&dump, text).unwrap();
+    let mut terminal = Launch::ruletop()
+        .args(["--file", dump.to_str().unwrap()])
+        .size(120, 40)
+        .start();
+    terminal.wait_for("the board", |screen| screen.contains("filter INPUT ─"));
+    terminal.press("g d A");
+    let shown = terminal.wait_for("the traffic", |screen| {
+        screen.contains("any -> :22") || screen.contains("no packet fares")
+    });
+    assert!(shown.contains("v4 in: tcp any -> :22"), "{shown}");
+    terminal.press("<Esc>");
+    terminal.wait_for("the board again", |screen| !screen.contains("any -> :22"));
+    terminal.press("u");
+    quit(terminal);
+}

@@ -11,8 +11,8 @@ use crate::edit::Stage;
 use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQuestion, TcpFlags};
 use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, RuleIdx, Ruleset};
 use crate::verdict::{
-    Answer, Cause, CtState, Explanation, Facts, Path, Probe, Program, complete, gaps, toward,
-    way_out,
+    Answer, Cause, CtState, Explanation, Facts, Path, Probe, Program, complete, gaps, settle,
+    toward, way_out,
 };
 
 /// A rule, or the policy of a chain (`None`), of one of the rulesets.
@@ -120,6 +120,7 @@ pub struct Programs {
 struct Compiled {
     family: Family,
     sets: Vec<Arc<Ruleset>>,
+    lossy: Vec<Vec<Lossy>>,
     natives: Vec<BaseChain>,
     program: Program,
 }
@@ -135,6 +136,11 @@ impl Programs {
                     .iter()
                     .zip(sets)
                     .all(|(kept, held)| Arc::ptr_eq(kept, &held.ruleset))
+                && one
+                    .lossy
+                    .iter()
+                    .zip(sets)
+                    .all(|(kept, held)| *kept == held.lossy)
         };
         let at = match self.kept.iter().position(same) {
             Some(at) => at,
@@ -142,11 +148,16 @@ impl Programs {
                 self.kept.retain(|one| one.family != family);
                 let rulesets: Vec<&Ruleset> =
                     sets.iter().map(|held| held.ruleset.as_ref()).collect();
+                let mut program = Program::compile_beside(family, &rulesets, natives);
+                for (at, held) in sets.iter().enumerate() {
+                    program.doubt(at, &held.lossy);
+                }
                 self.kept.push(Compiled {
                     family,
                     sets: sets.iter().map(|held| Arc::clone(&held.ruleset)).collect(),
+                    lossy: sets.iter().map(|held| held.lossy.clone()).collect(),
                     natives: natives.to_vec(),
-                    program: Program::compile_beside(family, &rulesets, natives),
+                    program,
                 });
                 self.kept.len() - 1
             }
@@ -203,8 +214,9 @@ fn completed(packet: &Probe, live: bool, machine: &mut Machine, ask: &mut Ask<'_
     if !live {
         return packet.clone();
     }
-    learn(gaps(packet), machine, ask);
-    complete(packet, machine)
+    let packet = settle(packet, machine);
+    learn(gaps(&packet), machine, ask);
+    complete(&packet, machine)
 }
 
 /// Asks what is not known yet.

@@ -160,9 +160,15 @@ fn what_is_left_open_is_filled_in_and_shown() {
             "udp 10.0.0.5 -> 192.0.2.9:53 out eth0 new",
             Verdict::Accept,
         ),
-        // What was said stays.
+        // To somebody else's address it is forwarded.
         (
             "tcp 192.0.2.9 -> 10.0.0.9:443 in eth7",
+            "tcp 192.0.2.9 -> 10.0.0.9:443 in eth7 out eth0 new",
+            Verdict::Drop,
+        ),
+        // What was said stays.
+        (
+            "tcp 192.0.2.9 -> 10.0.0.9:443 in eth7 input",
             "tcp 192.0.2.9 -> 10.0.0.9:443 in eth7 new",
             Verdict::Accept,
         ),

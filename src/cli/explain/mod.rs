@@ -8,6 +8,7 @@
 
 mod show;
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,14 +17,16 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::{Failure, export, input, print};
+use crate::flow::{Machine, RouteQuestion};
 use crate::host;
 use crate::netfilter::native;
 use crate::netfilter::netlink::Netlink;
-use crate::ruleset::{BaseChain, Document, Family, Ruleset};
+use crate::netfilter::nftables::inspect::inspect;
+use crate::ruleset::{Backend, BaseChain, Document, Family, Lossy, Ruleset};
 use crate::verdict::Probe;
 use crate::verdict::{
-    Cause, EXAMPLE, Explanation, Facts, Grade, Program, SCHEMA, Verdict, elsewhere, questions,
-    read_words, sets,
+    Cause, EXAMPLE, Explanation, Facts, Grade, Program, SCHEMA, Verdict, complete, elsewhere, gaps,
+    questions, read_words, sets, settle,
 };
 
 /// Which packet, and where.
@@ -63,10 +66,15 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn new(family: Family, document: &'a Document, native: &[BaseChain]) -> Self {
+    fn new(family: Family, document: &'a Document, native: &[BaseChain], live: bool) -> Self {
         let of_family = |ruleset: &&Ruleset| ruleset.family() == family;
         let rulesets: Vec<&Ruleset> = document.rulesets().iter().filter(of_family).collect();
-        let program = Program::compile_beside(family, &rulesets, native);
+        let mut program = Program::compile_beside(family, &rulesets, native);
+        let is_nft = |ruleset: &&Ruleset| ruleset.backend() == Some(Backend::Nft);
+        let at = rulesets.iter().position(is_nft).filter(|_| live);
+        if let Some((at, ruleset)) = at.and_then(|at| Some((at, *rulesets.get(at)?))) {
+            program.doubt(at, &lossy(family, ruleset));
+        }
         Self { rulesets, program }
     }
 
@@ -77,11 +85,16 @@ impl<'a> Side<'a> {
 
 /// Explains.
 pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
-    let facts = facts(explain)?;
+    let links = match explain.file {
+        Some(_) => Machine::default(),
+        None => host::links(),
+    };
+    let facts = facts(explain, &links)?;
     let probes = match &explain.packets {
         Some(path) => many(path)?,
         None => vec![words(&explain.packet)?],
     };
+    let probes = on_their_way(probes, &links);
     let document = match &explain.file {
         Some(path) => input::document(path)?,
         None => export::live()?,
@@ -91,8 +104,9 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
     } else {
         Vec::new()
     };
-    let four = Side::new(Family::V4, &document, &native);
-    let six = Side::new(Family::V6, &document, &native);
+    let live = explain.file.is_none();
+    let four = Side::new(Family::V4, &document, &native, live);
+    let six = Side::new(Family::V6, &document, &native, live);
     let mut out = Vec::new();
     let mut all_accepted = true;
     for probe in &probes {
@@ -104,7 +118,7 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
         all_accepted &= explanation.verdict == Verdict::Accept;
         // Of one packet the rest of the box is looked at too; a file of them is about the rules alone.
         let causes = match (&explain.file, &explain.packets) {
-            (None, None) => beside(probe, &explanation, &facts, &native),
+            (None, None) => beside(probe, &explanation, &links, &native),
             _ => Vec::new(),
         };
         all_accepted &= causes.iter().all(|cause| cause.grade != Grade::Blocks);
@@ -154,8 +168,33 @@ fn many(path: &Path) -> Result<Vec<Probe>, Failure> {
         .collect()
 }
 
+/// Packets whose routes are asked for at a time.
+const AT_A_TIME: usize = 256;
+
+/// The packets on the ways that their destinations tell, where nobody said which. Of a dump's box nothing is known.
+fn on_their_way(mut probes: Vec<Probe>, links: &Machine) -> Vec<Probe> {
+    for part in probes.chunks_mut(AT_A_TIME) {
+        let mut turned: Vec<&mut Probe> = Vec::new();
+        for probe in part {
+            let path = probe.path;
+            *probe = settle(probe, links);
+            if probe.path != path {
+                turned.push(probe);
+            }
+        }
+        let asked: HashSet<RouteQuestion> = turned.iter().flat_map(|probe| gaps(probe)).collect();
+        let asked: Vec<RouteQuestion> = asked.into_iter().collect();
+        let mut machine = links.clone();
+        machine.routes = host::routes(&asked, links);
+        for probe in turned {
+            probe.output = complete(probe, &machine).output;
+        }
+    }
+    probes
+}
+
 /// What is known of the box: of this one its addresses and its clock, of a dump's only what is said.
-fn facts(explain: &Explain) -> Result<Facts, Failure> {
+fn facts(explain: &Explain, links: &Machine) -> Result<Facts, Failure> {
     let mut facts = Facts::default();
     if let Some(path) = &explain.sets {
         facts.sets = sets::read(&input::read(path)?);
@@ -163,7 +202,6 @@ fn facts(explain: &Explain) -> Result<Facts, Failure> {
     if !explain.local.is_empty() {
         facts.local = Some(explain.local.clone());
     } else if explain.file.is_none() {
-        let links = host::links();
         facts.local = links.addresses();
         facts.broadcast = links.broadcasts();
     }
@@ -181,11 +219,27 @@ fn facts(explain: &Explain) -> Result<Facts, Failure> {
 fn beside(
     probe: &Probe,
     explanation: &Explanation,
-    facts: &Facts,
+    links: &Machine,
     native: &[BaseChain],
 ) -> Vec<Cause> {
-    let asked = questions(probe, explanation, facts.local.as_deref());
+    let asked = questions(probe, explanation, links);
     elsewhere(probe, explanation, &host::machine(&asked), native)
+}
+
+/// Rules of this box whose text says less than the kernel holds. Where that cannot be told it is said.
+fn lossy(family: Family, ruleset: &Ruleset) -> Vec<Lossy> {
+    let seen = Netlink::open()
+        .map_err(|error| error.to_string())
+        .and_then(|mut netlink| inspect(&mut netlink, family).map_err(|error| error.to_string()));
+    match seen {
+        Ok(seen) => seen.lossy_of(ruleset),
+        Err(error) => {
+            let mut err = std::io::stderr().lock();
+            // Nobody may be listening there.
+            let _ = writeln!(err, "ruletop: rules are taken as their text says: {error}");
+            Vec::new()
+        }
+    }
 }
 
 /// The native nft chains of this box, which decide too. Where they cannot be listed that is said.

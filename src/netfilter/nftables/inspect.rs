@@ -13,7 +13,7 @@ use super::{chain, generation_mark, msg, named, nfproto, rule, rules_of, tables}
 use crate::netfilter::counters::CounterError;
 use crate::netfilter::native::lossy;
 use crate::netfilter::netlink::{Dump, Message, Netlink, Request, attributes, be32, be64, text};
-use crate::ruleset::Family;
+use crate::ruleset::{ChainIdx, Family, Lossy, Ruleset};
 
 /// A writer in a loop must not hold us for ever.
 const TRIES: u32 = 8;
@@ -105,6 +105,26 @@ impl Inspection {
             .skip(from)
             .take_while(move |(rule, _)| *rule < end)
             .map(move |(rule, why)| (*rule - first, why.as_str()))
+    }
+
+    /// The same of a whole ruleset, as far as its chains have as many rules as the kernel's.
+    pub fn lossy_of(&self, ruleset: &Ruleset) -> Vec<Lossy> {
+        let mut all = Vec::new();
+        for (index, chain) in (0..).map(ChainIdx).zip(ruleset.chains()) {
+            let table = ruleset.table(chain.table()).name();
+            let Some(seen) = self.find(table.as_bytes(), chain.name_bytes()) else {
+                continue;
+            };
+            let seen = self.chain(seen);
+            if seen.rules == chain.rules().len() {
+                all.extend(self.lossy(&seen).map(|(position, why)| Lossy {
+                    chain: index,
+                    position,
+                    why: why.to_owned(),
+                }));
+            }
+        }
+        all
     }
 
     fn table_number(&self, table: &[u8]) -> Option<u8> {

@@ -12,7 +12,7 @@ use crate::app::message::Message;
 use crate::app::state::State;
 use crate::app::why::question::packets_of;
 use crate::host;
-use crate::ruleset::{BaseChain, Family, Origin, Ruleset};
+use crate::ruleset::{BaseChain, Family, Lossy, Origin, Ruleset};
 use crate::runtime::board::Event;
 use crate::runtime::changes::traffic;
 use crate::safety::preflight::{Question, Report, Standing, preflight};
@@ -38,8 +38,12 @@ pub struct Staged {
 pub struct Material {
     of: Vec<(FirewallId, usize)>,
     pub(super) staged: Vec<Staged>,
+    /// Families of which something is staged, also where the back end is not known.
+    pub(super) families: Vec<Family>,
     pub(super) before: Vec<Arc<Ruleset>>,
     pub(super) after: Vec<Arc<Ruleset>>,
+    /// Rules whose text says less than the kernel holds, parallel to both.
+    pub(super) lossy: Vec<Vec<Lossy>>,
     pub(super) natives: Vec<BaseChain>,
     /// The last packets of the drop feed.
     pub(super) drops: Vec<Probe>,
@@ -52,8 +56,10 @@ impl Material {
         let mut material = Self {
             of: state.staged_counts(),
             staged: Vec::new(),
+            families: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
+            lossy: Vec::new(),
             natives: state.native.clone(),
             drops: state
                 .feed
@@ -73,13 +79,18 @@ impl Material {
                 Some(stage) => stage.staged(),
                 None => Arc::clone(&before),
             };
-            if let (Some(origin), false) = (firewall.id.origin(), Arc::ptr_eq(&before, &after)) {
-                material.staged.push(Staged {
-                    origin,
-                    before: Arc::clone(&before),
-                    after: Arc::clone(&after),
-                });
+            if !Arc::ptr_eq(&before, &after) {
+                material.families.push(firewall.id.family);
+                // The dry run alone needs to know whose rules they are.
+                material
+                    .staged
+                    .extend(firewall.id.origin().map(|origin| Staged {
+                        origin,
+                        before: Arc::clone(&before),
+                        after: Arc::clone(&after),
+                    }));
             }
+            material.lossy.push(firewall.all_lossy().to_vec());
             material.before.push(before);
             material.after.push(after);
         }

@@ -10,7 +10,7 @@ use crate::app::fix::{WhatIf, what_if};
 use crate::flow::{Protocol, RouteQuestion, TcpFlags, Tracked};
 use crate::host;
 use crate::netfilter::tracked;
-use crate::ruleset::{Family, Ruleset};
+use crate::ruleset::{Family, Lossy, Ruleset};
 use crate::runtime::changes::check::Material;
 use crate::verdict::{
     Connection, CtState, Facts, Path, Probe, Program, Side, Traffic, change, complete, gaps,
@@ -26,11 +26,7 @@ pub(super) fn look(
     (facts, live): (&Facts, &[Probe]),
     checked: &mut Checked,
 ) {
-    if !material
-        .staged
-        .iter()
-        .any(|staged| staged.origin.family == family)
-    {
+    if !material.families.contains(&family) {
         return;
     }
     let of_family = |all: &'_ [Arc<Ruleset>]| -> Vec<Arc<Ruleset>> {
@@ -42,8 +38,20 @@ pub(super) fn look(
     let (before, after) = (of_family(&material.before), of_family(&material.after));
     let before: Vec<&Ruleset> = before.iter().map(AsRef::as_ref).collect();
     let after: Vec<&Ruleset> = after.iter().map(AsRef::as_ref).collect();
-    let old = Program::compile_beside(family, &before, &material.natives);
-    let new = Program::compile_beside(family, &after, &material.natives);
+    let mut old = Program::compile_beside(family, &before, &material.natives);
+    let mut new = Program::compile_beside(family, &after, &material.natives);
+    let of_family = |(set, _): &(&Arc<Ruleset>, &Vec<Lossy>)| set.family() == family;
+    let lossy = material
+        .before
+        .iter()
+        .zip(&material.lossy)
+        .filter(of_family);
+    for (at, (_, lossy)) in lossy.enumerate() {
+        old.doubt(at, lossy);
+        if let (Some(before), Some(after)) = (before.get(at), after.get(at)) {
+            new.doubt(at, &carried(lossy, before, after));
+        }
+    }
     let (old, new) = (
         Side {
             program: &old,
@@ -67,6 +75,20 @@ pub(super) fn look(
             checked.undecided = true;
         }
     }
+}
+
+/// The same rules in a ruleset that was changed: their chains are locked, so that they stand where they stood.
+fn carried(lossy: &[Lossy], before: &Ruleset, after: &Ruleset) -> Vec<Lossy> {
+    let carry = |one: &Lossy| {
+        let chain = before.chain(one.chain);
+        let table = before.table(chain.table()).name();
+        let chain = after.find_chain(table, chain.name())?;
+        Some(Lossy {
+            chain,
+            ..one.clone()
+        })
+    };
+    lossy.iter().filter_map(carry).collect()
 }
 
 /// `v4 in  tcp any → :443 on eth0, new`, a line each.
@@ -188,6 +210,8 @@ fn probe(entry: &Tracked, facts: &Facts) -> Probe {
         dport: there.dport,
         ctstate: Some(state),
         tcp_flags: (entry.proto == Protocol::TCP).then_some(TcpFlags::ACK),
+        // What its program marks the packets with, nobody says.
+        mark: (path != Path::Output).then_some(0),
         connection: Connection {
             reply: Some(false),
             src: Some(there.src),

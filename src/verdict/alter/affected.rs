@@ -31,6 +31,7 @@ pub(super) fn affected(before: Side<'_>, after: Side<'_>) -> Vec<Area> {
     names.sort_unstable();
     names.dedup();
     let blind = [Blind::of(before.program), Blind::of(after.program)];
+    let whole = before.program.whole || after.program.whole;
     for name in names {
         let (old, new) = (old.get(name), new.get(name));
         if policy(old) != policy(new) {
@@ -49,6 +50,9 @@ pub(super) fn affected(before: Side<'_>, after: Side<'_>) -> Vec<Area> {
                     let v6 = side.program.is_v6();
                     for blind in &blind {
                         blind.widen(&mut cube, table, v6);
+                    }
+                    if whole {
+                        cube.pieces = piece::ANY;
                     }
                     add(&mut areas, Area::of(&cube));
                 }
@@ -256,8 +260,7 @@ impl Blind {
 
     fn widen(&self, cube: &mut Cube, table: TableKind, v6: bool) {
         let all = Cube::all(v6);
-        // Fragments are put together before any rule, and names are asked of hooks that show none.
-        cube.pieces = piece::ANY;
+        // Names are asked of hooks that show none.
         if self.destination || cube.output.holds(0) {
             cube.output = all.output;
         }

@@ -17,6 +17,7 @@ mod tests;
 
 use super::facts::Facts;
 use super::program::Program;
+use super::space::cube::piece;
 use super::sweep::{Book, Conditional, Ended, Fate, Sweep};
 use super::traffic::{Belongs, Traffic};
 use crate::ruleset::{Family, Policy, Ruleset};
@@ -138,11 +139,21 @@ impl Alteration {
 pub fn change(before: Side<'_>, after: Side<'_>, facts: &Facts) -> Alteration {
     let family = after.program.family();
     let areas = affected(before, after);
+    // Where neither has them put together, fragments fare as the rules say. Where one of the two does, those
+    // before and those after are not the same packets, and what becomes of them is not told.
+    let (one, other) = (before.program, after.program);
+    let pieces = if one.whole || other.whole {
+        piece::WHOLE
+    } else {
+        piece::ANY
+    };
+    let told = one.whole == other.whole || !one.looks_at_pieces && !other.looks_at_pieces;
     let way = |path: Path| {
         let mut book = Book::default();
         let mut put = |side: Side<'_>| {
             let mut work = WORK;
             let mut sweep = Sweep::new(side.program, facts, &mut book, &mut work);
+            sweep.pieces = pieces;
             sweep.run(path, &areas);
             (sweep.ended, !sweep.too_much)
         };
@@ -154,7 +165,7 @@ pub fn change(before: Side<'_>, after: Side<'_>, facts: &Facts) -> Alteration {
         Way {
             newly_accepted: Traffic::of(family, path, newly_accepted, &book),
             newly_dropped: Traffic::of(family, path, newly_dropped, &book),
-            complete: old_complete && new_complete && pairs > 0,
+            complete: old_complete && new_complete && pairs > 0 && told,
         }
     };
     Alteration {

@@ -128,7 +128,12 @@ fn a_change_in_words() {
             "",
             &["- forward any protocol any -> any in eth+ out br0"],
         ),
-        ("", "-m mark --mark 0x1 -j ACCEPT", &[]),
+        // What arrives may be marked already: by traffic control, or a tunnel.
+        (
+            "-m mark --mark 0x2 -j ACCEPT",
+            "",
+            &["- input any protocol any -> any, when mark 0x2/0xffffffff"],
+        ),
         (
             "",
             "-A OUTPUT -m mark --mark 0x1 -j DROP",
@@ -181,6 +186,39 @@ fn a_policy_is_told_by_what_comes_to_it() {
             "+ input tcp any -> any not port 22 on not lo"
         ]
     );
+}
+
+/// Later fragments are packets of their own where nothing asks for conntrack, which puts them together.
+#[test]
+fn later_fragments_are_told_where_nothing_puts_them_together() {
+    let ports = "-A FORWARD -p tcp -m tcp --dport 80 -j ACCEPT";
+    let with = |first: &str| filter(&format!("{first}; {ports}"));
+    assert_eq!(
+        told(&with("-A FORWARD -f -j ACCEPT"), &with("")),
+        ["- forward later fragments of any protocol any -> any"]
+    );
+    // A rule that looks at ports never was for them.
+    assert_eq!(told(&with(""), &filter("")), ["- forward tcp any -> :80"]);
+    let tracked = "-m conntrack --ctstate NEW -j ACCEPT";
+    let both = |first: &str| filter(&format!("{tracked}; {first}; {ports}"));
+    assert_eq!(told(&both("-A FORWARD -f -j ACCEPT"), &both("")), [""; 0]);
+    // The first rule that asks for conntrack makes other packets of them.
+    with_change(
+        &with("-A FORWARD -f -j ACCEPT"),
+        &both("-A FORWARD -f -j ACCEPT"),
+        &Facts::default(),
+        |_, _, changes| assert!(!changes.is_complete()),
+    );
+    // What is delivered is put together before INPUT, by IPv4; what is sent is cut up after the last rule.
+    assert_eq!(told(&filter("-f -j ACCEPT"), &filter("")), [""; 0]);
+    assert_eq!(told(&filter("-A OUTPUT -f -j DROP"), &filter("")), [""; 0]);
+    // To leave packets alone conntrack is not needed.
+    let raw = "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j CT --notrack\nCOMMIT\n";
+    let (old, new) = (
+        raw.to_owned() + &with("-A FORWARD -f -j ACCEPT"),
+        raw.to_owned() + &with(""),
+    );
+    assert_eq!(told(&old, &new).len(), 1);
 }
 
 /// What is told is of packets as they arrive, before NAT.
@@ -298,7 +336,8 @@ fn rule() -> impl Strategy<Value = (u8, String)> {
         "-p tcp -m multiport --dports 2,80",
         "-p tcp -m multiport ! --ports 80",
         "-p tcp -m tcp --syn",
-        "-p icmp -m icmp --icmp-type (8|3/1)"
+        "-p icmp -m icmp --icmp-type (8|3/1)",
+        "(! )?-f"
     ];
     let net = prop_oneof![
         "",
@@ -448,9 +487,17 @@ proptest! {
         };
         let (before, after) = (dump(&rules), dump(&after));
         with_change(&before, &after, &facts, |old, new, changes| {
-            prop_assert!(changes.is_complete());
-            for bits in packets {
-                let probe = packet(bits);
+            let looks = old.program.looks_at_pieces || new.program.looks_at_pieces;
+            prop_assert!(changes.is_complete() || looks && old.program.whole != new.program.whole);
+            let apart = !old.program.whole && !new.program.whole;
+            let whole = packets.iter().map(|bits| packet(*bits));
+            // IPv4 puts together what it delivers before INPUT.
+            let passes = |probe: &Probe| apart && probe.path == Path::Forward;
+            let later = whole.clone().filter(passes).map(|probe| Probe {
+                fragment: true,
+                ..probe
+            });
+            for probe in whole.chain(later) {
                 let ends = |side: Side<'_>| side.program.passes(&probe, &facts);
                 let (was, is) = (ends(old), ends(new));
 

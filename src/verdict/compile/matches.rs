@@ -275,10 +275,22 @@ fn push_header(number: u8, native: bool, out: &mut Vec<Cond>) {
     });
 }
 
+/// The one port that is not wanted.
+fn not_port(ports: Inv<Ports>) -> Option<u16> {
+    let one = ports.invert && ports.value.min == ports.value.max && ports.value.min != 0;
+    one.then_some(ports.value.min)
+}
+
 /// Ports of a protocol; `native` ones are read without looking whether the packet is a later fragment. A
 /// match that says nothing is asked of the match itself, which looks.
 fn push_ports(number: u8, native: bool, ports: [Option<Inv<Ports>>; 2], out: &mut Vec<Cond>) {
     push_header(number, native, out);
+    if let (true, [Some(sport), Some(dport)]) = (native, ports)
+        && let (Some(sport), Some(dport)) = (not_port(sport), not_port(dport))
+    {
+        out.push(Cond::Odd(Box::new(Odd::NotBoth { sport, dport })));
+        return;
+    }
     for (ports, end) in ports.into_iter().zip([End::Src, End::Dst]) {
         let Some(Inv {
             invert,

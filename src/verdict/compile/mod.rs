@@ -6,6 +6,7 @@
 mod matches;
 mod odd;
 mod target;
+mod whole;
 
 use std::collections::HashMap;
 
@@ -15,7 +16,9 @@ use super::program::{
 };
 use crate::flow::Hook;
 use crate::ruleset::spec::targets::RejectWith;
-use crate::ruleset::{Backend, BaseChain, ChainIdx, Family, NftFamily, RuleIdx, Ruleset, TableIdx};
+use crate::ruleset::{
+    Backend, BaseChain, ChainIdx, Family, Lossy, NftFamily, RuleIdx, Ruleset, TableIdx,
+};
 
 impl Program {
     /// Compiles the rulesets of `family` in the list; those of the other family are passed by. Where two
@@ -48,6 +51,35 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Rules of one of the rulesets whose text says less than the kernel holds: whether one of them matches is
+    /// not known, whatever its text asks.
+    pub fn doubt(&mut self, ruleset: usize, lossy: &[Lossy]) {
+        for one in lossy {
+            let of =
+                |chain: &&Chain| usize::from(chain.ruleset) == ruleset && chain.index == one.chain;
+            let (Some(chain), Ok(position)) = (
+                self.chains.iter().find(of).copied(),
+                u32::try_from(one.position),
+            ) else {
+                continue;
+            };
+            let at = chain.entry.saturating_add(position);
+            let Some(rule) = self.rules.get_mut(at as usize) else {
+                continue;
+            };
+            if at < chain.end {
+                rule.first = u32::try_from(self.conds.len()).unwrap_or(u32::MAX);
+                rule.count = 1;
+                self.conds.push(matches::unknown(
+                    one.why.as_str(),
+                    "the kernel's rule says more than its text",
+                ));
+            }
+        }
+    }
+}
+
 struct Compiler {
     program: Program,
     /// Where each chain of each ruleset begins.
@@ -68,6 +100,8 @@ impl Compiler {
                 rejects: Vec::new(),
                 reasons: Vec::new(),
                 natives: Vec::new(),
+                whole: false,
+                looks_at_pieces: false,
                 hooks: Default::default(),
             },
             entries: HashMap::new(),
@@ -130,6 +164,8 @@ impl Compiler {
         let spec = ruleset.parse_rule(rule);
         let first = self.program.conds.len();
         let nft = ruleset.backend() == Some(Backend::Nft);
+        self.program.whole |= whole::needs(&spec);
+        self.program.looks_at_pieces |= whole::looks(&spec);
         matches::conditions(&spec, nft, &mut self.program.conds);
         let count = u16::try_from(self.program.conds.len() - first).unwrap_or(u16::MAX);
         let jump = |name: &[u8]| {

@@ -27,6 +27,13 @@ pub(in super::super) enum Odd {
     Time(TimeTest),
     Bytes(BytesTest),
     Owner(OwnerTest),
+    /// `! --sport` and `! --dport` of one port each. iptables-nft writes both as one comparison of four bytes
+    /// (`add_nft_tcpudp`, iptables 1.8.8 and later), which is unequal already when one of them is; its text
+    /// says that both have to be. Which of the two the kernel holds, the text cannot tell.
+    NotBoth {
+        sport: u16,
+        dport: u16,
+    },
     /// Nothing here can tell; the reason, after the match's name.
     Unknown {
         what: Box<str>,
@@ -81,6 +88,17 @@ impl Odd {
                 found.turned(*invert)
             }
             Self::Set(test) => test.test(state, view),
+            Self::NotBoth { sport, dport } => {
+                if state.fragment {
+                    return Tri::Unknown;
+                }
+                let differs = |is: Option<u16>, not: u16| is.map(|is| is != not);
+                match (differs(state.sport, *sport), differs(state.dport, *dport)) {
+                    (Some(true), Some(true)) => Tri::Yes,
+                    (Some(false), Some(false)) => Tri::No,
+                    _ => Tri::Unknown,
+                }
+            }
             Self::Time(test) => view
                 .facts
                 .now

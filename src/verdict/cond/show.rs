@@ -36,6 +36,9 @@ impl Cond {
             Odd::Addrtype(_) => "the box's own addresses are not known",
             Odd::Physdev(_) => "whether it came over a bridge is not known",
             Odd::AnyNet { .. } => "an address is not said, or is a name in the rule",
+            Odd::NotBoth { .. } => {
+                "iptables-nft puts both ports into one comparison: the kernel may match when only one differs"
+            }
             Odd::Set(_) => "the set's members, or the packet's part, are not known",
             Odd::Time(_) => "the moment is not said",
             Odd::Bytes(_) => "the packet's bytes are not known",
@@ -226,6 +229,7 @@ fn odd_words(f: &mut fmt::Formatter<'_>, odd: &Odd) -> fmt::Result {
         Odd::Set(test) => f.write_str(&test.text),
         Odd::Time(test) => f.write_str(&test.text),
         Odd::Bytes(test) => f.write_str(&test.text),
+        Odd::NotBoth { sport, dport } => write!(f, "not sport {sport}, not dport {dport}"),
         Odd::Owner(test) => f.write_str(&test.text),
         Odd::Unknown { what, why } => write!(f, "{what}: {why}"),
     }

@@ -59,6 +59,12 @@ impl Finder<'_> {
                 format!("{dst} is an address of this box"),
                 "such a packet is delivered here through INPUT, not forwarded",
             ),
+            (Path::Input, Some(true)) if self.packet.to_many => self.say(
+                About::Address,
+                Grade::Fine,
+                format!("{dst} {becomes}the broadcast address of a network of this box"),
+                "such a packet is delivered here",
+            ),
             (Path::Input, Some(true)) => {
                 let holder = self.holder(dst).unwrap_or_default();
                 self.say(
@@ -98,6 +104,11 @@ impl Finder<'_> {
         let there: Vec<&Listener> = all
             .iter()
             .filter(|listener| (listener.proto, listener.port) == (proto, port))
+            .filter(|listener| {
+                let from = probe.src.zip(probe.sport);
+                let peer = listener.peer.map(|peer| (peer.ip(), peer.port()));
+                peer.is_none() || peer == from
+            })
             .collect();
         let takes = |listener: &&&Listener| listener.takes(self.packet.dst, self.packet.v6());
         let own = there.iter().filter(takes);
@@ -112,6 +123,8 @@ impl Finder<'_> {
         };
         let told = if proto == Protocol::TCP {
             "the client is refused (a TCP reset)"
+        } else if self.packet.to_many {
+            "the client is told nothing, as always of broadcast and multicast"
         } else {
             "the client is told that the port is unreachable"
         };

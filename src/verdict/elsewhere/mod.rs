@@ -78,13 +78,9 @@ pub struct Cause {
     pub evidence: String,
 }
 
-/// What to ask the kernel about a packet's ways. `local`: the addresses of the box, where they are known.
-pub fn questions(
-    probe: &Probe,
-    explanation: &Explanation,
-    local: Option<&[IpAddr]>,
-) -> Vec<RouteQuestion> {
-    let packet = Packet::new(probe, explanation, local);
+/// What to ask the kernel about a packet's ways. `links`: the interfaces of the box, where they are known.
+pub fn questions(probe: &Probe, explanation: &Explanation, links: &Machine) -> Vec<RouteQuestion> {
+    let packet = Packet::new(probe, explanation, links);
     [packet.way_question(), packet.back_question()]
         .into_iter()
         .flatten()
@@ -99,9 +95,8 @@ pub fn elsewhere(
     machine: &Machine,
     natives: &[BaseChain],
 ) -> Vec<Cause> {
-    let local = machine.addresses();
     let mut finder = Finder {
-        packet: Packet::new(probe, explanation, local.as_deref()),
+        packet: Packet::new(probe, explanation, machine),
         machine,
         found: Vec::new(),
     };
@@ -137,12 +132,15 @@ struct Packet<'a> {
     translated: bool,
     /// Its way in truth, where the addresses of the box are known.
     path: Path,
-    /// The destination is an address of the box.
+    /// The destination is an address of the box, or the broadcast address of one of its networks.
     is_local: Option<bool>,
+    /// It is for more than one: broadcast or multicast.
+    to_many: bool,
 }
 
 impl<'a> Packet<'a> {
-    fn new(probe: &'a Probe, explanation: &Explanation, local: Option<&[IpAddr]>) -> Self {
+    fn new(probe: &'a Probe, explanation: &Explanation, machine: &Machine) -> Self {
+        let (local, broadcasts) = (machine.addresses(), machine.broadcasts());
         let new = explanation.dst.as_ref();
         let dst = new.map_or(probe.dst, |new| new.address);
         let dport = new.map_or(probe.dport, |new| new.port);
@@ -150,12 +148,13 @@ impl<'a> Packet<'a> {
             IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
             IpAddr::V6(ip) => ip.is_multicast(),
         };
-        let is_local = dst.and_then(|dst| match local {
+        let is_local = dst.and_then(|dst| match &local {
             _ if dst.is_loopback() => Some(true),
             Some(_) if group(dst) => None,
-            Some(local) => Some(local.contains(&dst)),
+            Some(local) => Some(local.contains(&dst) || broadcasts.contains(&dst)),
             None => None,
         });
+        let to_many = dst.is_some_and(|dst| group(dst) || broadcasts.contains(&dst));
         let path = match (probe.path, is_local) {
             (Path::Output, _) | (_, None) => probe.path,
             (_, Some(true)) => Path::Input,
@@ -168,6 +167,7 @@ impl<'a> Packet<'a> {
             translated: new.is_some(),
             path,
             is_local,
+            to_many,
         }
     }
 

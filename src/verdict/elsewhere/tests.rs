@@ -33,6 +33,7 @@ fn listener(address: &str, port: u16) -> Listener {
         port,
         only_v6: None,
         interface: None,
+        peer: None,
         process: Some(Process {
             pid: 812,
             name: "nginx".to_owned(),
@@ -111,7 +112,7 @@ fn ask_beside(words: &str, natives: &[BaseChain], change: impl FnOnce(&mut Machi
         ..Facts::default()
     };
     let explanation = program.explain(&probe, &facts, &rulesets);
-    let asked = questions(&probe, &explanation, local.as_deref());
+    let asked = questions(&probe, &explanation, &machine);
     machine.routes = answers(&machine, &asked);
     change(&mut machine);
     elsewhere(&probe, &explanation, &machine, natives)
@@ -449,4 +450,31 @@ fn chains_that_iptables_does_not_show_and_other_managers() {
         let causes = ask_beside(WEB, std::slice::from_ref(&other), |_| {});
         assert_eq!(said(&causes, Grade::Doubt), Vec::<&str>::new(), "{other:?}");
     }
+}
+
+/// The kernel has a broadcast route to the last address of a network, whatever the address came with, and
+/// answers no broadcast with an error.
+#[test]
+fn a_broadcast_is_for_this_box_and_nobody_is_told() {
+    let causes = ask("udp 10.0.0.9 -> 10.0.0.255:9 in eth0", |_| {});
+    let fine = said(&causes, Grade::Fine);
+    assert!(
+        fine.contains(&"10.0.0.255 is the broadcast address of a network of this box"),
+        "{causes:#?}"
+    );
+    let nobody = causes
+        .iter()
+        .find(|cause| cause.says == "nobody listens on 9/udp");
+    assert!(
+        nobody
+            .unwrap()
+            .evidence
+            .contains("the client is told nothing"),
+        "{causes:#?}"
+    );
+    blocked(
+        "udp 10.0.0.9 -> 10.0.0.5:9 in eth0",
+        &["nobody listens on 9/udp"],
+        |_| {},
+    );
 }

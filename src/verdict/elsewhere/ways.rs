@@ -50,7 +50,15 @@ impl Finder<'_> {
             RouteAnswer::Way(way) if leads(way) => {
                 let by = by(way);
                 // To ourselves there is no more to say.
-                if self.packet.path != Path::Input {
+                if self.packet.path != Path::Input && self.machine.routes_by_mark {
+                    let mark = self.packet.probe.mark.unwrap_or(0);
+                    self.say(
+                        About::Route,
+                        Grade::Note,
+                        format!("route to {dst}{by} depends on the mark, taken as {mark:#x}"),
+                        "ip rule: a rule asks for fwmark",
+                    );
+                } else if self.packet.path != Path::Input {
                     self.say(About::Route, Grade::Fine, format!("route to {dst}{by}"), "");
                 }
                 self.other_way(dst, way);

@@ -259,9 +259,12 @@ fn rare(cond: &Cond, odd: &Odd, all: &Cube) -> Ask {
         Odd::Bytes(test) if matches!(test.test, BytesOf::U32(_)) => {
             Ask::atom(cond, true, Lasts::Change)
         }
-        Odd::Addrtype(_) | Odd::Physdev(_) | Odd::Time(_) | Odd::Bytes(_) | Odd::Owner(_) => {
-            Ask::atom(cond, true, Lasts::Table)
-        }
+        Odd::NotBoth { .. }
+        | Odd::Addrtype(_)
+        | Odd::Physdev(_)
+        | Odd::Time(_)
+        | Odd::Bytes(_)
+        | Odd::Owner(_) => Ask::atom(cond, true, Lasts::Table),
         Odd::AnyNet { .. } | Odd::Set(_) | Odd::Unknown { .. } => {
             Ask::atom(cond, true, Lasts::Once)
         }

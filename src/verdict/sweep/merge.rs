@@ -91,6 +91,11 @@ fn together<T: Held>(mut all: Vec<T>) -> Vec<T> {
             |area, other| area.flags = area.flags.or(other.flags),
         );
         all = join(all, |area| area.ct = 0, |area, other| area.ct |= other.ct);
+        all = join(
+            all,
+            |area| area.pieces = 0,
+            |area, other| area.pieces |= other.pieces,
+        );
         if all.len() == before {
             break;
         }

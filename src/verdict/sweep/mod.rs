@@ -6,8 +6,8 @@
 //! walk cannot know becomes a question here, and both answers are followed; so a fate is exact for the
 //! packets of its box that answer as it says.
 //!
-//! Later fragments are left out: where conntrack is on, as it is taken to be, it puts packets together before
-//! any rule sees them. So is the TTL, which may end a packet on its way through.
+//! Later fragments are left out unless they are asked for ([`Sweep::pieces`]): where conntrack is on, it puts
+//! packets together before any rule sees them. So is the TTL, which may end a packet on its way through.
 //!
 //! Work is bounded. Past the bound the sweep stops; what came to an end until then is still true, and
 //! [`Sweep::too_much`] says that it is not all.
@@ -24,6 +24,7 @@ use super::facts::Facts;
 use super::program::{Action, Change, End, Program, Stage, TableKind, index};
 use super::space::area::Area;
 use super::space::ask::WideAsk;
+use super::space::cube::piece;
 use super::thread::{By, DEPTH};
 use crate::flow::Hook;
 use crate::ruleset::Policy;
@@ -69,6 +70,8 @@ pub(super) struct Sweep<'a> {
     work: &'a mut usize,
     /// Who let packets pass is asked for.
     pub names: bool,
+    /// The parts of a datagram that come, of [`piece`]: all of them where nothing puts them together.
+    pub pieces: u8,
     pub too_much: bool,
 }
 
@@ -88,6 +91,7 @@ impl<'a> Sweep<'a> {
             ended: Vec::new(),
             work,
             names: false,
+            pieces: piece::WHOLE,
             too_much: false,
         }
     }
@@ -96,7 +100,7 @@ impl<'a> Sweep<'a> {
     pub(super) fn run(&mut self, path: Path, areas: &[Area]) {
         let parcels: Vec<Parcel> = areas
             .iter()
-            .flat_map(|area| Parcel::arriving(path, area))
+            .flat_map(|area| Parcel::arriving(path, area, self.pieces))
             .collect();
         if path == Path::Output {
             let left = self.hook(Hook::Output, parcels);
@@ -110,6 +114,8 @@ impl<'a> Sweep<'a> {
         let (input, mut forward): (Vec<_>, Vec<_>) = parcels
             .into_iter()
             .partition(|parcel| parcel.now.path == Path::Input);
+        let (input, pieces) = nat::delivered(input, self.program.is_v6());
+        self.accepted(pieces);
         let input = self.hook(Hook::Input, input);
         self.accepted(input);
         for parcel in &mut forward {

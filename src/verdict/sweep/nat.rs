@@ -1,11 +1,12 @@
-//! What is special about the nat table: who enters it, and where a changed destination leads.
+//! What is special on the way: who enters the nat table, where a changed destination leads, and that IPv4 puts
+//! packets together before INPUT.
 
 use super::parcel::{Field, Nat, Parcel};
 use crate::flow::Hook;
 use crate::verdict::Path;
 use crate::verdict::facts::Facts;
 use crate::verdict::space::area::Area;
-use crate::verdict::space::cube::{Bytes, Cube};
+use crate::verdict::space::cube::{Bytes, Cube, piece};
 use crate::verdict::state::{address_of, ct};
 
 /// The nat table sees the first packet of a connection, and each end of it is decided once: those that it
@@ -69,4 +70,23 @@ pub(super) fn turn(parcel: &mut Parcel, facts: &Facts, v6: bool) {
         }
         _ => {}
     }
+}
+
+/// IPv4 puts together what it delivers before INPUT sees it (`ip_local_deliver`), IPv6 after: those that INPUT
+/// sees, and later fragments, which are past all rules.
+pub(super) fn delivered(parcels: Vec<Parcel>, v6: bool) -> (Vec<Parcel>, Vec<Parcel>) {
+    if v6 {
+        return (parcels, Vec::new());
+    }
+    let part = |parcel: &Parcel, pieces: u8| {
+        let pieces = parcel.area.pieces & pieces;
+        let mut part = parcel.clone();
+        part.area.pieces = pieces;
+        (pieces != 0).then_some(part)
+    };
+    let of = |pieces: u8| {
+        let parts = parcels.iter().filter_map(|parcel| part(parcel, pieces));
+        parts.collect()
+    };
+    (of(piece::WHOLE), of(piece::COMPARED | piece::REFUSED))
 }

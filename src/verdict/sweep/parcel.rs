@@ -70,7 +70,8 @@ pub(super) struct Parcel {
 
 impl Parcel {
     /// Packets of that way as they arrive: those that conntrack has seen already are another parcel.
-    pub(super) fn arriving(path: Path, area: &Area) -> Vec<Self> {
+    /// `pieces` are the parts of a datagram that come.
+    pub(super) fn arriving(path: Path, area: &Area, pieces: u8) -> Vec<Self> {
         let nothing = Span::point(0);
         let some = Span::new(1, u128::MAX);
         let (input, output) = match path {
@@ -81,9 +82,17 @@ impl Parcel {
         let way = Area::of(&Cube {
             input,
             output,
-            pieces: piece::WHOLE,
+            pieces,
             ..Cube::all(true)
         });
+        let way = match path {
+            // What a program sends is cut up after the last rule (`ip_finish_output`).
+            Path::Output => Area {
+                pieces: pieces & piece::WHOLE,
+                ..way
+            },
+            _ => way,
+        };
         let Some(area) = area.and(&way) else {
             return Vec::new();
         };
@@ -100,11 +109,9 @@ impl Parcel {
             leaves: Field::Own,
             ct: (!seen).then_some(ct::INVALID),
             ct_settled: seen,
-            // What arrives has no mark; a program may have given one to what it sends.
-            mark: match path {
-                Path::Output => (0, 0),
-                _ => (u32::MAX, 0),
-            },
+            // A program may have given a mark to what it sends; traffic control, a native chain at ingress or
+            // a tunnel to what arrives.
+            mark: (0, 0),
             connmark: Field::Own,
             dnat: Nat::Before,
             snat: Nat::Before,

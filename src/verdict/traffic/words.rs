@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::flow::{Protocol, TcpFlags};
 use crate::verdict::Path;
 use crate::verdict::space::area::Area;
-use crate::verdict::space::cube::{Bytes, Cube, Number, Span};
+use crate::verdict::space::cube::{Bytes, Cube, Number, Span, piece};
 use crate::verdict::state::{address_of, ct};
 
 /// Things of one list that are told; how many more there are is said.
@@ -13,7 +13,8 @@ const TOLD: usize = 6;
 
 pub(super) fn text(area: &Area, v6: bool, path: Path) -> String {
     let all = Cube::all(v6);
-    let mut text = protocols(area.protos);
+    let mut text = pieces(area.pieces).to_owned();
+    text.push_str(&protocols(area.protos));
     let only = area.protos.only().map(Protocol);
     let is_icmp = only.is_some_and(Protocol::is_icmp);
     let ports = |spans: &[Span<u16>]| {
@@ -154,6 +155,15 @@ fn protocols(protos: Bytes) -> String {
         format!("any protocol but {}", names(others))
     } else {
         names(protos)
+    }
+}
+
+/// Of packets in one piece and of first fragments nothing is said.
+fn pieces(pieces: u8) -> &'static str {
+    match pieces {
+        _ if pieces & piece::WHOLE != 0 => "",
+        piece::COMPARED => "later fragments (whose bytes are taken for ports) of ",
+        _ => "later fragments of ",
     }
 }
 
