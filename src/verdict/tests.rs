@@ -1,5 +1,7 @@
 //! Behaviour of the whole engine on small rulesets: what the kernel does, one case a line.
 
+mod translated;
+
 use crate::ruleset::{Document, Hints, Ruleset};
 use crate::verdict::Probe;
 use crate::verdict::{Answer, Decider, Explanation, Facts, Program, Verdict};

@@ -17,11 +17,11 @@ use super::cond::View;
 use super::facts::Facts;
 use super::program::{Action, End, Program, Rule, Stage, TableKind, index};
 use super::state::{State, ct};
-use super::thread::{By, Fate, Outcome, Step, Thread};
+use super::thread::{By, Fate, Outcome, Step, Thread, Turn};
 use super::tri::Tri;
 use crate::flow::Hook;
 use crate::ruleset::Policy;
-use crate::verdict::Probe;
+use crate::verdict::{Path, Probe};
 
 /// Threads that one question may make.
 const THREADS: usize = 512;
@@ -140,7 +140,10 @@ impl<'a, W: Watch> Walk<'a, W> {
         let stages = self.program.hooks.get(index(thread.hook));
         let stage = stages.and_then(|stages| stages.get(usize::from(thread.stage)));
         match stage {
-            None => return Some(thread.leave_hook(self.view.facts)),
+            None => {
+                self.part_ways(thread);
+                return Some(thread.leave_hook(self.view.facts));
+            }
             Some(Stage::Conntrack) => {
                 if !thread.state.ct_settled {
                     thread.state.ct = thread.state.ct_to_be;
@@ -163,6 +166,23 @@ impl<'a, W: Watch> Walk<'a, W> {
             }
         }
         Some(Step::On)
+    }
+
+    /// A packet of which NAT leaves open whether it is for this box goes both ways.
+    fn part_ways(&mut self, thread: &mut Thread) {
+        let facts = self.view.facts;
+        if thread.hook != Hook::Prerouting || thread.state.turn(facts) != Turn::Either {
+            return;
+        }
+        self.watch
+            .doubt("whether its new destination is an address of this box is not known");
+        let mut other = thread.clone();
+        other.state.go(match thread.state.path {
+            Path::Input => Path::Forward,
+            _ => Path::Input,
+        });
+        thread.state.go(thread.state.path);
+        self.fork(other);
     }
 
     /// A native chain: it drops, or it may drop.
@@ -346,13 +366,13 @@ impl<'a, W: Watch> Walk<'a, W> {
             Action::Goto(to) => thread.at = Some(to),
             Action::Change(change) => {
                 if let Some(change) = self.program.changes.get(change as usize) {
-                    change.apply(&mut thread.state, true);
+                    change.apply(&mut thread.state, true, self.view.facts);
                 }
                 thread.at = Some(at + 1);
             }
             Action::Nat(change) => {
                 if let Some(change) = self.program.changes.get(change as usize) {
-                    thread.translate(change, at);
+                    thread.translate(change, at, self.view.facts);
                 }
                 thread.pass(self.program, at);
             }

@@ -104,7 +104,9 @@ fn a_damaged_record_is_written_anew() {
         let record = bench.path("state/pending.json");
         for damage in ["garbage", ""] {
             std::fs::write(&record, damage).unwrap();
-            patiently("the record", || bench.ok(&["status"]).contains("ruletop confirm keeps it"));
+            patiently("the record", || {
+                bench.ok(&["status"]).contains("ruletop confirm keeps it")
+            });
             assert!(Path::new(&record).exists());
         }
         bench.ok(&["revert"]);

@@ -165,6 +165,7 @@ fn facts(explain: &Explain) -> Result<Facts, Failure> {
     } else if explain.file.is_none() {
         let links = host::links();
         facts.local = links.addresses();
+        facts.first = Facts::first_addresses(links.interfaces.as_deref().unwrap_or_default());
         facts.broadcast = links.broadcasts();
     }
     if explain.file.is_none() {

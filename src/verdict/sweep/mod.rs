@@ -24,12 +24,12 @@ use super::facts::Facts;
 use super::program::{Action, Change, End, Program, Stage, TableKind, index};
 use super::space::area::Area;
 use super::space::ask::WideAsk;
-use super::thread::{By, DEPTH};
+use super::thread::{By, DEPTH, Turn};
 use crate::flow::Hook;
 use crate::ruleset::Policy;
 use crate::verdict::Path;
 pub(super) use merge::{Conditional, merge};
-use nat::{begins, turn};
+use nat::{begins, go, way};
 use parcel::{Field, Nat, Parcel};
 pub(super) use split::Book;
 use split::Sides;
@@ -103,10 +103,8 @@ impl<'a> Sweep<'a> {
             self.postrouting(left);
             return;
         }
-        let mut parcels = self.hook(Hook::Prerouting, parcels);
-        for parcel in &mut parcels {
-            turn(parcel, self.facts, self.program.is_v6());
-        }
+        let parcels = self.hook(Hook::Prerouting, parcels);
+        let parcels = self.routed(parcels);
         let (input, mut forward): (Vec<_>, Vec<_>) = parcels
             .into_iter()
             .partition(|parcel| parcel.now.path == Path::Input);
@@ -117,6 +115,34 @@ impl<'a> Sweep<'a> {
         }
         let forward = self.hook(Hook::Forward, forward);
         self.postrouting(forward);
+    }
+
+    /// Sends each parcel its way, and those that may go either way both.
+    fn routed(&mut self, parcels: Vec<Parcel>) -> Vec<Parcel> {
+        let mut routed = Vec::new();
+        for mut parcel in parcels {
+            match way(&parcel, self.facts, self.program.is_v6()) {
+                Turn::Said => routed.push(parcel),
+                Turn::Goes(path) => {
+                    go(&mut parcel, path);
+                    routed.push(parcel);
+                }
+                Turn::Either => {
+                    let key = format!("local {:?} {}", parcel.now.to, parcel.now.translations);
+                    let words = || "its new destination is an address of this box".to_owned();
+                    let mut sides = self.question(parcel, key, words);
+                    for parcel in &mut sides.yes {
+                        go(parcel, Path::Input);
+                    }
+                    for parcel in &mut sides.no {
+                        go(parcel, Path::Forward);
+                    }
+                    routed.append(&mut sides.yes);
+                    routed.append(&mut sides.no);
+                }
+            }
+        }
+        routed
     }
 
     fn postrouting(&mut self, mut parcels: Vec<Parcel>) {
@@ -361,7 +387,7 @@ impl<'a> Sweep<'a> {
     fn change(&self, change: u32, parcel: Parcel, is_dst: bool) -> Vec<Parcel> {
         let change: Option<&Change> = self.program.changes.get(change as usize);
         match change {
-            Some(change) => apply::apply(change, parcel, is_dst, self.program.is_v6()),
+            Some(change) => apply::apply(change, parcel, is_dst, self.facts, self.program.is_v6()),
             None => vec![parcel],
         }
     }
