@@ -7,6 +7,7 @@
 use super::facts::Facts;
 use super::program::Change;
 use super::state::{LO, State, To, address_of, bits_of, ct, name_of};
+use crate::ruleset::Effects;
 use crate::ruleset::spec::Net;
 use crate::ruleset::spec::targets::{Connmark, HopChange, Nat};
 use crate::verdict::Path;
@@ -62,6 +63,7 @@ impl Change {
                 }
             }
             Self::Netmap(net) => netmap(net, state, is_dst),
+            Self::May(effects) => perhaps(*effects, state),
         }
     }
 }
@@ -102,6 +104,34 @@ fn connmark(change: Connmark, state: &mut State) {
                 (Some(old), Some(from)) => Some((old & !packet_mask) ^ (from & connection_mask)),
                 _ => None,
             };
+        }
+    }
+}
+
+/// What may have been changed is not known afterwards.
+fn perhaps(effects: Effects, state: &mut State) {
+    if effects.mark {
+        state.mark = None;
+    }
+    if effects.connmark {
+        state.connmark = None;
+    }
+    if effects.tos {
+        state.tos = None;
+    }
+    if effects.hops {
+        state.ttl = None;
+    }
+    if effects.source || effects.snat {
+        (state.src, state.sport) = (None, None);
+        state.snat = None;
+    }
+    if effects.destination || effects.dnat {
+        (state.dst, state.dport) = (None, None);
+        state.dnat = None;
+        state.to = To::Anywhere;
+        if state.path == Path::Output {
+            state.leaves_by = None;
         }
     }
 }

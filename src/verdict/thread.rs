@@ -31,8 +31,6 @@ pub(super) enum By {
     Place(u32),
     /// The kernel itself, for want of hops.
     Hops,
-    /// A native nft chain.
-    Native(u16),
 }
 
 /// How a thread ended.
@@ -105,7 +103,8 @@ impl Thread {
         let filter = program
             .chain_at(at)
             .is_some_and(|(_, chain)| chain.table == TableKind::Filter);
-        if filter || !self.passed_filter {
+        // Who lets it pass is a rule that people see; a native chain only does not stop it.
+        if program.native_at(at).is_none() && (filter || !self.passed_filter) {
             self.passed = By::Place(at);
             self.passed_filter |= filter;
         }

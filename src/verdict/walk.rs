@@ -151,7 +151,6 @@ impl<'a, W: Watch> Walk<'a, W> {
                 }
                 thread.stage += 1;
             }
-            Some(Stage::Native(native)) => return self.pass_native(thread, *native),
             Some(Stage::Chain(chain)) => {
                 let Some(chain) = self.program.chains.get(*chain as usize) else {
                     thread.stage += 1;
@@ -183,35 +182,6 @@ impl<'a, W: Watch> Walk<'a, W> {
         });
         thread.state.go(thread.state.path);
         self.fork(other);
-    }
-
-    /// A native chain: it drops, or it may drop.
-    fn pass_native(&mut self, thread: &mut Thread, at: u16) -> Option<Step> {
-        thread.stage += 1;
-        let Some(native) = self.program.natives.get(usize::from(at)) else {
-            return Some(Step::On);
-        };
-        let by = By::Native(at);
-        if self.lenient {
-            return if native.drops { None } else { Some(Step::On) };
-        }
-        if native.drops {
-            return Some(Step::Ends(Fate::Drop, by));
-        }
-        self.watch
-            .doubt("the rules of a native nft chain in the way are not read");
-        self.ended.push(Outcome {
-            fate: Fate::Drop,
-            by,
-            state: thread.state.clone(),
-            nat: thread.nat,
-        });
-        if native.translates && thread.state.tracked() != Some(false) {
-            thread.state.dst = None;
-            thread.state.dport = None;
-            thread.state.dnat = None;
-        }
-        Some(Step::On)
     }
 
     /// The nat table sees the first packet of a connection, and each end of it is decided once.

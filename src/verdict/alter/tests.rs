@@ -195,6 +195,7 @@ fn a_forwarded_service_is_told_by_its_outside() {
     assert_eq!(
         opened,
         [
+            "+ input tcp any -> 192.0.2.1:8443 on eth0, new, when not (its new destination is an address of this box) and out br0 (as it was translated)",
             "+ forward tcp any -> 192.0.2.1:8443 in eth0 out br0, new",
             "+ forward tcp any -> 10.0.0.5:443 in eth0 out br0, new",
         ]

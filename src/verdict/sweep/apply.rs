@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::fast::FixedState;
 
+use crate::ruleset::Effects;
 use crate::ruleset::spec::Net;
 use crate::ruleset::spec::targets::{Connmark, Nat as NatTarget};
 use crate::ruleset::spec::value::AddressRange;
@@ -73,12 +74,38 @@ pub(super) fn apply(
             parcel.now.to = To::Among(first, last);
             leaves_elsewhere(&mut parcel);
         }
+        Change::May(effects) => perhaps(*effects, &mut parcel, change),
         Change::Netmap(_) => {
             parcel.now.translations = after(parcel.now.translations, change);
             (parcel.now.src, parcel.now.snat) = (Field::Lost, Nat::Lost);
         }
     }
     vec![parcel]
+}
+
+/// What may have been changed is not known afterwards.
+fn perhaps(effects: Effects, parcel: &mut Parcel, change: &Change) {
+    let now = &mut parcel.now;
+    if effects.mark {
+        now.mark = (0, 0);
+    }
+    if effects.connmark {
+        now.connmark = Field::Lost;
+    }
+    if effects.source || effects.snat {
+        (now.src, now.sport, now.snat) = (Field::Lost, Field::Lost, Nat::Lost);
+    }
+    let is_turned = effects.destination || effects.dnat;
+    if is_turned {
+        (now.dst, now.dport, now.dnat) = (Field::Lost, Field::Lost, Nat::Lost);
+        now.to = To::Anywhere;
+    }
+    if is_turned || effects.source || effects.snat {
+        now.translations = after(now.translations, change);
+    }
+    if is_turned {
+        leaves_elsewhere(parcel);
+    }
 }
 
 /// Its destination was changed: what a program sends is routed anew, where to is not known.

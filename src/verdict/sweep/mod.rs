@@ -21,7 +21,7 @@ mod split;
 use std::rc::Rc;
 
 use super::facts::Facts;
-use super::program::{Action, Change, End, Program, Stage, TableKind, index};
+use super::program::{Action, Change, End, NATIVE, Program, Stage, TableKind, index};
 use super::space::area::Area;
 use super::space::ask::WideAsk;
 use super::thread::{By, DEPTH, Turn};
@@ -30,7 +30,7 @@ use crate::ruleset::Policy;
 use crate::verdict::Path;
 pub(super) use merge::{Conditional, merge};
 use nat::{begins, go, way};
-use parcel::{Field, Nat, Parcel};
+use parcel::Parcel;
 pub(super) use split::Book;
 use split::Sides;
 
@@ -191,7 +191,6 @@ impl<'a> Sweep<'a> {
                         }
                     }
                 }
-                Stage::Native(native) => parcels = self.native(*native, parcels),
                 Stage::Chain(chain) => parcels = self.base(*chain, hook, parcels),
             }
             parcels = self.merged(parcels);
@@ -204,34 +203,6 @@ impl<'a> Sweep<'a> {
         let size: usize = parcels.iter().map(|parcel| parcel.area.size()).sum();
         *self.work = self.work.saturating_sub(parcels.len() * MERGE + size);
         merge::parcels(parcels)
-    }
-
-    /// A native chain: it drops, or it may drop.
-    fn native(&mut self, at: u16, parcels: Vec<Parcel>) -> Vec<Parcel> {
-        let Some(native) = self.program.natives.get(usize::from(at)) else {
-            return parcels;
-        };
-        let by = By::Native(at);
-        let mut passing = Vec::new();
-        for parcel in parcels {
-            if native.drops {
-                self.end(parcel, Fate::Drop, by);
-                continue;
-            }
-            let words = || format!("the native chain {} drops it", native.name);
-            let mut sides = self.question(parcel, format!("native {}", native.name), words);
-            for parcel in sides.yes {
-                self.end(parcel, Fate::Drop, by);
-            }
-            if native.translates {
-                for parcel in &mut sides.no {
-                    (parcel.now.dst, parcel.now.dport) = (Field::Lost, Field::Lost);
-                    parcel.now.dnat = Nat::Lost;
-                }
-            }
-            passing.append(&mut sides.no);
-        }
-        passing
     }
 
     fn question(&mut self, parcel: Parcel, key: String, words: impl FnOnce() -> String) -> Sides {
@@ -250,7 +221,7 @@ impl<'a> Sweep<'a> {
         }
         let is_dst = matches!(hook, Hook::Prerouting | Hook::Output);
         let is_filter = chain.table == TableKind::Filter;
-        let names = self.names;
+        let names = self.names && chain.ruleset != NATIVE;
         let mut pass = |mut parcel: Parcel, by: By| {
             if !names {
                 // Those that were let pass by different rules may be put together again.
