@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::compile::rule_at;
 use super::facts::Facts;
-use super::program::{Action, Place, Program};
+use super::program::{Action, NATIVE, Place, Program};
 use super::state::{State, address_of};
 use super::thread::{By, Fate, Outcome};
 use super::tri::Tri;
@@ -361,6 +361,9 @@ impl Program {
     /// A place of the program as one of the rulesets.
     pub(super) fn place(&self, at: u32, rulesets: &[&Ruleset]) -> Option<Place> {
         let (_, chain) = self.chain_at(at)?;
+        if chain.ruleset == NATIVE {
+            return None;
+        }
         let number = usize::from(chain.ruleset);
         let rule = if at == chain.end {
             None

@@ -113,12 +113,12 @@ fn cases() -> Vec<Case> {
             Verdict::Accept,
         ),
         native(
-            "table inet nat1 { chain in { type filter hook input priority 0; tcp dport 77 drop; }; }",
+            "table inet nat1 { chain in { type filter hook input priority 1; tcp dport 77 drop; }; }",
             77,
             Verdict::Drop,
         ),
         native(
-            "table inet nat1 { chain in { type filter hook input priority 0; tcp dport 77 drop; }; }",
+            "table inet nat1 { chain in { type filter hook input priority 1; tcp dport 77 drop; }; }",
             80,
             Verdict::Accept,
         ),
@@ -193,7 +193,7 @@ fn put(place: &mut Place, origin: Origin, case: &Case) {
         format!("-A PREROUTING {}\n", case.nat)
     };
     let text = format!(
-        "*nat\n:PREROUTING ACCEPT [0:0]\n{nat}COMMIT\n*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n{}\nCOMMIT\n",
+        "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n{nat}COMMIT\n*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n{}\nCOMMIT\n",
         case.filter
     );
     place.ok(&restore(origin), &text);
