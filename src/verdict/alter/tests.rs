@@ -712,7 +712,7 @@ fn native_chains_are_in_the_way_of_a_change() {
         mark: true,
         ..Effects::default()
     });
-    for (does, to_443) in [(marks, Belongs::Yes), (may, Belongs::Unknown)] {
+    for (does, to_443) in [(marks, Belongs::Yes), (may, Belongs::Perhaps)] {
         let natives = [chain(does)];
         let programs = [old, new]
             .map(|ruleset| Program::compile_beside(ruleset.family(), &[ruleset], &natives));
