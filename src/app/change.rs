@@ -41,10 +41,12 @@ pub struct Change {
     pub deleting: Vec<Shelved>,
     /// The pending change is what was staged here.
     pub ours: bool,
+    /// It was said that the pending change is not what is staged here.
+    pub warned: bool,
     /// A change was kept before the board had read it: the shelf is yet to follow.
     pub unsettled: bool,
-    /// Whether the change that ended last was kept.
-    pub kept: bool,
+    /// Whether the change that ended last was kept; `None`: not known.
+    pub kept: Option<bool>,
     /// The change that waits for its answer, ours or another's.
     pub pending: Option<Pending>,
     /// When the pending change came, went or was in another phase last.
@@ -59,6 +61,15 @@ impl Change {
         self.window.unwrap_or(WINDOW)
     }
 
+    /// Whether a change waits for its answer, or had it just now: what the kernel holds may be of its making.
+    pub fn is_going_on(&self, now: Duration) -> bool {
+        self.pending.is_some() || self.just_turned(now)
+    }
+
+    fn just_turned(&self, now: Duration) -> bool {
+        self.turned.is_some_and(|turned| now <= turned + AFTERMATH)
+    }
+
     /// Whether what a program of that name did just now is the work of a guard: it makes a change, and takes it
     /// back, with `iptables-nft-restore` and its siblings, of whose names the kernel keeps 15 characters.
     pub fn is_by_guard(&self, program: &str, now: Duration) -> bool {
@@ -66,8 +77,7 @@ impl Change {
             .pending
             .as_ref()
             .is_some_and(|p| p.phase != Phase::Waiting);
-        let just_was = self.turned.is_some_and(|turned| now <= turned + AFTERMATH);
-        (at_work || just_was)
+        (at_work || self.just_turned(now))
             && RESTORERS
                 .iter()
                 .any(|name| name.starts_with(program) && program.len() >= COMM.min(name.len()))

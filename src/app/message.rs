@@ -92,8 +92,8 @@ pub enum Message {
     Refused(String, String),
     /// What is staged without a change of rules is done, in words.
     Settled(String),
-    /// How the change that was pending ended: whether it was kept, and in words.
-    Ended(bool, String),
+    /// How the change that was pending ended: whether it was kept, where that is known, and in words.
+    Ended(Option<bool>, String),
     /// The change that waits for its answer now, if there is one.
     Pending(Option<Pending>),
     /// Who got in since the change was made.

@@ -15,7 +15,7 @@ use crate::app::why::question::{Answered, Beside, Programs, Question, answer};
 use crate::flow::{Machine, RouteQuestion};
 use crate::host;
 use crate::runtime::board::Event;
-use crate::verdict::{Facts, elsewhere, questions};
+use crate::verdict::{About, Cause, Facts, Grade, elsewhere, questions};
 
 /// Where questions go.
 #[derive(Debug)]
@@ -64,8 +64,10 @@ fn run(asked: &Receiver<Question>, events: &UnboundedSender<Event>) {
 struct Worker {
     programs: Programs,
     facts: Facts,
-    /// The last answer with its ways out.
-    known: Option<(Answered, Offers)>,
+    /// The connection table has no room for a first packet.
+    full: bool,
+    /// The last answer with its ways out, and whether the table was full then.
+    known: Option<(Answered, bool, Offers)>,
 }
 
 impl Worker {
@@ -86,8 +88,13 @@ impl Worker {
             &mut ask,
         )?;
         tell(Message::Answered(Box::new(answered.clone())));
+        self.full = false;
         if question.live {
-            tell(Message::Beside(beside(question, &answered, &machine)));
+            let beside = beside(question, &answered, &machine);
+            let is_full =
+                |cause: &Cause| cause.about == About::Conntrack && cause.grade == Grade::Blocks;
+            self.full = beside.causes.iter().any(is_full);
+            tell(Message::Beside(beside));
         }
         Some(answered)
     }
@@ -95,13 +102,15 @@ impl Worker {
     /// The ways out; the same packet, rules and stage have the same.
     fn offers(&mut self, question: &Question, answered: Answered) -> Offers {
         let found = match self.known.take() {
-            Some((known, found)) if known.says_the_same(&answered) => Offers {
-                number: question.number,
-                ..found
-            },
-            _ => offers(question, &answered, &self.facts),
+            Some((known, full, found)) if full == self.full && known.says_the_same(&answered) => {
+                Offers {
+                    number: question.number,
+                    ..found
+                }
+            }
+            _ => offers(question, &answered, &self.facts, self.full),
         };
-        self.known = Some((answered, found.clone()));
+        self.known = Some((answered, self.full, found.clone()));
         found
     }
 }

@@ -249,7 +249,12 @@ pub fn wait_for_end(places: &Places, id: &str, patience: Duration) -> Ended {
         (gone && !state.is_guarded()).then_some(())
     };
     let watch = Watch::new(places).ok();
+    // A guard that was killed a moment ago still held its lock when the decision was made.
+    let mut rescued = false;
     while over().is_none() {
+        if !rescued && State::look(places).is_some_and(|state| !state.is_guarded()) {
+            rescued = rescue(places).is_ok();
+        }
         let left = patience.saturating_sub(begun.elapsed());
         if left.is_zero() {
             return Ended::NotYet;

@@ -9,7 +9,7 @@
 //! refused. Files are written under another name, synced and renamed: a reader sees the old or the new.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -115,6 +115,24 @@ pub(super) fn folder(path: &Path) -> Result<(), PlaceError> {
         });
     }
     Ok(())
+}
+
+/// Reads a file, and never waits for one: what is no plain file is an error.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let options = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path);
+    let mut file = options?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no plain file",
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Writes a new file for us alone and syncs it.

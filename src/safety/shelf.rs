@@ -17,7 +17,7 @@ fn file(places: &Places) -> PathBuf {
 /// is left of somebody's rules.
 pub fn shelf(places: &Places) -> Result<Shelf, PlaceError> {
     let path = file(places);
-    let bytes = match fs::read(&path) {
+    let bytes = match places::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Shelf::default()),
         read => read.map_err(at("read", &path))?,
     };

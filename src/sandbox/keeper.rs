@@ -24,7 +24,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::prctl::set_pdeathsig;
+use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::Signal;
 use nix::unistd::{getppid, setsid};
 
@@ -37,6 +37,8 @@ use super::{ACTOR, trial};
 /// To be called before anything else in `main`, since helpers are not to parse a command line that is
 /// not theirs, start threads or touch the terminal.
 pub fn actor_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Who listens in the demo is shown by name, and /proc/self/exe would make that "exe".
+    let _ = set_name(c"demo");
     let args: Vec<String> = args
         .into_iter()
         .map(|arg| arg.to_string_lossy().into_owned())

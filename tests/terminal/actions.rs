@@ -467,7 +467,7 @@ fn a_pending_change_knows_its_keys() {
     terminal.press("+");
     terminal.wait_for_text("it reverts by itself in 1:");
     terminal.press("<C-z>");
-    terminal.wait_for_text("not suspended");
+    terminal.wait_for_text("no shell to come back from");
     for keys in ["j <Down> <PageDown>", "k <Up> <PageUp>", "<C-l>"] {
         terminal.press(keys);
         terminal.wait_for("the question to stay", |screen| {
@@ -496,9 +496,9 @@ fn a_pending_change_knows_its_keys() {
 fn the_next_fix_is_another_one() {
     let mut terminal = open(dump().size(120, 36));
     terminal.press("j j j w");
-    let first = terminal.wait_for_text("(1 of ");
+    let first = terminal.wait_for_text("fix 1/");
     terminal.press("n");
-    let second = terminal.wait_for_text("(2 of ");
+    let second = terminal.wait_for_text("fix 2/");
     assert_ne!(first.text(), second.text());
 }
 

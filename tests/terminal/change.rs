@@ -1,27 +1,13 @@
 //! The whole way of a change, in a real terminal: staged, looked at, applied, kept or taken back; and every
 //! scenario of the demo mended by keys alone.
-//!
-//! Whether a client gets through is asked from where the clients are: a namespace beyond the box, with a
-//! connection of its own.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use nix::unistd::Pid;
 
 use crate::harness::screen::Screen;
 use crate::harness::{Launch, Terminal, patiently};
-
-fn demo(scenario: &str, backend: &str) -> Terminal {
-    let mut terminal = Launch::ruletop()
-        .args(["demo", scenario, "--backend", backend])
-        .size(120, 40)
-        .start();
-    terminal.wait_for("a lit rule", |screen| {
-        (0..screen.size().1).any(|row| screen.row(row).contains("││▸"))
-    });
-    terminal
-}
+use crate::scene::{SCENARIOS, apply, demo, inside, namespace, play, quit};
 
 /// The row of the rules pane under the cursor.
 fn selected(screen: &Screen) -> String {
@@ -68,16 +54,6 @@ fn write_rule(terminal: &mut Terminal, spec: &str) {
     });
 }
 
-/// Applies what is staged; the change is pending then.
-fn apply(terminal: &mut Terminal) {
-    terminal.press("A");
-    terminal.wait_for("the checks", |screen| {
-        screen.contains("✔ the back end takes it") && screen.contains("nobody to lock out")
-    });
-    terminal.press("y");
-    terminal.wait_for_text("─ keep it? ─");
-}
-
 /// What is done to mend a scenario, in the chain of that name.
 enum Deed {
     Delete(usize),
@@ -86,188 +62,115 @@ enum Deed {
 }
 use Deed::{Delete, Edit, Insert};
 
-/// A network namespace, as a file.
-fn namespace(process: Pid) -> PathBuf {
-    PathBuf::from(format!("/proc/{process}/ns/net"))
-}
-
-/// The box (the program's own namespace), or that of the machines beyond it that hold this address. The
-/// demo's helpers stand in several, a thread each.
-fn place_of(terminal: &Terminal, address: Option<&str>) -> PathBuf {
-    let Some(address) = address else {
-        return namespace(terminal.pid());
-    };
-    let threads = terminal.tagged().into_iter().flat_map(|process| {
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task"));
-        tasks
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|task| task.path().join("ns/net"))
-    });
-    let holds = |place: &PathBuf| {
-        let out = inside(place)
-            .args(["ip", "-o", "address"])
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&out.stdout).contains(address)
-    };
-    threads
-        .into_iter()
-        .find(holds)
-        .expect("nobody has that address")
-}
-
-/// A command in a network namespace.
-fn inside(place: &Path) -> Command {
-    let mut command = Command::new("nsenter");
-    command.arg(format!("--net={}", place.display())).arg("--");
-    command
-}
-
-/// Whether a connection from there comes about.
-fn connects(from: &Path, to: &str, port: u16) -> bool {
-    let script = format!("exec 3<>/dev/tcp/{to}/{port}");
-    let status = inside(from)
-        .args(["timeout", "1", "bash", "-c", &script])
-        .stderr(std::process::Stdio::null())
-        .status()
-        .unwrap();
-    status.success()
-}
-
 struct Mended {
     scenario: &'static str,
-    chain: &'static str,
-    deeds: &'static [Deed],
-    /// The client stands beyond the box, or in it.
-    outside: bool,
-    /// Where it cannot get to, by family.
-    to: [&'static str; 2],
-    port: u16,
+    /// By chain, for IPv4 and for IPv6.
+    deeds: &'static [(&'static str, [&'static [Deed]; 2])],
 }
 
-/// `FAMILY` in a rule stands for the address of that family.
+/// `WEB` in a rule stands for an address of that family.
 const MENDED: &[Mended] = &[
     Mended {
-        scenario: "drop-before-accept",
-        chain: "filter INPUT",
-        deeds: &[Delete(7), Delete(6)],
-        outside: true,
-        to: BOX,
-        port: 443,
+        scenario: "busy-box",
+        deeds: &[("filter blocklist", [&[Delete(85)], &[Delete(27)]])],
+    },
+    Mended {
+        scenario: "conntrack-full",
+        deeds: &[
+            ("raw PREROUTING", [UNTRACKED_IN; 2]),
+            ("raw OUTPUT", [UNTRACKED_OUT; 2]),
+        ],
     },
     Mended {
         scenario: "default-drop-no-service",
-        chain: "filter INPUT",
-        deeds: &[Insert(
-            7,
-            "-p tcp --dport 8443 -m conntrack --ctstate NEW -j ACCEPT",
-        )],
-        outside: true,
-        to: BOX,
-        port: 8443,
-    },
-    Mended {
-        scenario: "wrong-interface",
-        chain: "filter INPUT",
-        deeds: &[Edit(
-            5,
-            "-i eth0 -p tcp -m multiport --dports 80,443 -m conntrack --ctstate NEW -j ACCEPT",
-        )],
-        outside: true,
-        to: BOX,
-        port: 443,
-    },
-    Mended {
-        scenario: "missing-established",
-        chain: "filter INPUT",
-        deeds: &[Insert(
-            2,
-            "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-        )],
-        outside: false,
-        to: ["198.51.100.80", "2001:db8:198::80"],
-        port: 443,
-    },
-    Mended {
-        scenario: "forward-blocked",
-        chain: "filter fwd-in",
-        deeds: &[Edit(1, "-d WEB -p tcp -m tcp --dport 8443 -j ACCEPT")],
-        outside: true,
-        to: BOX,
-        port: 443,
+        deeds: &[("filter INPUT", [ACCEPT_SERVICE; 2])],
     },
     Mended {
         scenario: "docker-beside-ufw",
-        chain: "filter DOCKER-USER",
-        deeds: &[Edit(
-            2,
-            "-i eth0 -p tcp -m conntrack --ctorigdstport 8080 --ctdir ORIGINAL -j RETURN",
-        )],
-        outside: true,
-        to: BOX,
-        port: 8080,
+        deeds: &[("filter DOCKER-USER", [BEFORE_DNAT; 2])],
+    },
+    Mended {
+        scenario: "drop-before-accept",
+        deeds: &[("filter INPUT", [&[Delete(7), Delete(6)]; 2])],
+    },
+    Mended {
+        scenario: "forward-blocked",
+        deeds: &[("filter fwd-in", [NEW_ADDRESS; 2])],
+    },
+    Mended {
+        scenario: "missing-established",
+        deeds: &[("filter INPUT", [ACCEPT_ANSWERS; 2])],
+    },
+    Mended {
+        scenario: "wrong-interface",
+        deeds: &[("filter INPUT", [RIGHT_INTERFACE; 2])],
     },
 ];
-const BOX: [&str; 2] = ["10.0.0.5", "2001:db8:10::5"];
+const UNTRACKED_IN: &[Deed] = &[Insert(
+    1,
+    "-i eth0 -p tcp -m tcp --dport 443 -j CT --notrack",
+)];
+const UNTRACKED_OUT: &[Deed] = &[Insert(
+    1,
+    "-o eth0 -p tcp -m tcp --sport 443 -j CT --notrack",
+)];
+const ACCEPT_SERVICE: &[Deed] = &[Insert(
+    7,
+    "-p tcp --dport 8443 -m conntrack --ctstate NEW -j ACCEPT",
+)];
+const BEFORE_DNAT: &[Deed] = &[Edit(
+    2,
+    "-i eth0 -p tcp -m conntrack --ctorigdstport 8080 --ctdir ORIGINAL -j RETURN",
+)];
+const NEW_ADDRESS: &[Deed] = &[Edit(1, "-d WEB -p tcp -m tcp --dport 8443 -j ACCEPT")];
+const ACCEPT_ANSWERS: &[Deed] = &[Insert(
+    2,
+    "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+)];
+const RIGHT_INTERFACE: &[Deed] = &[Edit(
+    5,
+    "-i eth0 -p tcp -m multiport --dports 80,443 -m conntrack --ctstate NEW -j ACCEPT",
+)];
 const WEB: [&str; 2] = ["172.16.20.11", "2001:db8:20::11"];
 
-fn mend(mended: &Mended, backend: &str) {
-    let mut terminal = demo(mended.scenario, backend);
-    let client = place_of(&terminal, mended.outside.then_some("10.0.0.1/24"));
-    for to in mended.to {
-        assert!(
-            !connects(&client, to, mended.port),
-            "{}: {to} is not blocked",
-            mended.scenario
-        );
+fn do_it(terminal: &mut Terminal, deed: &Deed, web: &str) {
+    match deed {
+        Delete(number) => {
+            go_to(terminal, *number);
+            terminal.press("d");
+        }
+        Insert(number, spec) => {
+            go_to(terminal, *number);
+            terminal.press("i");
+            write_rule(terminal, &spec.replace("WEB", web));
+        }
+        Edit(number, spec) => {
+            go_to(terminal, *number);
+            terminal.press("e");
+            write_rule(terminal, &spec.replace("WEB", web));
+        }
     }
-    for (family, web) in ["v4", "v6"].into_iter().zip(WEB) {
-        open_chain(&mut terminal, &format!("{family} {}", mended.chain));
-        for deed in mended.deeds {
-            match deed {
-                Delete(number) => {
-                    go_to(&mut terminal, *number);
-                    terminal.press("d");
-                }
-                Insert(number, spec) => {
-                    go_to(&mut terminal, *number);
-                    terminal.press("i");
-                    write_rule(&mut terminal, &spec.replace("WEB", web));
-                }
-                Edit(number, spec) => {
-                    go_to(&mut terminal, *number);
-                    terminal.press("e");
-                    write_rule(&mut terminal, &spec.replace("WEB", web));
+}
+
+fn mend(mended: &Mended, backend: &str) {
+    play(mended.scenario, backend, |terminal, _| {
+        for (at, family) in ["v4", "v6"].into_iter().enumerate() {
+            for (chain, deeds) in mended.deeds {
+                open_chain(terminal, &format!("{family} {chain}"));
+                for deed in deeds[at] {
+                    do_it(terminal, deed, WEB[at]);
                 }
             }
         }
-    }
-    apply(&mut terminal);
-    for to in mended.to {
-        patiently("the client to get through", || {
-            connects(&client, to, mended.port)
-        });
-    }
-    terminal.press("y");
-    terminal.wait_for("the change to be kept", |screen| {
-        screen.contains("the change is kept") && !screen.contains("PENDING")
     });
-    for to in mended.to {
-        assert!(
-            connects(&client, to, mended.port),
-            "{}: kept, and {to} is blocked",
-            mended.scenario
-        );
-    }
-    terminal.press("q");
-    terminal.wait_for_exit();
-    terminal.wait_for_no_process();
 }
 
 #[test]
 fn every_scenario_is_mended_by_keys_alone_with_nft() {
+    assert_eq!(
+        MENDED.iter().map(|one| one.scenario).collect::<Vec<_>>(),
+        SCENARIOS
+    );
     for mended in MENDED {
         mend(mended, "nft");
     }
@@ -326,9 +229,7 @@ fn a_change_that_nobody_answers_is_taken_back() {
         terminal.press("<Enter>");
         terminal.wait_for_text("the change is taken back");
         assert_eq!(rules(&terminal, tool), before);
-        terminal.press("q");
-        terminal.wait_for_exit();
-        terminal.wait_for_no_process();
+        quit(terminal);
     }
 }
 
@@ -391,9 +292,7 @@ fn staged_counters_start_from_zero() {
         terminal.press("y");
         terminal.wait_for_text("the change is kept");
         terminal.wait_for("nothing staged", |screen| !screen.contains("staged"));
-        terminal.press("q");
-        terminal.wait_for_exit();
-        terminal.wait_for_no_process();
+        quit(terminal);
     }
 }
 
@@ -431,9 +330,7 @@ fn a_change_is_taken_back_at_once_by_a_key() {
     terminal.press("r");
     terminal.wait_for_text("the change is taken back");
     assert_eq!(rules(&terminal, "iptables-nft-save"), before);
-    terminal.press("q");
-    terminal.wait_for_exit();
-    terminal.wait_for_no_process();
+    quit(terminal);
 }
 
 /// The terminal goes while a change is pending: its guard takes it back. It stands in a namespace that the

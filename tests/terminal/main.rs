@@ -10,12 +10,14 @@ mod actions;
 mod change;
 mod demo;
 mod editor;
+mod fix;
 mod harness;
 mod harness_holds;
 mod keep;
 mod layouts;
 mod life;
 mod misfortune;
+mod scene;
 mod why;
 
 use harness::screen::Screen;

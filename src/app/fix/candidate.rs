@@ -7,13 +7,13 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use crate::edit::template::rank;
 use crate::edit::{Operation, RowId, Spot, Stage};
 use crate::flow::{Hook, IfName};
 use crate::ruleset::{ChainIdx, Family, RuleIdx, Ruleset};
-use crate::verdict::{
-    Answer, Connection, CtState, Decider, Explanation, Path, Place, Probe, Verdict,
-};
+use crate::verdict::{Connection, CtState, Decider, Explanation, Path, Place, Probe, Verdict};
 
+use super::spot::asks_who_or_what;
 use super::{FixStep, Kind};
 
 /// The rule that lets answers through.
@@ -23,8 +23,8 @@ const ANSWERS: &str = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT";
 pub(super) struct Blocked<'a> {
     stages: &'a [Stage],
     probe: &'a Probe,
-    explanation: &'a Explanation,
-    at: Place,
+    pub(super) explanation: &'a Explanation,
+    pub(super) at: Place,
     hook: Hook,
 }
 
@@ -68,38 +68,44 @@ impl<'a> Blocked<'a> {
     pub(super) fn steps(&self, kind: Kind) -> Option<Vec<FixStep>> {
         match kind {
             Kind::MoveAccept => self.move_accept().map(|step| vec![step]),
-            Kind::AcceptSource => {
-                self.probe.src?;
-                let spec = self.accept(true)?;
-                Some(vec![self.insert(&spec)?])
+            Kind::AcceptSource | Kind::AcceptAll => {
+                let conditions = self.conditions(kind == Kind::AcceptSource)?;
+                Some(vec![self.insert(&format!("{conditions}-j ACCEPT"))?])
             }
-            Kind::AcceptAll => {
-                let spec = self.accept(false)?;
-                Some(vec![self.insert(&spec)?])
-            }
-            Kind::AcceptAnswers => {
-                let is_answer = matches!(
-                    self.probe.ctstate,
-                    Some(CtState::Established | CtState::Related)
-                );
-                let step = self.insert(ANSWERS)?;
-                is_answer.then_some(vec![step])
-            }
+            Kind::AcceptAnswers => self.accept_answers().map(|step| vec![step]),
             Kind::Forward => self.forward(),
+            Kind::Delete => self.delete().map(|step| vec![step]),
+            // Nothing stops such a packet.
+            Kind::Untracked => None,
         }
+    }
+
+    /// In a chain of the user: back to the caller, whose own rules then decide, as one makes an exception in a
+    /// list of what is blocked. `None` where that is not the place, or the kind is another one.
+    pub(super) fn return_step(&self, kind: Kind) -> Option<FixStep> {
+        let ruleset = self.ruleset()?;
+        let above = self.above(&ruleset);
+        if ruleset.chain(above.chain).is_builtin() {
+            return None;
+        }
+        let conditions = match kind {
+            Kind::AcceptSource => self.conditions(true)?,
+            Kind::AcceptAll => self.conditions(false)?,
+            _ => return None,
+        };
+        self.insert(&format!("{conditions}-j RETURN"))
     }
 
     fn ruleset(&self) -> Option<std::sync::Arc<Ruleset>> {
         self.stages.get(self.at.ruleset).map(Stage::staged)
     }
 
-    /// Just before the place that stops the packet: before that rule, or at the end of the chain.
-    fn spot(&self) -> Option<Spot> {
-        let ruleset = self.ruleset()?;
-        let chain = ruleset.chain(self.at.chain);
+    /// Just before a place: before that rule, or at the end of the chain.
+    fn spot(&self, ruleset: &Ruleset, place: Place) -> Option<Spot> {
+        let chain = ruleset.chain(place.chain);
         let table = ruleset.table(chain.table()).name();
-        let before = match self.at.rule {
-            Some(rule) => Some(self.row(&ruleset, rule)?),
+        let before = match place.rule {
+            Some(rule) => Some(self.row(ruleset, rule)?),
             None => None,
         };
         Some(Spot::new(table, chain.name_bytes(), before))
@@ -119,43 +125,72 @@ impl<'a> Blocked<'a> {
             .map(|row| row.id)
     }
 
+    /// A rule before what stops the packet.
     fn insert(&self, spec: &str) -> Option<FixStep> {
-        Some(FixStep {
-            stage: self.at.ruleset,
-            operation: Operation::Insert {
-                at: self.spot()?,
-                spec: spec.as_bytes().to_vec(),
-            },
-        })
+        let ruleset = self.ruleset()?;
+        Some(self.insert_at(self.spot(&ruleset, self.above(&ruleset))?, spec))
     }
 
-    /// The rule that would accept, if it stands in the same table, to just before the one that decides. Where it
-    /// stands in a chain that calls the deciding one, it stays in its chain and goes before the call.
+    fn insert_at(&self, at: Spot, spec: &str) -> FixStep {
+        FixStep {
+            stage: self.at.ruleset,
+            operation: Operation::Insert {
+                at,
+                spec: spec.as_bytes().to_vec(),
+            },
+        }
+    }
+
+    /// The rule that would accept to just before the one that decides, if both stand in one chain. Where it
+    /// stands in a chain that calls the deciding one, it stays in its chain and goes before the call. In any
+    /// other chain it says less than what it lets through: its callers' conditions count too, and whoever keeps
+    /// that chain looks for it there.
     fn move_accept(&self) -> Option<FixStep> {
         let would = self.explanation.would_accept?;
         let ruleset = self.ruleset()?;
-        let (from, to) = (ruleset.chain(would.chain), ruleset.chain(self.at.chain));
-        if would.ruleset != self.at.ruleset || from.table() != to.table() {
+        if would.ruleset != self.at.ruleset {
             return None;
         }
-        let call = self.explanation.path.iter().rev().find(|step| {
-            step.place.ruleset == would.ruleset
-                && step.place.chain == would.chain
-                && step.answer != Answer::No
-                && step.place.rule != would.rule
-        });
-        let above = match call.and_then(|call| call.place.rule) {
-            Some(call) if would.chain != self.at.chain => {
-                let table = ruleset.table(from.table()).name();
-                Spot::new(table, from.name_bytes(), self.row(&ruleset, call)?)
-            }
-            _ => self.spot()?,
-        };
+        let mut calls = self.callers(&ruleset);
+        let decides = calls.find(|place| place.chain == would.chain)?;
+        let above = self.above_logs(&ruleset, decides);
         Some(FixStep {
             stage: self.at.ruleset,
             operation: Operation::Move {
                 row: self.row(&ruleset, would.rule?)?,
-                to: above,
+                to: self.spot(&ruleset, above)?,
+            },
+        })
+    }
+
+    /// The rule for answers where it belongs: in the built-in chain, first but for loopback.
+    fn accept_answers(&self) -> Option<FixStep> {
+        let is_answer = matches!(
+            self.probe.ctstate,
+            Some(CtState::Established | CtState::Related)
+        );
+        let ruleset = self.ruleset().filter(|_| is_answer)?;
+        let at = self.callers(&ruleset).last()?;
+        let is_loopback = |rule: &&RuleIdx| rank(&ruleset.parse_rule(**rule)) == Some(0);
+        let mut rules = ruleset.chain(at.chain).rules().iter();
+        let first = Place {
+            rule: rules.find(|rule| !is_loopback(rule)).copied(),
+            ..at
+        };
+        Some(self.insert_at(self.spot(&ruleset, first)?, ANSWERS))
+    }
+
+    /// The rule that stops the packet goes, where it is about this traffic and not the chain's last word.
+    fn delete(&self) -> Option<FixStep> {
+        let ruleset = self.ruleset()?;
+        let rule = self.at.rule?;
+        if !asks_who_or_what(&ruleset.parse_rule(rule)) {
+            return None;
+        }
+        Some(FixStep {
+            stage: self.at.ruleset,
+            operation: Operation::Delete {
+                row: self.row(&ruleset, rule)?,
             },
         })
     }
@@ -169,9 +204,12 @@ impl<'a> Blocked<'a> {
         }
     }
 
-    /// The conditions of a rule for the packet's kind, and its target.
-    fn accept(&self, from_there_only: bool) -> Option<String> {
+    /// The conditions of a rule for the packet's kind, each with a space behind it; `None` where there are none.
+    fn conditions(&self, from_there_only: bool) -> Option<String> {
         let probe = self.probe;
+        if from_there_only && probe.src.is_none() {
+            return None;
+        }
         let mut spec = String::new();
         let (dst, dport) = self.seen_dst();
         if let Some(src) = probe.src.filter(|_| from_there_only) {
@@ -198,14 +236,17 @@ impl<'a> Blocked<'a> {
             let _ = write!(spec, "-o {output} ");
         }
         self.service(&mut spec, dport);
-        if probe.ctstate == Some(CtState::New) && self.hook != Hook::Prerouting {
-            spec.push_str("-m conntrack --ctstate NEW ");
+        let state = match probe.ctstate {
+            Some(CtState::New) => "NEW",
+            // Without it, whoever sends from that port comes in.
+            Some(CtState::Established) => "ESTABLISHED",
+            Some(CtState::Related) => "RELATED",
+            _ => "",
+        };
+        if !state.is_empty() && self.hook != Hook::Prerouting {
+            let _ = write!(spec, "-m conntrack --ctstate {state} ");
         }
-        if spec.is_empty() {
-            return None;
-        }
-        spec.push_str("-j ACCEPT");
-        Some(spec)
+        (!spec.is_empty()).then_some(spec)
     }
 
     /// Protocol and port.
@@ -291,7 +332,7 @@ fn host(address: IpAddr) -> String {
 
 /// A name that a rule can say: nothing that a shell or the rule's own syntax would read as something else, such
 /// as the `+` of a wildcard.
-fn sayable(name: IfName) -> Option<IfName> {
+pub(super) fn sayable(name: IfName) -> Option<IfName> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._@:-".contains(byte);
     let bytes = name.as_bytes();
     let first = bytes.first().is_some_and(u8::is_ascii_alphanumeric);

@@ -2,18 +2,22 @@
 //!
 //! Given what is staged (or nothing staged yet) and a packet that the rules block, [`fixes`] tries what an
 //! administrator would try: move the rule that would accept it above the one that decides, put an accept just
-//! before that one, add the rule for answers, open FORWARD for a DNAT in both directions. Each is carried
-//! out on a copy of the stage, and the packet is walked through the result; what does not let it through
-//! is not offered. With each comes what else it would let through, and they are ordered by that.
+//! before that one, add the rule for answers, open FORWARD for a DNAT in both directions, delete the rule that
+//! decides. Each is carried out on a copy of the stage, and the packet is walked through the result; what does
+//! not let it through is not offered. With each comes what else it would let through, and they are ordered by
+//! that.
 //!
 //! Nothing is applied and the user's stage is not touched: a fix is [`Operation`]s to carry out there. What is
-//! not the rules' doing (a native chain, no hops left) has no fix here.
+//! not the rules' doing (a native chain, no hops left) has no fix here, but for one: where the connection table
+//! is full, rules can leave a service's packets untracked ([`untracked`]).
 //!
-//! `candidate` says what to try; `what_if` puts many packets through both rulesets.
+//! `candidate` says what to try and `spot` where it goes; `what_if` puts many packets through both rulesets.
 
 mod candidate;
+mod spot;
 #[cfg(test)]
 mod tests;
+mod untracked;
 mod what_if;
 
 use std::sync::Arc;
@@ -21,8 +25,12 @@ use std::sync::Arc;
 use candidate::Blocked;
 
 use crate::edit::{Operation, Refused, Stage};
+use crate::ruleset::spec::Match;
 use crate::ruleset::{BaseChain, Ruleset};
-use crate::verdict::{Alteration, Explanation, Facts, Probe, Program, Side, Verdict, change};
+use crate::verdict::{
+    Alteration, Answer, Explanation, Facts, Possible, Probe, Program, Side, Step, Verdict, change,
+};
+pub use untracked::untracked;
 pub use what_if::{WhatIf, what_if};
 
 /// Rules that one fix may take: a packet may be stopped by one table after the other.
@@ -33,7 +41,8 @@ const STEPS: usize = 4;
 pub enum Kind {
     /// The rule that would accept goes above the one that decides.
     MoveAccept,
-    /// An accept for this packet's source just before the rule that decides.
+    /// An accept for this packet's source just before the rule that decides; in a chain of the user a return
+    /// to its caller, where that does.
     AcceptSource,
     /// The same from anywhere.
     AcceptAll,
@@ -41,6 +50,10 @@ pub enum Kind {
     AcceptAnswers,
     /// FORWARD for a DNAT, there and back.
     Forward,
+    /// The rule that decides goes.
+    Delete,
+    /// Its packets need no entry of the connection table.
+    Untracked,
 }
 
 /// One operation on one of the stages.
@@ -63,6 +76,8 @@ pub struct Fix {
     pub alteration: Alteration,
     /// What comes back in answer to it is stopped still.
     pub answers_blocked: bool,
+    /// Limits that the packet still has to keep to; empty where it passes in any case.
+    pub limits: Vec<String>,
 }
 
 /// Finds changes that let `probe` through, the one that opens least first. `stages` are those of one family,
@@ -81,14 +96,23 @@ pub fn fixes(stages: &[Stage], native: &[BaseChain], probe: &Probe, facts: &Fact
     }
     let mut found: Vec<Fix> = Vec::new();
     let mut results: Vec<Vec<Arc<Ruleset>>> = Vec::new();
+    let attempt = |kind| {
+        let returned = bench.attempt_return(kind, stages, &explanation, &before);
+        returned.or_else(|| bench.attempt(kind, stages, &explanation))
+    };
     for kind in [
         Kind::MoveAccept,
         Kind::AcceptSource,
         Kind::AcceptAll,
         Kind::AcceptAnswers,
         Kind::Forward,
+        Kind::Delete,
     ] {
-        let Some((steps, after)) = bench.attempt(kind, stages, &explanation) else {
+        // The way back is opened where it is closed.
+        if kind == Kind::Forward && !found.iter().any(|fix| fix.answers_blocked) {
+            continue;
+        }
+        let Some((steps, after)) = attempt(kind) else {
             continue;
         };
         let texts = |one: &[Arc<Ruleset>], other: &[Arc<Ruleset>]| {
@@ -97,7 +121,8 @@ pub fn fixes(stages: &[Stage], native: &[BaseChain], probe: &Probe, facts: &Fact
         if results.iter().any(|known| texts(known, &after.rulesets)) {
             continue;
         }
-        let answers_blocked = bench.answers_are_blocked(&after);
+        let there = bench.explain(&after, probe);
+        let answers_blocked = bench.answers_are_blocked(&there, &after);
         let alteration = bench.change(&before, &after);
         results.push(after.rulesets);
         found.push(Fix {
@@ -105,6 +130,7 @@ pub fn fixes(stages: &[Stage], native: &[BaseChain], probe: &Probe, facts: &Fact
             steps,
             alteration,
             answers_blocked,
+            limits: there.unknown,
         });
     }
     let dearness = |fix: &Fix| {
@@ -153,12 +179,12 @@ impl Bench<'_> {
         &self,
         kind: Kind,
         stages: &[Stage],
-        explanation: &Explanation,
+        explained: &Explanation,
     ) -> Option<(Vec<FixStep>, Compiled)> {
         let mut stages = stages.to_vec();
         let mut steps = Vec::new();
         let mut stopped_in = Vec::new();
-        let mut explanation = explanation.clone();
+        let mut explanation = explained.clone();
         for _ in 0..STEPS {
             let blocked = Blocked::of(&stages, self.probe, &explanation)?;
             // Stopped again in the same chain: this kind does not help.
@@ -172,7 +198,7 @@ impl Bench<'_> {
             }
             let after = self.compiled(&stages);
             let next = self.explain(&after, self.probe);
-            if next.verdict == Verdict::Accept {
+            if is_way_out(explained, &next, &after) {
                 return Some((steps, after));
             }
             explanation = next;
@@ -180,10 +206,29 @@ impl Bench<'_> {
         None
     }
 
+    /// A rule that returns instead of one that accepts, where it is enough and stops nothing else.
+    fn attempt_return(
+        &self,
+        kind: Kind,
+        stages: &[Stage],
+        explanation: &Explanation,
+        before: &Compiled,
+    ) -> Option<(Vec<FixStep>, Compiled)> {
+        let step = Blocked::of(stages, self.probe, explanation)?.return_step(kind)?;
+        let mut stages = stages.to_vec();
+        carry_out(&mut stages, &step).ok()?;
+        let after = self.compiled(&stages);
+        if !is_way_out(explanation, &self.explain(&after, self.probe), &after) {
+            return None;
+        }
+        let change = self.change(before, &after);
+        let stops = change.ways.iter().any(|way| !way.newly_dropped.is_empty());
+        (!stops && change.is_complete()).then_some((vec![step], after))
+    }
+
     /// What comes back from where the packet goes is stopped.
-    fn answers_are_blocked(&self, after: &Compiled) -> bool {
-        let there = self.explain(after, self.probe);
-        candidate::answer_to(self.probe, &there)
+    fn answers_are_blocked(&self, there: &Explanation, after: &Compiled) -> bool {
+        candidate::answer_to(self.probe, there)
             .is_some_and(|answer| after.program.passes(&answer, self.facts) == Some(false))
     }
 
@@ -196,6 +241,28 @@ impl Bench<'_> {
             side(&after.program, &new),
             self.facts,
         )
+    }
+}
+
+/// The packet passes now, or it was stopped for certain and now passes as long as limits of others' traffic
+/// too are kept to.
+fn is_way_out(before: &Explanation, now: &Explanation, after: &Compiled) -> bool {
+    let limits = |step: &Step| {
+        let ruleset = after.rulesets.get(step.place.ruleset);
+        let is_limit = |one: &Match<'_>| matches!(one, Match::Limit(_) | Match::Hashlimit(_));
+        ruleset
+            .zip(step.place.rule)
+            .is_some_and(|(ruleset, rule)| ruleset.parse_rule(rule).matches.iter().any(is_limit))
+    };
+    match now.verdict {
+        Verdict::Accept => true,
+        Verdict::Unknown if before.verdict != Verdict::Unknown => {
+            let open = |step: &&Step| step.answer == Answer::Unknown;
+            let mut open = now.path.iter().filter(open);
+            let may_pass = |way: &Possible| way.verdict == Verdict::Accept;
+            now.possible.iter().any(may_pass) && open.all(limits)
+        }
+        _ => false,
     }
 }
 

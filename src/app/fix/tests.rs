@@ -1,6 +1,7 @@
 //! Fixes of small rulesets: what is offered, in which order, and what it opens.
 
 use super::*;
+use crate::edit::Mark;
 use crate::ruleset::{Document, Hints};
 
 fn stages(text: &str) -> Vec<Stage> {
@@ -29,9 +30,11 @@ fn told(dump: &str, packet: &str) -> Vec<String> {
             for stage in &stages {
                 let shown = stage.shown();
                 for (row, rule) in shown.rows.iter().zip(shown.ruleset.rules()) {
-                    if !matches!(row.mark, crate::edit::Mark::Same) {
-                        let line = String::from_utf8_lossy(shown.ruleset.line(rule)).into_owned();
-                        rows.push(format!("{} {line}", row.number.unwrap()));
+                    let line = String::from_utf8_lossy(shown.ruleset.line(rule)).into_owned();
+                    match row.mark {
+                        Mark::Same => {}
+                        Mark::Deleted => rows.push(format!("gone {line}")),
+                        _ => rows.push(format!("{} {line}", row.number.unwrap())),
                     }
                 }
             }
@@ -70,8 +73,140 @@ fn an_accept_that_stands_too_low_is_moved() {
             "AcceptSource: 1 -A INPUT -s 203.0.113.9/32 -d 192.0.2.1/32 -i eth0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT => tcp 203.0.113.9 -> 192.0.2.1:443 on eth0, new",
             "AcceptAll: 1 -A INPUT -i eth0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT => tcp 203.0.113.0/24 -> :443 on eth0, new",
             "MoveAccept: 1 -A INPUT -p tcp -m tcp --dport 443 -j ACCEPT => tcp 203.0.113.0/24 -> :443",
+            "Delete: gone -A INPUT -s 203.0.113.0/24 -j DROP => tcp 203.0.113.0/24 -> :443",
         ]
     );
+}
+
+/// Each fix of a packet: its kind and its rules.
+fn rules_of(dump: &str, packet: &str) -> Vec<String> {
+    let cut = |fix: String| fix.split_once(" => ").unwrap().0.to_owned();
+    told(dump, packet).into_iter().map(cut).collect()
+}
+
+const ONE: &str = "-s 203.0.113.9/32 -d 192.0.2.1/32 -i eth0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW";
+const ANY: &str = "-i eth0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW";
+
+/// Below the log it would be told of as dropped; in a chain that only drops it would be a surprise to the
+/// others that call it.
+#[test]
+fn an_accept_goes_above_the_log_and_before_the_call_of_what_only_drops() {
+    let log =
+        "-A INPUT -p udp -j LOG\n-A INPUT -p tcp -j LOG\n-A INPUT -m limit --limit 1/sec -j LOG\n";
+    let own = [
+        format!("AcceptSource: 2 -A INPUT {ONE} -j ACCEPT"),
+        format!("AcceptAll: 2 -A INPUT {ANY} -j ACCEPT"),
+    ];
+    assert_eq!(rules_of(&filter(log), TCP), own, "the policy drops");
+    let dump = filter(&format!("{log}-A INPUT -j DROP\n"));
+    assert_eq!(rules_of(&dump, TCP), own);
+    let called = "-A INPUT -p udp -j ACCEPT\n-A INPUT -j a\n-A a -j LOG\n-A a -j DROP\n";
+    assert_eq!(rules_of(&filter(called), TCP), own);
+    // A list of what is blocked has more to say than that.
+    let list = "-A INPUT -j a\n-A INPUT -i eth0 -j ACCEPT\n-A a -s 10.0.0.0/8 -j DROP\n-A a -s 203.0.113.0/24 -j DROP\n";
+    assert_eq!(
+        rules_of(&filter(list), TCP),
+        [
+            format!("AcceptSource: 2 -A a {ONE} -j RETURN"),
+            format!("AcceptAll: 2 -A a {ANY} -j RETURN"),
+            "Delete: gone -A a -s 203.0.113.0/24 -j DROP".to_owned(),
+            "MoveAccept: 1 -A INPUT -i eth0 -j ACCEPT".to_owned(),
+        ]
+    );
+    // Where the caller stops it too, or others would be stopped, only an accept helps.
+    let stopped = list.replace("-A INPUT -i eth0 -j ACCEPT\n", "");
+    assert_eq!(
+        rules_of(&filter(&stopped), TCP),
+        [
+            format!("AcceptSource: 2 -A a {ONE} -j ACCEPT"),
+            format!("AcceptAll: 2 -A a {ANY} -j ACCEPT"),
+        ]
+    );
+    let others = filter(
+        "-A INPUT -j a\n-A INPUT -s 203.0.113.9 -j ACCEPT\n-A a -s 203.0.113.9 -j DROP\n-A a -j ACCEPT\n",
+    );
+    assert!(
+        rules_of(&others, TCP).contains(&format!("AcceptAll: 1 -A a {ANY} -j ACCEPT")),
+        "{:#?}",
+        rules_of(&others, TCP)
+    );
+}
+
+/// Whoever keeps that chain looks for its rule there, and its callers ask for more than the rule does.
+#[test]
+fn an_accept_of_another_chain_stays_there() {
+    let dump = filter("-A INPUT -s 203.0.113.0/24 -j DROP\n-A INPUT -p tcp -j a\n-A a -j ACCEPT\n");
+    let kinds = rules_of(&dump, TCP);
+    assert!(
+        kinds.iter().all(|fix| !fix.starts_with("MoveAccept")),
+        "{kinds:#?}"
+    );
+}
+
+#[test]
+fn a_limit_that_is_left_is_told_of() {
+    let stages = stages(&filter(
+        "-A INPUT -s 203.0.113.0/24 -j DROP\n-A INPUT -m limit --limit 5/sec -j ACCEPT\n",
+    ));
+    let probe = Probe::from_json(TCP.as_bytes()).unwrap();
+    let found = fixes(&stages, &[], &probe, &Facts::default());
+    let of = |kind| found.iter().find(|fix| fix.kind == kind).unwrap();
+    assert_eq!(of(Kind::AcceptAll).limits, [""; 0]);
+    let limits = &of(Kind::Delete).limits;
+    assert!(limits[0].starts_with("limit 5/sec"), "{limits:?}");
+    // Not known for other reasons is no way out.
+    let unclear = filter(
+        "-A INPUT -s 203.0.113.0/24 -j DROP\n-A INPUT -m recent --name x --rcheck -j ACCEPT\n",
+    );
+    let kinds = rules_of(&unclear, TCP);
+    assert!(
+        kinds.iter().all(|fix| !fix.starts_with("Delete")),
+        "{kinds:#?}"
+    );
+}
+
+#[test]
+fn a_full_table_is_passed_by_untracked_packets_where_rules_let_them() {
+    let words = |dump: &str, packet: &str| -> Vec<String> {
+        let stages = stages(dump);
+        let probe = Probe::from_json(packet.as_bytes()).unwrap();
+        let fix = untracked(&stages, &[], &probe, &Facts::default());
+        let steps = fix.map(|fix| fix.steps).unwrap_or_default();
+        let told = |step: &FixStep| match &step.operation {
+            Operation::Insert { at, spec } => format!(
+                "{} {}",
+                String::from_utf8_lossy(&at.chain),
+                String::from_utf8_lossy(spec)
+            ),
+            other => panic!("{other:?}"),
+        };
+        steps.iter().map(told).collect()
+    };
+    let both = [
+        "PREROUTING -i eth0 -p tcp -m tcp --dport 443 -j CT --notrack",
+        "OUTPUT -o eth0 -p tcp -m tcp --sport 443 -j CT --notrack",
+    ];
+    let open = filter("-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\n");
+    assert_eq!(words(&open, TCP), both);
+    let raw = "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A PREROUTING -i lo -j CT --notrack\nCOMMIT\n";
+    assert_eq!(words(&format!("{raw}{open}"), TCP), both);
+    let ping =
+        r#"{"proto":"icmp","icmp_type":8,"ctstate":"NEW","src":"203.0.113.9","dst":"192.0.2.1"}"#;
+    for (why, dump, packet) in [
+        ("it is stopped", filter(""), TCP),
+        ("its state is asked for", filter("-A INPUT -p tcp -m conntrack --ctstate NEW -j ACCEPT\n"), TCP),
+        ("later packets are stopped", filter("-A INPUT -p tcp -m tcp --syn -j ACCEPT\n"), TCP),
+        ("answers are stopped", open.replace("OUTPUT ACCEPT", "OUTPUT DROP"), TCP),
+        ("a rule of raw is done with it", raw.replace("-i lo -j CT --notrack", "-j ACCEPT") + &open, TCP),
+        ("no port", filter("-A INPUT -j ACCEPT\n"), ping),
+        (
+            "it is translated",
+            "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -j REDIRECT --to-ports 443\nCOMMIT\n".to_owned() + &open,
+            TCP,
+        ),
+    ] {
+        assert_eq!(words(&dump, packet), [""; 0], "{why}");
+    }
 }
 
 #[test]
@@ -82,7 +217,8 @@ fn a_call_is_gone_before() {
     let told = told(&dump, TCP);
     assert!(told.contains(&"MoveAccept: 1 -A INPUT -p tcp -m tcp --dport 443 -j ACCEPT => tcp any -> :443 on eth0".to_owned()), "{told:#?}");
     assert!(
-        told.iter().any(|fix| fix.starts_with("AcceptAll: 1 -A a ")),
+        told.iter()
+            .any(|fix| fix.starts_with("AcceptAll: 1 -A INPUT ")),
         "{told:#?}"
     );
 }

@@ -18,6 +18,7 @@ const MORE: Duration = Duration::from_secs(60);
 /// `A`: the pending change, else what is staged.
 pub(super) fn open(state: &mut State) -> Vec<Effect> {
     if state.change.pending.is_some() {
+        state.change.warned = false;
         state.dialog = Some(Dialog::Pending(0));
         return Vec::new();
     }
@@ -125,6 +126,14 @@ fn copy(state: &mut State) -> Vec<Effect> {
 /// An action while a change waits for its answer.
 pub(super) fn pending(state: &mut State, action: Action) -> Vec<Effect> {
     match action {
+        // The same keys would apply what is staged here if nobody else's change were in the way.
+        Action::Yes if !state.change.ours && state.staged() > 0 && !state.change.warned => {
+            state.change.warned = true;
+            act::say(
+                state,
+                "this is another's change, not what is staged here; once more keeps it",
+            );
+        }
         Action::Yes => return answer(state, Effect::Confirm, "keeping it"),
         Action::Revert => return answer(state, Effect::Revert, "reverting it"),
         Action::MoreTime => return answer(state, Effect::Extend(MORE), "a minute more"),
@@ -248,14 +257,17 @@ pub(super) fn now_pending(state: &mut State, pending: Option<Pending>) -> Vec<Ef
     let mut effects = vec![Effect::ReadNow];
     if before.is_some() && state.change.pending.is_none() {
         let ours = std::mem::take(&mut state.change.ours);
-        effects.extend(if std::mem::take(&mut state.change.kept) {
-            state.settle_shelf()
-        } else {
-            if ours {
-                forget_staged(state);
+        match state.change.kept.take() {
+            Some(true) => effects.extend(state.settle_shelf()),
+            Some(false) => {
+                if ours {
+                    forget_staged(state);
+                }
+                effects.extend(state.unshelve());
             }
-            state.unshelve()
-        });
+            // The next reading tells; until then nothing leaves the shelf.
+            None => {}
+        }
     }
     effects
 }

@@ -89,11 +89,17 @@ fn replace(state: &mut State, at: usize, mut new: Firewall, author: Option<Autho
     old.restage(None);
     let heirs = new.inherit(old, state.now);
     let same = new.has_structure_of(old);
+    let was_staged = stage.as_ref().is_some_and(|stage| !stage.is_empty());
     let remarks = rebase(&mut new, stage);
+    // Nothing is left to stage: the change that was applied was this. Not every back end tells who made it.
+    let is_applied = was_staged
+        && new.stage().is_none_or(Stage::is_empty)
+        && state.change.is_going_on(state.now);
     shelf::take_back(&state.shelf, &old.ruleset, &mut new);
-    let is_ours = author
+    let is_by_guard = author
         .as_ref()
         .is_some_and(|who| state.change.is_by_guard(&who.name, state.now));
+    let is_ours = is_by_guard || is_applied;
     let by = author
         .map(|who| format!(" by {} ({})", who.name, who.pid))
         .unwrap_or_default();

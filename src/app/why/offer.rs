@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::app::firewall::FirewallId;
-use crate::app::fix::{Fix, FixStep, Kind, fixes};
+use crate::app::fix::{Fix, FixStep, Kind, fixes, untracked};
 use crate::app::why::question::{Answered, Held, Question};
 use crate::edit::{Operation, RowId, Spot, Stage};
 use crate::ruleset::Ruleset;
@@ -25,10 +25,14 @@ pub struct Offer {
     pub words: String,
     /// What else it lets through, one line each.
     pub opens: Vec<String>,
+    /// What it stops, one line each.
+    pub stops: Vec<String>,
     /// There may be more than is said.
     pub undecided: bool,
     /// Answers are stopped still.
     pub answers_blocked: bool,
+    /// Limits that the packet still has to keep to. Other people's text in it.
+    pub limits: Vec<String>,
     /// What to stage, on which ruleset.
     pub steps: Vec<(FirewallId, Operation)>,
 }
@@ -42,8 +46,8 @@ pub struct Offers {
     pub list: Vec<Offer>,
 }
 
-/// Looks for ways out.
-pub fn offers(question: &Question, answered: &Answered, facts: &Facts) -> Offers {
+/// Looks for ways out. `full`: the connection table has no room for a first packet.
+pub fn offers(question: &Question, answered: &Answered, facts: &Facts, full: bool) -> Offers {
     let held: Vec<&Held> = question
         .sets
         .iter()
@@ -51,12 +55,20 @@ pub fn offers(question: &Question, answered: &Answered, facts: &Facts) -> Offers
         .collect();
     let stages: Vec<Stage> = held.iter().map(|held| held.stage()).collect();
     let mut found = fixes(&stages, &question.natives, &answered.probe, facts);
+    if full {
+        found.extend(untracked(
+            &stages,
+            &question.natives,
+            &answered.probe,
+            facts,
+        ));
+    }
     // What is there is put right before anything is added for one client; within that, the one that opens
     // least first.
     found.sort_by_key(|fix| match fix.kind {
         Kind::MoveAccept | Kind::AcceptAnswers | Kind::Forward => 0,
         Kind::AcceptSource => 1,
-        Kind::AcceptAll => 2,
+        Kind::AcceptAll | Kind::Delete | Kind::Untracked => 2,
     });
     let list = found
         .iter()
@@ -70,10 +82,11 @@ pub fn offers(question: &Question, answered: &Answered, facts: &Facts) -> Offers
 
 fn offer(fix: &Fix, stages: &[Stage], held: &[&Held], answered: &Answered) -> Offer {
     let mut undecided = false;
-    let mut opens = Vec::new();
+    let (mut opens, mut stops) = (Vec::new(), Vec::new());
     for way in &fix.alteration.ways {
         undecided |= !way.complete;
         opens.extend(lines(way.path(), answered.probe.path, &way.newly_accepted));
+        stops.extend(lines(way.path(), answered.probe.path, &way.newly_dropped));
     }
     let mut stages = stages.to_vec();
     let mut words = Vec::new();
@@ -86,11 +99,17 @@ fn offer(fix: &Fix, stages: &[Stage], held: &[&Held], answered: &Answered) -> Of
         let _ = stage.carry_out(operation.clone());
     }
     let step = |step: &FixStep| Some((held.get(step.stage)?.id, step.operation.clone()));
+    let mut words = words.join(", and ");
+    if fix.kind == Kind::Untracked {
+        words.insert_str(0, "leave it untracked: ");
+    }
     Offer {
-        words: words.join(", and "),
+        words,
         opens,
+        stops,
         undecided,
         answers_blocked: fix.answers_blocked,
+        limits: fix.limits.clone(),
         steps: fix.steps.iter().filter_map(step).collect(),
     }
 }
@@ -109,8 +128,10 @@ fn lines(path: Path, own: Path, traffic: &Traffic) -> Vec<String> {
         when => format!("{way}{} when {}", line.text, when.join(" and ")),
     };
     let mut lines: Vec<String> = all.iter().take(LINES).map(line).collect();
-    if all.len() > LINES {
-        lines.push(format!("{way}and {} lines more", all.len() - LINES));
+    match all.len().saturating_sub(LINES) {
+        0 => {}
+        1 => lines.push(format!("{way}and one line more")),
+        more => lines.push(format!("{way}and {more} lines more")),
     }
     lines
 }
@@ -128,7 +149,10 @@ fn said(stage: &Stage, operation: &Operation) -> String {
                 place(stage, at)
             )
         }
-        Operation::Delete { row } => format!("delete rule {}", number(stage, *row)),
+        Operation::Delete { row } => match chain_of(stage, *row) {
+            Some(chain) => format!("delete rule {} of {chain}", number(stage, *row)),
+            None => format!("delete rule {}", number(stage, *row)),
+        },
         other => format!("{other:?}"),
     }
 }
@@ -138,6 +162,15 @@ fn number(stage: &Stage, row: RowId) -> String {
     let rule = shown.rule_of(row).and_then(|rule| shown.row(rule));
     rule.and_then(|row| row.number)
         .map_or("?".to_owned(), |number| number.to_string())
+}
+
+/// `filter INPUT`
+fn chain_of(stage: &Stage, row: RowId) -> Option<String> {
+    let shown = stage.shown();
+    let chain = shown.ruleset.chain_of(shown.rule_of(row)?)?;
+    let chain = shown.ruleset.chain(chain);
+    let table = shown.ruleset.table(chain.table()).name();
+    Some(format!("{table} {}", chain.name()))
 }
 
 fn place(stage: &Stage, spot: &Spot) -> String {

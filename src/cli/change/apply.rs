@@ -13,7 +13,7 @@ use super::ask::{self, Signals};
 use super::{Folders, need_privilege, no_backup, not_applied, window};
 use crate::cli::{Failure, input};
 use crate::netfilter::xtables::{Presence, Tools};
-use crate::ruleset::{Backend, Family, Origin};
+use crate::ruleset::{Backend, Chain, Family, Origin, Policy};
 use crate::safety::{self, Pending, Places, Request, Step, To, Transition, backup as store, begin};
 use crate::ui::words;
 
@@ -93,6 +93,17 @@ impl From<BackendArg> for Backend {
 pub fn run(apply: &Apply) -> Result<ExitCode, Failure> {
     need_privilege("changing the firewall")?;
     let script = input::read(&apply.script)?;
+    let mut lines = script.split(|byte| *byte == b'\n');
+    let is_zero = |line: &[u8]| line.starts_with(b"-Z") || line.starts_with(b"--zero");
+    if let Some(at) = lines.position(|line| is_zero(line.trim_ascii())) {
+        return Err(Failure::input(
+            format!(
+                "line {}: counters cannot be zeroed by a change that may be undone",
+                at + 1
+            ),
+            "leave -Z out; Z on the board, or iptables -Z, zeroes them",
+        ));
+    }
     let tools = Tools::find();
     let family = Family::from(apply.family);
     let backend = match apply.backend {
@@ -125,7 +136,17 @@ pub fn restore(restore: &Restore) -> Result<ExitCode, Failure> {
 /// The back end that holds rules of this family. Both: somebody has to say which.
 fn usual_backend(family: Family, tools: &Tools) -> Result<Backend, Failure> {
     let there = |backend| Presence::of(Origin::new(family, backend)).is_there();
+    let holds = |backend| {
+        let set = safety::current(tools, Origin::new(family, backend));
+        set.is_ok_and(|set| {
+            let drops = |chain: &Chain| chain.policy() == Some(Policy::Drop);
+            set.rule_count() > 0 || set.chains().iter().any(drops)
+        })
+    };
     match (there(Backend::Nft), there(Backend::Legacy)) {
+        // Tables that were only looked at stay in legacy for good, and are empty.
+        (true, true) if !holds(Backend::Legacy) => Ok(Backend::Nft),
+        (true, true) if !holds(Backend::Nft) => Ok(Backend::Legacy),
         (true, true) => Err(Failure::input(
             "both back ends hold rules of this family",
             "say which one with --backend nft or --backend legacy",

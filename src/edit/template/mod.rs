@@ -28,7 +28,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-pub use place::{Plan, Step, plan};
+pub use place::{Plan, Step, plan, rank};
 
 /// What a field of a template takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -171,7 +171,7 @@ fn row_of(stage: &Stage, held: Held) -> Option<RowId> {
 }
 
 /// How early a rule of the head stands: loopback, established, invalid; `None` for every other rule.
-pub(super) fn rank(spec: &Spec<'_>) -> Option<u8> {
+pub fn rank(spec: &Spec<'_>) -> Option<u8> {
     let plain = |m: &Match<'_>| matches!(m, Match::Comment(_));
     let bare = spec.source.is_none()
         && spec.destination.is_none()

@@ -27,6 +27,8 @@ pub(super) struct Watcher {
 const IDLE: Duration = Duration::from_secs(3_600);
 /// While a change is pending, new connections are looked for this often.
 const BUSY: Duration = Duration::from_secs(1);
+/// How long a guard may take to write down how its change ended, on a box that is busy.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Watcher {
     pub(super) fn new(events: UnboundedSender<Event>, places: Places, start: Instant) -> Self {
@@ -98,8 +100,8 @@ impl Watcher {
     }
 
     /// How a change ended.
-    fn ended(&self, id: &str) -> (bool, String) {
-        match safety::wait_for_end(&self.places, id, Duration::from_secs(2)) {
+    fn ended(&self, id: &str) -> (Option<bool>, String) {
+        match safety::wait_for_end(&self.places, id, PATIENCE) {
             Ended::Known(entry) => {
                 let by = entry.by.map(|by| format!(" by {by}")).unwrap_or_default();
                 let kept = entry.event == safety::Event::Confirmed;
@@ -108,9 +110,9 @@ impl Watcher {
                     safety::Event::Reverted => format!("the change is taken back{by}"),
                     _ => format!("the change ended{by}: {}", entry.detail.unwrap_or_default()),
                 };
-                (kept, words)
+                (Some(kept), words)
             }
-            Ended::Unknown | Ended::NotYet => (false, "the change is over".to_owned()),
+            Ended::Unknown | Ended::NotYet => (None, "the change is over".to_owned()),
         }
     }
 

@@ -280,7 +280,7 @@ pub fn load(places: &Places, id: &str) -> Result<Backup, BackupError> {
         return Err(BackupError::Missing { id: id.to_owned() });
     }
     let read = |file: &str| {
-        fs::read(folder.join(file)).map_err(|error| damaged(format!("{file}: {error}")))
+        places::read(&folder.join(file)).map_err(|error| damaged(format!("{file}: {error}")))
     };
     let manifest: Manifest = serde_json::from_slice(&read("manifest.json")?)
         .map_err(|error| damaged(format!("manifest.json: {error}")))?;

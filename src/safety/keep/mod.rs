@@ -16,13 +16,12 @@ mod put;
 mod table;
 mod text;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::carry::{first_difference, same};
 use super::decide::pending;
-use super::places::{PlaceError, Places, at};
+use super::places::{self, PlaceError, Places, at};
 use super::request::ApplyError;
 use super::{current, diff, lossy};
 use crate::netfilter::xtables::restore::{Mode, RestoreError};
@@ -261,7 +260,7 @@ fn look_at(
     family: Family,
     path: PathBuf,
 ) -> Result<Option<KeptFile>, KeepError> {
-    let old = match fs::read(&path) {
+    let old = match places::read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         read => Some(read.map_err(at("read", &path))?),
     };

@@ -25,7 +25,12 @@ pub fn lines(state: &State, theme: &Theme, cells: usize) -> Vec<Line> {
             lines.push(vec![(format!("{name:<14}"), quiet), (part, style)]);
         }
     };
-    pair("applied by", &pending.who, text);
+    if state.change.ours || state.staged() == 0 {
+        pair("applied by", &pending.who, text);
+    } else {
+        let who = format!("{}; not what is staged here", pending.who);
+        pair("applied by", &who, theme.caution.style());
+    }
     match &state.change.evidence {
         Some(evidence) if evidence.accepted > 0 => {
             pair(

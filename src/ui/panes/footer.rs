@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 
+use crate::app::action::Place;
 use crate::app::state::{Purpose, State};
 use crate::ui::layout::Areas;
 use crate::ui::pen::Pen;
@@ -26,7 +27,12 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
             .put("▏", accent);
         return;
     }
-    if let Some((said, _)) = &state.said {
+    // Words never hide the keys of a question that waits for its answer.
+    let asks = matches!(
+        state.key_place(),
+        Place::Review | Place::Pending | Place::Keep
+    );
+    if let Some((said, _)) = state.said.as_ref().filter(|_| !asks) {
         pen.put_untrusted(said, theme.accent.style());
         return;
     }
@@ -41,5 +47,8 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
             .skip(1)
             .put(hint, theme.quiet.style())
             .skip(2);
+    }
+    if let Some((said, _)) = &state.said {
+        pen.put_untrusted(said, theme.accent.style());
     }
 }

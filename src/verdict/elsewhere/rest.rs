@@ -18,7 +18,16 @@ impl Finder<'_> {
         }
         // Nine tenths of a table fill up in a moment. Counts beyond u64/100 there are none.
         let share = count.saturating_mul(100) / max;
-        let evidence = format!("nf_conntrack_count = {count}, nf_conntrack_max = {max}");
+        let evidence = if count == max {
+            // On one line of the screen, or what is to be typed would be broken.
+            let more = max.saturating_mul(2);
+            format!(
+                "nf_conntrack_count = nf_conntrack_max = {max}; \
+                 room: sysctl -w net.netfilter.nf_conntrack_max={more}"
+            )
+        } else {
+            format!("nf_conntrack_count = {count}, nf_conntrack_max = {max}")
+        };
         let (grade, says) = match (share, self.packet.opens()) {
             (100.., true) => (
                 Grade::Blocks,

@@ -1,8 +1,11 @@
 //! What the client sees, on what the verdict depends, and what the rest of the box has to say: as a few lines
 //! below the path, or as a column beside it.
 
+use std::fmt::Write;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 
 use crate::app::action::Action;
 use crate::app::state::State;
@@ -66,22 +69,18 @@ fn fix_lines(state: &State, why: &Why, theme: &Theme, cells: usize) -> Vec<Line>
     let blocked = why.answer.as_ref().is_some_and(|answer| {
         matches!(answer.explanation.verdict, Verdict::Drop | Verdict::Reject)
     });
-    let Some(offers) = why.offers.as_ref().filter(|_| blocked) else {
+    // What the rules let through may have a way out all the same: past a full connection table.
+    let offers = why.offers.as_ref();
+    let Some(offers) = offers.filter(|offers| blocked || !offers.is_empty()) else {
         return Vec::new();
     };
     let mut lines = Vec::new();
-    let mut add = |label: &str, value: &str, style| {
-        let value = words::clean_str(value);
-        for (i, part) in words::wrap(&value, cells.saturating_sub(LABEL))
-            .into_iter()
-            .enumerate()
-        {
-            let label = if i == 0 { label } else { "" };
-            lines.push(vec![(format!("{label:<LABEL$}"), quiet), (part, style)]);
-        }
+    let add = |lines: &mut Vec<Line>, label: &str, value: &str, style| {
+        labelled(lines, label, value, style, quiet, cells);
     };
     let Some(offer) = offers.get(why.offer) else {
         add(
+            &mut lines,
             "fix",
             "no single change of these rules lets it through",
             quiet,
@@ -92,30 +91,74 @@ fn fix_lines(state: &State, why: &Why, theme: &Theme, cells: usize) -> Vec<Line>
         let key = state.keymap.key_of(action);
         key.map(|key| key.to_string()).unwrap_or_default()
     };
-    let others = match offers.len() {
-        1 => String::new(),
-        n => format!(" ({} of {n}, {} next)", why.offer + 1, key(Action::NextFix)),
+    let label = match offers.len() {
+        1 => "fix".to_owned(),
+        n => format!("fix {}/{n}", why.offer + 1),
     };
-    let staged = format!("{}  [{}] stage{others}", offer.words, key(Action::StageFix));
-    add("fix", &staged, theme.staged.style());
+    let mut keys = format!("[{}] stage", key(Action::StageFix));
+    if offers.len() > 1 {
+        let _ = write!(keys, "  [{}] next", key(Action::NextFix));
+    }
+    add(&mut lines, &label, &offer.words, theme.staged.style());
+    let used = |line: &Line| {
+        line.iter()
+            .map(|(text, _)| words::width(text))
+            .sum::<usize>()
+    };
+    match lines.last_mut() {
+        Some(last) if used(last) + 2 + words::width(&keys) <= cells => {
+            last.push((format!("  {keys}"), quiet));
+        }
+        _ => add(&mut lines, "", &keys, quiet),
+    }
     for (i, line) in offer.opens.iter().enumerate() {
-        add(if i == 0 { "lets in" } else { "" }, line, text);
+        add(&mut lines, if i == 0 { "lets in" } else { "" }, line, text);
+    }
+    for (i, line) in offer.stops.iter().enumerate() {
+        add(&mut lines, if i == 0 { "stops" } else { "" }, line, caution);
     }
     if offer.undecided {
         add(
+            &mut lines,
             "",
             "not decided in full: it may open more than this",
             caution,
         );
     }
+    for limit in &offer.limits {
+        add(
+            &mut lines,
+            "",
+            &format!("then it is left to {limit}"),
+            caution,
+        );
+    }
     if offer.answers_blocked {
         add(
+            &mut lines,
             "",
             "the answers are stopped still, by another rule",
             caution,
         );
     }
     lines
+}
+
+/// Other people's text behind a label, on as many lines as it takes.
+fn labelled(
+    lines: &mut Vec<Line>,
+    label: &str,
+    value: &str,
+    style: Style,
+    quiet: Style,
+    cells: usize,
+) {
+    let value = words::clean_str(value);
+    let parts = words::wrap(&value, cells.saturating_sub(LABEL));
+    for (i, part) in parts.into_iter().enumerate() {
+        let label = if i == 0 { label } else { "" };
+        lines.push(vec![(format!("{label:<LABEL$}"), quiet), (part, style)]);
+    }
 }
 
 /// What the rules mean for who sent the packet.
@@ -131,14 +174,7 @@ fn verdict_lines(why: &Why, theme: &Theme, cells: usize) -> Vec<Line> {
     );
     let mut lines = Vec::new();
     let mut add = |label: &str, value: &str, style| {
-        let value = words::clean_str(value);
-        for (i, part) in words::wrap(&value, cells.saturating_sub(LABEL))
-            .into_iter()
-            .enumerate()
-        {
-            let label = if i == 0 { label } else { "" };
-            lines.push(vec![(format!("{label:<LABEL$}"), quiet), (part, style)]);
-        }
+        labelled(&mut lines, label, value, style, quiet, cells);
     };
     if why.about.is_some() && !answer.met {
         add(
@@ -232,8 +268,9 @@ fn cause_lines(lines: &mut Vec<Line>, cause: &Cause, theme: &Theme, cells: usize
     if evidence.is_empty() {
         return;
     }
-    if !tall {
-        // Few lines: the evidence on the same one, as much as fits.
+    let used = words::width(&says) + words::width(&evidence) + 3;
+    if !tall && (cause.grade < Grade::Blocks || used <= room) {
+        // Few lines: the evidence on the same one, as much as fits; all of it for what stops the packet.
         if let Some(line) = lines.last_mut() {
             line.push((format!("   {evidence}"), quiet));
         }
