@@ -8,7 +8,9 @@
 mod field;
 pub mod lossy;
 mod owner;
+mod reader;
 mod rules;
+mod statements;
 mod words;
 
 use std::collections::HashMap;

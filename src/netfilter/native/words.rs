@@ -159,7 +159,9 @@ impl Item {
                     .filter(|_| not.is_some());
             }
             Self::Proto if mask.is_none() => match value {
-                [number] if operation == Operation::Equal => return Some(Means::Proto(*number)),
+                [number @ 1..=255] if operation == Operation::Equal => {
+                    return Some(Means::Proto(*number));
+                }
                 // To iptables 0 is any protocol.
                 [number] if *number != 0 => format!("{}-p {number}", not?),
                 _ => return None,
