@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::{ChainIdx, Family};
+use super::{ChainIdx, Family, NativeRules};
 
 /// Address family of an nf_tables table (nft(8), ADDRESS FAMILIES).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -91,6 +91,9 @@ pub struct BaseChain {
     pub devices: Vec<String>,
     /// Rules in the chain itself, those of chains that it jumps to left out.
     pub rules: u32,
+    /// What they do; `None` where they were not read, or could not be.
+    #[serde(skip)]
+    pub read: Option<NativeRules>,
     /// Set when the table belongs to a process and dies with it (`flags owner`): then nobody else may
     /// change it.
     pub owner: Option<Owner>,

@@ -125,6 +125,7 @@ fn facts(question: &Question, machine: &Machine) -> Facts {
     Facts {
         local: machine.addresses(),
         broadcast: machine.broadcasts(),
+        first: Facts::first_addresses(machine.interfaces.as_deref().unwrap_or_default()),
         now: question.live.then(now),
         ..Facts::default()
     }

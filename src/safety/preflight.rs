@@ -417,6 +417,7 @@ mod tests {
             drops_by_default,
             devices: Vec::new(),
             rules: u32::from(!drops_by_default),
+            read: None,
             owner: None,
             dormant: false,
         };

@@ -4,8 +4,10 @@
 //! xt_CT.c, xt_nat.c, nf_nat_redirect.c). Where the kernel chooses one address or port of several, what it
 //! becomes is not known; that it is one of them stands in the rule.
 
+use super::facts::Facts;
 use super::program::Change;
-use super::state::{LO, State, bits_of, ct};
+use super::state::{LO, State, To, address_of, bits_of, ct, name_of};
+use crate::ruleset::Effects;
 use crate::ruleset::spec::Net;
 use crate::ruleset::spec::targets::{Connmark, HopChange, Nat};
 use crate::verdict::Path;
@@ -13,7 +15,7 @@ use crate::verdict::Path;
 impl Change {
     /// Carries it out. `is_dst` tells whether the hook is one that changes destinations, which is all that
     /// NETMAP is told by.
-    pub(super) fn apply(&self, state: &mut State, is_dst: bool) {
+    pub(super) fn apply(&self, state: &mut State, is_dst: bool, facts: &Facts) {
         state.altered |= !matches!(
             self,
             Self::Mark(_)
@@ -51,7 +53,7 @@ impl Change {
             Self::Notrack | Self::Template | Self::Members => {}
             Self::Dnat(nat) => destination(nat, state),
             Self::Snat(nat) => source(nat, state),
-            Self::Redirect(nat) => redirect(nat, state),
+            Self::Redirect(nat) => redirect(nat, state, facts),
             Self::Masquerade(nat) => {
                 let kept = state.src;
                 source(nat, state);
@@ -61,6 +63,7 @@ impl Change {
                 }
             }
             Self::Netmap(net) => netmap(net, state, is_dst),
+            Self::May(effects) => perhaps(*effects, state),
         }
     }
 }
@@ -101,6 +104,34 @@ fn connmark(change: Connmark, state: &mut State) {
                 (Some(old), Some(from)) => Some((old & !packet_mask) ^ (from & connection_mask)),
                 _ => None,
             };
+        }
+    }
+}
+
+/// What may have been changed is not known afterwards.
+fn perhaps(effects: Effects, state: &mut State) {
+    if effects.mark {
+        state.mark = None;
+    }
+    if effects.connmark {
+        state.connmark = None;
+    }
+    if effects.tos {
+        state.tos = None;
+    }
+    if effects.hops {
+        state.ttl = None;
+    }
+    if effects.source || effects.snat {
+        (state.src, state.sport) = (None, None);
+        state.snat = None;
+    }
+    if effects.destination || effects.dnat {
+        (state.dst, state.dport) = (None, None);
+        state.dnat = None;
+        state.to = To::Anywhere;
+        if state.path == Path::Output {
+            state.leaves_by = None;
         }
     }
 }
@@ -155,6 +186,18 @@ fn destination(nat: &Nat, state: &mut State) {
     state.dst = address(nat, state.dst);
     state.dport = port(nat, state.dport, state.has_ports());
     state.dnat = changed(old, (state.dst, state.dport));
+    if let Some(range) = nat.addresses {
+        let (first, last) = (bits_of(range.first), bits_of(range.last));
+        let is_outside = |old: u128| old < first || old > last;
+        if old.0.is_some_and(is_outside) {
+            state.dnat = Some(true);
+        }
+        state.to = if first == last {
+            To::Here
+        } else {
+            To::Among(first, last)
+        };
+    }
     if state.dnat != Some(false) && state.path == Path::Output {
         // It is routed anew; where to is not known.
         state.leaves_by = None;
@@ -168,18 +211,29 @@ fn source(nat: &Nat, state: &mut State) {
     state.snat = changed(old, (state.src, state.sport));
 }
 
-/// To the loopback address for what this box sends, else to the address of the interface.
-fn redirect(nat: &Nat, state: &mut State) {
+/// To the loopback address for what this box sends, else to the address of the interface. A packet that
+/// goes there anyway, to that port, is not changed by it.
+fn redirect(nat: &Nat, state: &mut State, facts: &Facts) {
+    let old = (state.dst, state.dport);
     destination(nat, state);
     if state.path == Path::Output {
         state.dst = Some(if state.v6 { 1 } else { 0x7f00_0001 });
         state.leaves_by = Some(LO);
     } else {
-        state.dst = None;
+        let first = state.input.and_then(name_of);
+        let first = first.and_then(|name| facts.first.get(&name));
+        state.dst = first
+            .filter(|_| !state.v6)
+            .map(|own| bits_of((*own).into()));
         state.path = Path::Input;
         state.leaves_by = Some(0);
     }
-    state.dnat = Some(true);
+    state.to = To::Said;
+    state.dnat = changed(old, (state.dst, state.dport));
+    let is_foreign = |dst: u128| facts.is_local(address_of(dst, state.v6)) == Some(false);
+    if old.0.is_some_and(is_foreign) {
+        state.dnat = Some(true);
+    }
 }
 
 /// The network's bits from the rule, the host's from the packet.
@@ -193,6 +247,11 @@ fn netmap(net: &Net, state: &mut State, is_dst: bool) {
         let new = state.dst.map(map);
         state.dnat = state.dst.zip(new).map(|(old, new)| old != new);
         state.dst = new;
+        let whole = if state.v6 { u128::MAX } else { u32::MAX.into() };
+        state.to = match new {
+            Some(_) => To::Here,
+            None => To::Among(bits, bits | (!mask & whole)),
+        };
         if state.path == Path::Output && state.dnat != Some(false) {
             state.leaves_by = None;
         }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::compile::rule_at;
 use super::facts::Facts;
-use super::program::{Action, Place, Program};
+use super::program::{Action, NATIVE, Place, Program};
 use super::state::{State, address_of};
 use super::thread::{By, Fate, Outcome};
 use super::tri::Tri;
@@ -228,6 +228,7 @@ impl Program {
         if verdict == Verdict::Unknown {
             let doubts = path.iter().filter(|step| step.answer == Answer::Unknown);
             unknown.extend(doubts.map(|step| step.why.clone()));
+            unknown.extend(self.native_doubts(&diary));
         }
         let mut seen = HashSet::new();
         unknown.retain(|why| seen.insert(why.clone()));
@@ -251,11 +252,7 @@ impl Program {
             src: agreed(1),
             unknown,
             possible,
-            natives: self
-                .natives
-                .iter()
-                .map(|native| native.name.to_string())
-                .collect(),
+            natives: self.natives.iter().map(ToString::to_string).collect(),
             would_accept: if blocked {
                 self.would_accept(probe, facts, rulesets)
             } else {
@@ -307,6 +304,20 @@ impl Program {
         })
     }
 
+    /// What rules of native chains leave open, which are no steps of the path.
+    fn native_doubts(&self, diary: &Diary) -> Vec<String> {
+        let doubt = |entry: &Entry| {
+            let name = self.natives.get(self.native_at(entry.place)? as usize)?;
+            let cond = self.conds.get(entry.cond? as usize)?;
+            let v6 = self.family == crate::ruleset::Family::V6;
+            Some(format!("the native chain {name}: {}", cond.words(v6)))
+        };
+        let open = diary.entries.iter();
+        open.filter(|entry| entry.answer == Tri::Unknown)
+            .filter_map(doubt)
+            .collect()
+    }
+
     fn steps(&self, diary: &Diary, rulesets: &[&Ruleset]) -> Vec<Step> {
         let mut entries = diary.entries.clone();
         entries.sort_by_key(|entry| entry.order);
@@ -340,14 +351,19 @@ impl Program {
         match by {
             By::Nobody => None,
             By::Hops => Some(Decider::Hops),
-            By::Native(at) => Some(Decider::Native(at)),
-            By::Place(place) => self.place(place, rulesets).map(Decider::Place),
+            By::Place(at) => match self.native_at(at) {
+                Some(native) => u16::try_from(native).ok().map(Decider::Native),
+                None => self.place(at, rulesets).map(Decider::Place),
+            },
         }
     }
 
     /// A place of the program as one of the rulesets.
     pub(super) fn place(&self, at: u32, rulesets: &[&Ruleset]) -> Option<Place> {
         let (_, chain) = self.chain_at(at)?;
+        if chain.ruleset == NATIVE {
+            return None;
+        }
         let number = usize::from(chain.ruleset);
         let rule = if at == chain.end {
             None

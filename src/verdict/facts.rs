@@ -4,17 +4,22 @@
 //! a verdict wrong.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::civil::DateTime;
 
 use super::sets::IpSet;
+use super::state::bits_of;
+use crate::flow::{IfName, Interface};
 
 /// Facts of the box at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// Every address of the box; `None` when they were not asked for.
     pub local: Option<Vec<IpAddr>>,
+    /// The address that an interface answers to first, as far as it is known: what REDIRECT makes the
+    /// destination. The kernel's rule is that simple for IPv4 only, so there are no others.
+    pub first: HashMap<IfName, Ipv4Addr>,
     /// Broadcast addresses of its networks, where [`local`](Self::local) is known.
     pub broadcast: Vec<IpAddr>,
     /// ipsets by name. A set that is not here is unknown, not empty.
@@ -34,5 +39,48 @@ impl Facts {
             return Some(true);
         }
         self.local.as_ref().map(|local| local.contains(&address))
+    }
+
+    /// Whether all addresses from one to another are of this box, or none; `None` where it is some of them,
+    /// or not known.
+    pub(super) fn are_local(&self, first: u128, last: u128, v6: bool) -> Option<bool> {
+        let loopback = if v6 {
+            (1, 1)
+        } else {
+            (0x7f00_0000, 0x7fff_ffff)
+        };
+        if loopback.0 <= first && last <= loopback.1 {
+            return Some(true);
+        }
+        let local = self.local.as_ref()?;
+        let mut own: Vec<u128> = local
+            .iter()
+            .filter(|address| address.is_ipv6() == v6)
+            .map(|address| bits_of(*address))
+            .filter(|address| first <= *address && *address <= last)
+            .collect();
+        own.sort_unstable();
+        own.dedup();
+        let among = u128::try_from(own.len()).unwrap_or_default();
+        let meets_loopback = first <= loopback.1 && loopback.0 <= last;
+        match among {
+            0 if !meets_loopback => Some(false),
+            // One less than there are, since all that there are may be one too many to count.
+            1.. if among - 1 == last.saturating_sub(first) => Some(true),
+            _ => None,
+        }
+    }
+
+    /// The first IPv4 address of each interface, for [`first`](Self::first).
+    pub fn first_addresses(interfaces: &[Interface]) -> HashMap<IfName, Ipv4Addr> {
+        let first = |interface: &Interface| {
+            let mut addresses = interface.addresses.iter();
+            let address = addresses.find_map(|own| match own.addr() {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })?;
+            Some((interface.name, address))
+        };
+        interfaces.iter().filter_map(first).collect()
     }
 }

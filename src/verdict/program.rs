@@ -9,7 +9,7 @@ use super::cond::Cond;
 use crate::flow::Hook;
 use crate::ruleset::spec::Net;
 use crate::ruleset::spec::targets::{Connmark, HopChange, Nat, RejectWith, XMark};
-use crate::ruleset::{Backend, ChainIdx, Family, Policy, RuleIdx};
+use crate::ruleset::{Backend, ChainIdx, Effects, Family, Policy, RuleIdx};
 
 /// The rulesets of one family, both back ends together, compiled. Made once for each generation.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ pub struct Program {
     pub(super) changes: Vec<Change>,
     pub(super) rejects: Vec<RejectWith>,
     pub(super) reasons: Vec<Box<str>>,
-    pub(super) natives: Vec<Native>,
+    /// Names of the native nft base chains: `inet firewalld filter_INPUT`.
+    pub(super) natives: Vec<Box<str>>,
     /// A rule needs conntrack, or a match that has packets put together: no rule sees a later fragment.
     pub(super) whole: bool,
     /// A rule asks whether a packet is a later fragment.
@@ -87,13 +88,16 @@ pub(super) enum Change {
     Redirect(Nat),
     Masquerade(Nat),
     Netmap(Net),
+    /// Things that a native rule may do to the packet.
+    May(Effects),
 }
 
 /// One chain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
-    /// Which of the rulesets that were compiled.
+    /// Which of the rulesets that were compiled, or [`NATIVE`].
     pub ruleset: u16,
+    /// Which of its chains; of a native one, the base chain that it belongs to in [`Program::natives`].
     pub index: ChainIdx,
     /// The first of its rules in [`Program::rules`].
     pub entry: u32,
@@ -143,20 +147,10 @@ pub(super) enum Stage {
     Chain(u32),
     /// Conntrack looks at the packet.
     Conntrack,
-    /// A native nft chain: its index in [`Program::natives`].
-    Native(u16),
 }
 
-/// A native nft chain, of which only the outside is known.
-#[derive(Clone, Debug)]
-pub(super) struct Native {
-    /// `inet firewalld filter_INPUT`.
-    pub name: Box<str>,
-    /// It has no rules, and its policy drops.
-    pub drops: bool,
-    /// It may change addresses.
-    pub translates: bool,
-}
+/// The number that native chains have in the place of a ruleset's.
+pub(super) const NATIVE: u16 = u16::MAX;
 
 /// Priorities of the tables at a hook (`enum nf_ip_hook_priorities` in linux/netfilter_ipv4.h). Source NAT
 /// is the last that happens to a packet.
@@ -205,7 +199,7 @@ impl Program {
         self.family
     }
 
-    /// How many rules it holds.
+    /// How many rules it holds, those of native chains included.
     pub fn rule_count(&self) -> usize {
         self.rules.len() - self.chains.len()
     }
@@ -214,6 +208,12 @@ impl Program {
     pub(super) fn chain_at(&self, at: u32) -> Option<(u32, &Chain)> {
         let chain = self.rules.get(at as usize)?.chain;
         Some((chain, self.chains.get(chain as usize)?))
+    }
+
+    /// The native base chain that a place belongs to, in [`Program::natives`].
+    pub(super) fn native_at(&self, at: u32) -> Option<u32> {
+        let (_, chain) = self.chain_at(at)?;
+        (chain.ruleset == NATIVE).then_some(chain.index.0)
     }
 
     /// The number in its chain of the rule at a place, from 0.

@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 
+use super::facts::Facts;
 use crate::flow::IfName;
 use crate::ruleset::Family;
 use crate::verdict::{CtState, Path, Probe};
@@ -23,11 +24,37 @@ pub(super) mod ct {
     pub const TRACKED: u8 = NEW | RELATED | ESTABLISHED;
 }
 
+/// What NAT on the way has said about where a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum To {
+    /// Nothing: its way is the one that whoever asks has said, or one that needs no address.
+    Said,
+    /// To the destination that it has now.
+    Here,
+    /// To one of these addresses, both ends included.
+    Among(u128, u128),
+    /// Nothing that is known here.
+    Anywhere,
+}
+
+impl To {
+    /// Whether that is this box; `None` where it may be either. `dst` is the destination as it is now.
+    pub(super) fn is_local(self, dst: Option<u128>, facts: &Facts, v6: bool) -> Option<bool> {
+        match self {
+            Self::Said | Self::Anywhere => None,
+            Self::Here => facts.is_local(address_of(dst?, v6)),
+            Self::Among(first, last) => facts.are_local(first, last, v6),
+        }
+    }
+}
+
 /// See the file's essay. `None` is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct State {
     pub v6: bool,
     pub path: Path,
+    /// What NAT said of where it goes; it is routed by that.
+    pub to: To,
     pub src: Option<u128>,
     pub dst: Option<u128>,
     pub sport: Option<u16>,
@@ -94,6 +121,13 @@ pub(super) fn name_bits(name: &[u8]) -> Option<u128> {
     (bytes[15] == 0).then(|| u128::from_be_bytes(bytes))
 }
 
+/// The name that has these bytes; `None` of no interface.
+pub(super) fn name_of(bits: u128) -> Option<IfName> {
+    let bytes = bits.to_be_bytes();
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    IfName::new(bytes.get(..end).filter(|name| !name.is_empty())?)
+}
+
 /// The loopback interface.
 pub(super) const LO: u128 = u128::from_be_bytes(*b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
 
@@ -138,6 +172,7 @@ impl State {
         Self {
             v6: probe.family == Family::V6,
             path: probe.path,
+            to: To::Said,
             src: probe.src.map(bits_of),
             dst: probe.dst.map(bits_of),
             sport: probe.sport,

@@ -5,7 +5,7 @@
 
 use super::facts::Facts;
 use super::program::{Change, Program, TableKind};
-use super::state::{State, address_of};
+use super::state::{State, To};
 use crate::flow::Hook;
 use crate::verdict::{Path, Probe};
 
@@ -31,8 +31,6 @@ pub(super) enum By {
     Place(u32),
     /// The kernel itself, for want of hops.
     Hops,
-    /// A native nft chain.
-    Native(u16),
 }
 
 /// How a thread ended.
@@ -105,7 +103,8 @@ impl Thread {
         let filter = program
             .chain_at(at)
             .is_some_and(|(_, chain)| chain.table == TableKind::Filter);
-        if filter || !self.passed_filter {
+        // Who lets it pass is a rule that people see; a native chain only does not stop it.
+        if program.native_at(at).is_none() && (filter || !self.passed_filter) {
             self.passed = By::Place(at);
             self.passed_filter |= filter;
         }
@@ -116,9 +115,9 @@ impl Thread {
     }
 
     /// Carries out a NAT target, once for each end of the connection.
-    pub(super) fn translate(&mut self, change: &Change, at: u32) {
+    pub(super) fn translate(&mut self, change: &Change, at: u32, facts: &Facts) {
         let is_dst = matches!(self.hook, Hook::Prerouting | Hook::Output);
-        change.apply(&mut self.state, is_dst);
+        change.apply(&mut self.state, is_dst, facts);
         let [dst, src] = &mut self.nat;
         if is_dst {
             self.state.dst_bound = true;
@@ -136,7 +135,9 @@ impl Thread {
         match self.hook {
             Hook::Prerouting => {
                 state.routed = true;
-                turn(state, facts);
+                if let Turn::Goes(path) = state.turn(facts) {
+                    state.go(path);
+                }
                 if state.path == Path::Input {
                     // IPv4 puts fragments together before INPUT (ip_local_deliver), IPv6 after it. What was
                     // not said of a later fragment is then not known of the whole.
@@ -166,23 +167,49 @@ impl Thread {
     }
 }
 
-/// A destination that NAT changed is routed as what it is now, where the box's addresses are known.
-fn turn(state: &mut State, facts: &Facts) {
-    if state.dnat != Some(true) {
-        return;
+/// Where a packet goes whose destination NAT has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// As was said.
+    Said,
+    /// To this box, or through it.
+    Goes(Path),
+    /// It cannot be told which of both.
+    Either,
+}
+
+/// A destination that NAT changed is routed as what it is now, where the box's addresses are known. `local` is
+/// whether it is one of them.
+pub(super) fn turn(path: Path, to: To, dnat: Option<bool>, local: Option<bool>) -> Turn {
+    if to == To::Said || dnat == Some(false) || path == Path::Output {
+        return Turn::Said;
     }
-    let local = state
-        .dst
-        .and_then(|dst| facts.is_local(address_of(dst, state.v6)));
-    match (local, state.path) {
-        (Some(true), Path::Forward) => {
-            state.path = Path::Input;
-            state.leaves_by = Some(0);
+    match (local, path) {
+        (Some(true), Path::Forward) => Turn::Goes(Path::Input),
+        (Some(false), Path::Input) => Turn::Goes(Path::Forward),
+        (Some(_), _) => Turn::Said,
+        // Who says by which interface it leaves has said that it goes through.
+        (None, Path::Forward) if to == To::Here => Turn::Said,
+        (None, _) => Turn::Either,
+    }
+}
+
+impl State {
+    /// Where it goes after PREROUTING.
+    pub(super) fn turn(&self, facts: &Facts) -> Turn {
+        let local = self.to.is_local(self.dst, facts, self.v6);
+        turn(self.path, self.to, self.dnat, local)
+    }
+
+    /// It goes that way, and is routed no more.
+    pub(super) fn go(&mut self, path: Path) {
+        self.to = To::Said;
+        if path == self.path {
+            return;
         }
-        (Some(false), Path::Input) => {
-            state.path = Path::Forward;
-            state.leaves_by = None;
-        }
-        _ => {}
+        // What came for this box and goes on has another destination, and the other way round.
+        self.dnat = Some(true);
+        self.leaves_by = (path == Path::Input).then_some(0);
+        self.path = path;
     }
 }

@@ -17,11 +17,11 @@ use super::cond::View;
 use super::facts::Facts;
 use super::program::{Action, End, Program, Rule, Stage, TableKind, index};
 use super::state::{State, ct};
-use super::thread::{By, Fate, Outcome, Step, Thread};
+use super::thread::{By, Fate, Outcome, Step, Thread, Turn};
 use super::tri::Tri;
 use crate::flow::Hook;
 use crate::ruleset::Policy;
-use crate::verdict::Probe;
+use crate::verdict::{Path, Probe};
 
 /// Threads that one question may make.
 const THREADS: usize = 512;
@@ -140,7 +140,10 @@ impl<'a, W: Watch> Walk<'a, W> {
         let stages = self.program.hooks.get(index(thread.hook));
         let stage = stages.and_then(|stages| stages.get(usize::from(thread.stage)));
         match stage {
-            None => return Some(thread.leave_hook(self.view.facts)),
+            None => {
+                self.part_ways(thread);
+                return Some(thread.leave_hook(self.view.facts));
+            }
             Some(Stage::Conntrack) => {
                 if !thread.state.ct_settled {
                     thread.state.ct = thread.state.ct_to_be;
@@ -148,7 +151,6 @@ impl<'a, W: Watch> Walk<'a, W> {
                 }
                 thread.stage += 1;
             }
-            Some(Stage::Native(native)) => return self.pass_native(thread, *native),
             Some(Stage::Chain(chain)) => {
                 let Some(chain) = self.program.chains.get(*chain as usize) else {
                     thread.stage += 1;
@@ -165,33 +167,21 @@ impl<'a, W: Watch> Walk<'a, W> {
         Some(Step::On)
     }
 
-    /// A native chain: it drops, or it may drop.
-    fn pass_native(&mut self, thread: &mut Thread, at: u16) -> Option<Step> {
-        thread.stage += 1;
-        let Some(native) = self.program.natives.get(usize::from(at)) else {
-            return Some(Step::On);
-        };
-        let by = By::Native(at);
-        if self.lenient {
-            return if native.drops { None } else { Some(Step::On) };
-        }
-        if native.drops {
-            return Some(Step::Ends(Fate::Drop, by));
+    /// A packet of which NAT leaves open whether it is for this box goes both ways.
+    fn part_ways(&mut self, thread: &mut Thread) {
+        let facts = self.view.facts;
+        if thread.hook != Hook::Prerouting || thread.state.turn(facts) != Turn::Either {
+            return;
         }
         self.watch
-            .doubt("the rules of a native nft chain in the way are not read");
-        self.ended.push(Outcome {
-            fate: Fate::Drop,
-            by,
-            state: thread.state.clone(),
-            nat: thread.nat,
+            .doubt("whether its new destination is an address of this box is not known");
+        let mut other = thread.clone();
+        other.state.go(match thread.state.path {
+            Path::Input => Path::Forward,
+            _ => Path::Input,
         });
-        if native.translates && thread.state.tracked() != Some(false) {
-            thread.state.dst = None;
-            thread.state.dport = None;
-            thread.state.dnat = None;
-        }
-        Some(Step::On)
+        thread.state.go(thread.state.path);
+        self.fork(other);
     }
 
     /// The nat table sees the first packet of a connection, and each end of it is decided once.
@@ -346,13 +336,13 @@ impl<'a, W: Watch> Walk<'a, W> {
             Action::Goto(to) => thread.at = Some(to),
             Action::Change(change) => {
                 if let Some(change) = self.program.changes.get(change as usize) {
-                    change.apply(&mut thread.state, true);
+                    change.apply(&mut thread.state, true, self.view.facts);
                 }
                 thread.at = Some(at + 1);
             }
             Action::Nat(change) => {
                 if let Some(change) = self.program.changes.get(change as usize) {
-                    thread.translate(change, at);
+                    thread.translate(change, at, self.view.facts);
                 }
                 thread.pass(self.program, at);
             }

@@ -63,7 +63,7 @@ type End = (Option<IpAddr>, Option<u16>);
 
 /// Counts by rule (or by the name of a chain, for its policy).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Counts(BTreeMap<String, u64>);
+pub struct Counts(BTreeMap<String, u64>);
 
 pub struct Bench {
     place: Place,
@@ -296,15 +296,15 @@ fn conversation(first: Sample) -> Vec<Sample> {
 }
 
 /// The engine, with what it was given.
-struct Judge<'a> {
-    program: &'a Program,
-    ruleset: &'a Ruleset,
-    facts: Facts,
+pub struct Judge<'a> {
+    pub program: &'a Program,
+    pub ruleset: &'a Ruleset,
+    pub facts: Facts,
 }
 
 impl Judge<'_> {
     /// What every counter will have gained; `None` when something on the way is not known.
-    fn predict(&self, probe: &Probe) -> Option<(Counts, Verdict)> {
+    pub fn predict(&self, probe: &Probe) -> Option<(Counts, Verdict)> {
         let explanation = self.program.explain(probe, &self.facts, &[self.ruleset]);
         let decision = self.program.decide(probe, &self.facts, &[self.ruleset]);
         assert_eq!(
@@ -384,7 +384,7 @@ impl Judge<'_> {
     }
 
     /// The counters in what the save tool prints of the same ruleset.
-    fn counts(&self, saved: &str) -> Counts {
+    pub fn counts(&self, saved: &str) -> Counts {
         let document = Document::parse(saved.as_bytes().to_vec(), Hints::default()).unwrap();
         let [now] = document.rulesets() else {
             panic!("several rulesets: {saved}")

@@ -23,6 +23,7 @@
 
 mod compare;
 mod dice;
+mod known;
 mod packets;
 mod place;
 mod rules;

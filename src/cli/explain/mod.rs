@@ -203,6 +203,7 @@ fn facts(explain: &Explain, links: &Machine) -> Result<Facts, Failure> {
         facts.local = Some(explain.local.clone());
     } else if explain.file.is_none() {
         facts.local = links.addresses();
+        facts.first = Facts::first_addresses(links.interfaces.as_deref().unwrap_or_default());
         facts.broadcast = links.broadcasts();
     }
     if explain.file.is_none() {

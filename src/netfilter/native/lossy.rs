@@ -349,18 +349,18 @@ impl Reader {
     }
 }
 
-fn find(data: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(super) fn find(data: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(data)
         .find(|(kind, _)| *kind == wanted)
         .map(|(_, value)| value)
 }
 
-fn number(data: &[u8], wanted: u16) -> Option<u32> {
+pub(super) fn number(data: &[u8], wanted: u16) -> Option<u32> {
     find(data, wanted).and_then(be32)
 }
 
 /// `NFTA_DATA_VALUE` of a nested data attribute.
-fn data_value(data: &[u8]) -> Option<&[u8]> {
+pub(super) fn data_value(data: &[u8]) -> Option<&[u8]> {
     find(data, attr::DATA_VALUE)
 }
 

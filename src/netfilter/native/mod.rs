@@ -8,6 +8,10 @@
 mod field;
 pub mod lossy;
 mod owner;
+mod reader;
+mod rules;
+mod statements;
+mod words;
 
 use std::collections::HashMap;
 
@@ -19,6 +23,8 @@ use crate::ruleset::{BaseChain, Family, NftFamily, Owner};
 
 /// A listing that changes under the reader is read again, this often; then what was seen last is given.
 const TRIES: u32 = 4;
+/// Rules of one table that are read; where there are more, its chains may do anything.
+const RULES: usize = 5000;
 /// `NF_DROP`, as a chain policy.
 const NF_DROP: u32 = 0;
 
@@ -47,8 +53,61 @@ pub fn base_chains(netlink: &mut Netlink) -> Result<Vec<BaseChain>, NetlinkError
             break;
         }
     }
+    read_rules(netlink, &mut request, &mut found)?;
     found.sort_by(|a, b| (a.family, &a.table, &a.chain).cmp(&(b.family, &b.table, &b.chain)));
     Ok(found)
+}
+
+/// Reads the rules of native chains, as far as they are in tables of a size that people make.
+fn read_rules(
+    netlink: &mut Netlink,
+    request: &mut Request,
+    chains: &mut [BaseChain],
+) -> Result<(), NetlinkError> {
+    let mut tables: HashMap<(NftFamily, String), Option<Vec<rules::Listed>>> = HashMap::new();
+    for chain in chains {
+        let number = match chain.family {
+            NftFamily::Inet => 1,
+            NftFamily::Ip => 2,
+            NftFamily::Ip6 => 10,
+            _ => continue,
+        };
+        if chain.rules == 0 || is_shown_by_iptables(chain) {
+            continue;
+        }
+        let key = (chain.family, chain.table.clone());
+        if !tables.contains_key(&key) {
+            let mut listed = Vec::new();
+            request
+                .start(msg::GETRULE, NLM_F_DUMP, number)
+                .string(nftables::rule::TABLE, chain.table.as_bytes());
+            let dump = netlink.ask("for the rules of a table", request, |message| {
+                if message.kind == msg::NEWRULE && listed.len() <= RULES {
+                    listed.push(listed_rule(&message));
+                }
+            })?;
+            let whole = dump == Dump::Whole && listed.len() <= RULES;
+            tables.insert(key.clone(), whole.then_some(listed));
+        }
+        if let Some(Some(listed)) = tables.get(&key) {
+            let family = iptables_family(chain.family);
+            let is_nat = chain.kind == "nat";
+            chain.read = Some(rules::read(family, is_nat, chain.chain.as_bytes(), listed));
+        }
+    }
+    Ok(())
+}
+
+fn listed_rule(message: &Message<'_>) -> rules::Listed {
+    let mut listed = (Vec::new(), Vec::new());
+    for (kind, value) in attributes(message.attributes) {
+        match kind {
+            nftables::rule::CHAIN => listed.0 = text(value).to_vec(),
+            nftables::rule::EXPRESSIONS => listed.1 = value.to_vec(),
+            _ => {}
+        }
+    }
+    listed
 }
 
 /// Whether iptables-nft prints this chain, given that it prints its table at all: family, table, name,
@@ -124,6 +183,7 @@ fn base_chain(
         drops_by_default: policy == Some(NF_DROP),
         devices: hook.devices,
         rules,
+        read: None,
         owner: table.and_then(|table| table.owner).map(|port| Owner {
             port,
             name: owner::name_of(port),

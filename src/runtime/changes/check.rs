@@ -179,6 +179,7 @@ fn facts(live: bool) -> Facts {
     Facts {
         local: links.addresses(),
         broadcast: links.broadcasts(),
+        first: Facts::first_addresses(links.interfaces.as_deref().unwrap_or_default()),
         ..Facts::default()
     }
 }

@@ -238,23 +238,22 @@ struct Blind {
 impl Blind {
     fn of(program: &Program) -> Self {
         let has = |test: fn(&Change) -> bool| program.changes.iter().any(test);
-        let native = program.natives.iter().any(|native| native.translates);
         Self {
-            destination: native
-                || has(|change| {
-                    matches!(
-                        change,
-                        Change::Dnat(_) | Change::Redirect(_) | Change::Netmap(_)
-                    )
-                }),
-            source: native
-                || has(|change| {
-                    matches!(
-                        change,
-                        Change::Snat(_) | Change::Masquerade(_) | Change::Netmap(_)
-                    )
-                }),
-            state: has(|change| matches!(change, Change::Notrack | Change::Template)),
+            destination: has(|change| {
+                matches!(
+                    change,
+                    Change::Dnat(_) | Change::Redirect(_) | Change::Netmap(_) | Change::May(_)
+                )
+            }),
+            source: has(|change| {
+                matches!(
+                    change,
+                    Change::Snat(_) | Change::Masquerade(_) | Change::Netmap(_) | Change::May(_)
+                )
+            }),
+            state: has(|change| {
+                matches!(change, Change::Notrack | Change::Template | Change::May(_))
+            }),
         }
     }
 

@@ -233,6 +233,7 @@ fn a_forwarded_service_is_told_by_its_outside() {
     assert_eq!(
         opened,
         [
+            "+ input tcp any -> 192.0.2.1:8443 on eth0, new, when not (its new destination is an address of this box) and out br0 (as it was translated)",
             "+ forward tcp any -> 192.0.2.1:8443 in eth0 out br0, new",
             "+ forward tcp any -> 10.0.0.5:443 in eth0 out br0, new",
         ]
@@ -694,4 +695,87 @@ fn changes_of_real_rulesets_are_what_single_packets_see() {
         asked > 50,
         "{asked} packets fare otherwise: too few to show anything"
     );
+}
+
+/// What DNAT sends to a range of other addresses is not let in by INPUT.
+#[test]
+fn what_goes_elsewhere_is_not_opened_by_input() {
+    let nat = "*nat\n:PREROUTING ACCEPT [0:0]\n\
+        -A PREROUTING -d 192.0.2.1/32 -p tcp -m tcp --dport 8082 -j DNAT --to-destination 10.1.0.5-10.1.0.9\nCOMMIT\n";
+    let rule = "-A INPUT -p tcp -m tcp --dport 8082 -j ACCEPT";
+    let (before, after) = (nat.to_owned() + &filter(""), nat.to_owned() + &filter(rule));
+    let facts = Facts {
+        local: Some(vec![
+            "192.0.2.1".parse().unwrap(),
+            "192.0.2.2".parse().unwrap(),
+        ]),
+        ..Facts::default()
+    };
+    let packet = |dst: &str| {
+        let text = format!(
+            r#"{{"proto":"tcp","src":"203.0.113.9","dst":"{dst}","sport":40000,"dport":8082,"ctstate":"NEW","in":"eth0"}}"#
+        );
+        Probe::from_json(text.as_bytes()).unwrap()
+    };
+    with_change(&before, &after, &facts, |_, _, changes| {
+        assert_eq!(changes.of(&packet("192.0.2.1")).0, Belongs::No);
+        assert_eq!(changes.of(&packet("192.0.2.2")).0, Belongs::Yes);
+    });
+}
+
+/// A native chain that may set the mark leaves it open what a rule on the mark opens; one that does set it
+/// does not.
+#[test]
+fn native_chains_are_in_the_way_of_a_change() {
+    use crate::ruleset::{BaseChain, Effects, NativeDoes, NativeRule, NativeRules, NftFamily};
+    let chain = |does| BaseChain {
+        family: NftFamily::Inet,
+        table: "mk".into(),
+        chain: "pre".into(),
+        kind: "filter".into(),
+        hook: "prerouting",
+        priority: -100,
+        drops_by_default: false,
+        devices: Vec::new(),
+        rules: 1,
+        read: Some(NativeRules {
+            chains: vec![vec![NativeRule {
+                family: None,
+                tests: "-p 6 -m tcp --dport 443:443".into(),
+                open: false,
+                does,
+            }]],
+        }),
+        owner: None,
+        dormant: false,
+    };
+    let (before, after) = (
+        document(&filter("")),
+        document(&filter("-A INPUT -m mark --mark 2 -j ACCEPT")),
+    );
+    let (old, new) = (&before.rulesets()[0], &after.rulesets()[0]);
+    let marks = NativeDoes::Target("-j MARK --set-xmark 0x2/0xffffffff".into());
+    let may = NativeDoes::May(Effects {
+        mark: true,
+        ..Effects::default()
+    });
+    for (does, to_443) in [(marks, Belongs::Yes), (may, Belongs::Perhaps)] {
+        let natives = [chain(does)];
+        let programs = [old, new]
+            .map(|ruleset| Program::compile_beside(ruleset.family(), &[ruleset], &natives));
+        let side = |at: usize, rulesets| Side {
+            program: &programs[at],
+            rulesets,
+        };
+        let (one, other) = ([old], [new]);
+        let changes = change(side(0, &one), side(1, &other), &Facts::default());
+        // A packet to 80 may have come with that mark.
+        for (port, wanted) in [(443, to_443), (80, Belongs::Perhaps)] {
+            let text = format!(
+                r#"{{"proto":"tcp","src":"203.0.113.9","dst":"192.0.2.1","sport":40000,"dport":{port},"ctstate":"NEW","in":"eth0"}}"#
+            );
+            let probe = Probe::from_json(text.as_bytes()).unwrap();
+            assert_eq!(changes.of(&probe).0, wanted, "{port} {natives:?}");
+        }
+    }
 }

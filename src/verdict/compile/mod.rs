@@ -4,6 +4,7 @@
 //! Nothing is refused: what is not understood becomes a condition or an action that says so.
 
 mod matches;
+mod native;
 mod odd;
 mod target;
 mod whole;
@@ -11,14 +12,11 @@ mod whole;
 use std::collections::HashMap;
 
 use super::program::{
-    Action, CONNTRACK, Chain, Change, End, HOOKS, Native, Program, Rule, Stage, TableKind, index,
-    priority,
+    Action, CONNTRACK, Chain, Change, End, HOOKS, Program, Rule, Stage, TableKind, index, priority,
 };
 use crate::flow::Hook;
 use crate::ruleset::spec::targets::RejectWith;
-use crate::ruleset::{
-    Backend, BaseChain, ChainIdx, Family, Lossy, NftFamily, RuleIdx, Ruleset, TableIdx,
-};
+use crate::ruleset::{Backend, BaseChain, ChainIdx, Family, Lossy, RuleIdx, Ruleset, TableIdx};
 
 impl Program {
     /// Compiles the rulesets of `family` in the list; those of the other family are passed by. Where two
@@ -28,8 +26,8 @@ impl Program {
         Self::compile_beside(family, rulesets, &[])
     }
 
-    /// The same on a box where native nft chains stand in the way too. Their rules are not read: one with
-    /// rules may drop the packet, one without does what its policy says.
+    /// The same on a box where native nft chains stand in the way too. Where their rules were not read, one with
+    /// rules may do anything to the packet, and one without does what its policy says.
     pub fn compile_beside(family: Family, rulesets: &[&Ruleset], native: &[BaseChain]) -> Self {
         let mut compiler = Compiler::new(family);
         for (number, ruleset) in rulesets.iter().enumerate() {
@@ -151,6 +149,11 @@ impl Compiler {
             let rule = self.rule(ruleset, chain, own, *rule);
             self.program.rules.push(rule);
         }
+        self.end_of_chain(own);
+    }
+
+    /// The place after the rules of a chain.
+    fn end_of_chain(&mut self, own: u32) {
         let first = u32::try_from(self.program.conds.len()).unwrap_or(u32::MAX);
         self.program.rules.push(Rule {
             first,
@@ -188,28 +191,23 @@ impl Compiler {
         match meaning {
             Meaning::Plain(action) => action,
             Meaning::Reject(with) => Action::Reject(self.reject(with)),
-            Meaning::Change(change) => {
-                let is_nat = matches!(
-                    change,
-                    Change::Dnat(_)
-                        | Change::Snat(_)
-                        | Change::Redirect(_)
-                        | Change::Masquerade(_)
-                        | Change::Netmap(_)
-                );
-                let at = place(self.program.changes.len());
-                self.program.changes.push(change);
-                if is_nat {
-                    Action::Nat(at)
-                } else {
-                    Action::Change(at)
-                }
-            }
+            Meaning::Change(change) => self.change(change),
             Meaning::Beyond(why) => {
                 let at = place(self.program.reasons.len());
                 self.program.reasons.push(why);
                 Action::Beyond(at)
             }
+        }
+    }
+
+    fn change(&mut self, change: Change) -> Action {
+        let at = u32::try_from(self.program.changes.len()).unwrap_or(u32::MAX);
+        let is_nat = native::is_nat(&change);
+        self.program.changes.push(change);
+        if is_nat {
+            Action::Nat(at)
+        } else {
+            Action::Change(at)
         }
     }
 
@@ -223,36 +221,10 @@ impl Compiler {
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
-    /// A native chain at its hook, if it can do anything to a packet there. What a device hands in first
-    /// (`ingress`) comes before everything else.
-    fn native(&mut self, chain: &BaseChain, hook: Hook) -> Option<(i32, u16)> {
-        let here = match chain.hook {
-            "ingress" => hook == Hook::Prerouting,
-            name => hook.chain().eq_ignore_ascii_case(name),
-        };
-        let idle = chain.dormant || chain.rules == 0 && !chain.drops_by_default;
-        let sees = chain.family.sees(self.program.family) && chain.family != NftFamily::Bridge;
-        if !here || idle || !sees {
-            return None;
-        }
-        let at = u16::try_from(self.program.natives.len()).ok()?;
-        self.program.natives.push(Native {
-            name: format!("{} {} {}", chain.family, chain.table, chain.chain).into(),
-            drops: chain.rules == 0,
-            translates: chain.kind == "nat",
-        });
-        let first = if chain.hook == "ingress" {
-            i32::MIN
-        } else {
-            chain.priority
-        };
-        Some((first, at))
-    }
-
     /// Puts the built-in chains to their hooks in the order of the kernel.
     fn hooks(&mut self, rulesets: &[&Ruleset], native: &[BaseChain]) {
         for hook in HOOKS {
-            let mut stages: Vec<(i32, Stage)> = Vec::new();
+            let mut stages: Vec<((i32, i32), Stage)> = Vec::new();
             for (at, chain) in self.program.chains.iter().enumerate() {
                 let Some(ruleset) = rulesets.get(usize::from(chain.ruleset)) else {
                     continue;
@@ -263,18 +235,16 @@ impl Compiler {
                     (here, priority(chain.table, hook, ruleset.backend()))
                 {
                     stages.push((
-                        priority,
+                        (priority, priority),
                         Stage::Chain(u32::try_from(at).unwrap_or(u32::MAX)),
                     ));
                 }
             }
             if matches!(hook, Hook::Prerouting | Hook::Output) {
-                stages.push((CONNTRACK, Stage::Conntrack));
+                stages.push(((CONNTRACK, CONNTRACK), Stage::Conntrack));
             }
             for chain in native {
-                if let Some((priority, at)) = self.native(chain, hook) {
-                    stages.push((priority, Stage::Native(at)));
-                }
+                stages.extend(self.native(chain, hook));
             }
             // Stable: chains of one priority stay in the order of the rulesets.
             stages.sort_by_key(|(priority, _)| *priority);

@@ -387,6 +387,7 @@ fn chains_that_iptables_does_not_show_and_other_managers() {
         drops_by_default: false,
         devices: Vec::new(),
         rules: 4,
+        read: None,
         owner: None,
         dormant: false,
     };
@@ -410,6 +411,7 @@ fn chains_that_iptables_does_not_show_and_other_managers() {
     );
     let drops = BaseChain {
         rules: 0,
+        read: None,
         drops_by_default: true,
         ..chain.clone()
     };
@@ -431,6 +433,7 @@ fn chains_that_iptables_does_not_show_and_other_managers() {
         },
         BaseChain {
             rules: 0,
+            read: None,
             ..chain.clone()
         },
         BaseChain {

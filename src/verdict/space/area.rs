@@ -23,6 +23,14 @@ impl<T: Number> List<T> {
         &self.0
     }
 
+    /// The only value, where there is only one.
+    pub(in super::super) fn point(&self) -> Option<T> {
+        match self.spans() {
+            [one] if one.first == one.last => Some(one.first),
+            _ => None,
+        }
+    }
+
     pub(in super::super) fn holds(&self, value: T) -> bool {
         let after = self.0.partition_point(|span| span.last < value);
         self.0.get(after).is_some_and(|span| span.first <= value)

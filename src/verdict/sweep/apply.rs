@@ -6,12 +6,16 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::fast::FixedState;
 
+use crate::ruleset::Effects;
+use crate::ruleset::spec::Net;
 use crate::ruleset::spec::targets::{Connmark, Nat as NatTarget};
+use crate::ruleset::spec::value::AddressRange;
 use crate::verdict::Path;
+use crate::verdict::facts::Facts;
 use crate::verdict::program::Change;
 use crate::verdict::space::area::{Area, List};
 use crate::verdict::space::cube::{Bytes, Cube, Span};
-use crate::verdict::state::{LO, bits_of, ct};
+use crate::verdict::state::{LO, To, address_of, bits_of, ct, name_of};
 
 use super::parcel::{Field, Nat, Parcel};
 
@@ -24,7 +28,13 @@ fn after(before: u64, change: &Change) -> u64 {
 }
 
 /// Carries out a change; `is_dst` tells whether the hook is one that changes destinations.
-pub(super) fn apply(change: &Change, mut parcel: Parcel, is_dst: bool, v6: bool) -> Vec<Parcel> {
+pub(super) fn apply(
+    change: &Change,
+    mut parcel: Parcel,
+    is_dst: bool,
+    facts: &Facts,
+    v6: bool,
+) -> Vec<Parcel> {
     parcel.now.changes = after(parcel.now.changes, change);
     match change {
         Change::Mark(mark) => {
@@ -49,13 +59,7 @@ pub(super) fn apply(change: &Change, mut parcel: Parcel, is_dst: bool, v6: bool)
         | Change::Members => {}
         Change::Dnat(nat) => return destination(nat, parcel, change),
         Change::Snat(nat) => return source(nat, parcel, change),
-        Change::Redirect(nat) => {
-            let mut parcels = destination(nat, parcel, change);
-            for parcel in &mut parcels {
-                redirected(parcel, v6);
-            }
-            return parcels;
-        }
+        Change::Redirect(nat) => return redirect(nat, parcel, change, facts, v6),
         Change::Masquerade(nat) => {
             let mut parcels = source(nat, parcel, change);
             for parcel in &mut parcels {
@@ -63,17 +67,45 @@ pub(super) fn apply(change: &Change, mut parcel: Parcel, is_dst: bool, v6: bool)
             }
             return parcels;
         }
-        Change::Netmap(_) if is_dst => {
+        Change::Netmap(net) if is_dst => {
             parcel.now.translations = after(parcel.now.translations, change);
             (parcel.now.dst, parcel.now.dnat) = (Field::Lost, Nat::Lost);
+            let (first, last) = whole(net);
+            parcel.now.to = To::Among(first, last);
             leaves_elsewhere(&mut parcel);
         }
+        Change::May(effects) => perhaps(*effects, &mut parcel, change),
         Change::Netmap(_) => {
             parcel.now.translations = after(parcel.now.translations, change);
             (parcel.now.src, parcel.now.snat) = (Field::Lost, Nat::Lost);
         }
     }
     vec![parcel]
+}
+
+/// What may have been changed is not known afterwards.
+fn perhaps(effects: Effects, parcel: &mut Parcel, change: &Change) {
+    let now = &mut parcel.now;
+    if effects.mark {
+        now.mark = (0, 0);
+    }
+    if effects.connmark {
+        now.connmark = Field::Lost;
+    }
+    if effects.source || effects.snat {
+        (now.src, now.sport, now.snat) = (Field::Lost, Field::Lost, Nat::Lost);
+    }
+    let is_turned = effects.destination || effects.dnat;
+    if is_turned {
+        (now.dst, now.dport, now.dnat) = (Field::Lost, Field::Lost, Nat::Lost);
+        now.to = To::Anywhere;
+    }
+    if is_turned || effects.source || effects.snat {
+        now.translations = after(now.translations, change);
+    }
+    if is_turned {
+        leaves_elsewhere(parcel);
+    }
 }
 
 /// Its destination was changed: what a program sends is routed anew, where to is not known.
@@ -83,16 +115,58 @@ fn leaves_elsewhere(parcel: &mut Parcel) {
     }
 }
 
-fn redirected(parcel: &mut Parcel, v6: bool) {
-    if parcel.now.path == Path::Output {
-        parcel.now.dst = Field::Is(if v6 { 1 } else { 0x7f00_0001 });
-        parcel.now.leaves = Field::Is(LO);
-    } else {
-        parcel.now.dst = Field::Lost;
-        parcel.now.path = Path::Input;
-        parcel.now.leaves = Field::Is(0);
+/// The first and the last address of a network.
+fn whole(net: &Net) -> (u128, u128) {
+    match net {
+        Net::V4 { address, mask } => {
+            let last = address.to_bits() | !mask.to_bits();
+            (address.to_bits().into(), last.into())
+        }
+        Net::V6 { address, mask } => (address.to_bits(), address.to_bits() | !mask.to_bits()),
     }
-    parcel.now.dnat = Nat::Is(true);
+}
+
+/// To the loopback address for what this box sends, else to the address of the interface.
+fn redirect(
+    nat: &NatTarget,
+    parcel: Parcel,
+    change: &Change,
+    facts: &Facts,
+    v6: bool,
+) -> Vec<Parcel> {
+    let is_sent = parcel.now.path == Path::Output;
+    let to = if is_sent {
+        Some(if v6 { 1 } else { 0x7f00_0001 })
+    } else {
+        let name = parcel.area.input.point().and_then(name_of);
+        let own = name.and_then(|name| facts.first.get(&name));
+        own.filter(|_| !v6).map(|own| bits_of((*own).into()))
+    };
+    let addresses = to.map(|to| {
+        let to = address_of(to, v6);
+        AddressRange {
+            first: to,
+            last: to,
+        }
+    });
+    let nat = NatTarget { addresses, ..*nat };
+    let mut parcels = destination(&nat, parcel, change);
+    for parcel in &mut parcels {
+        if to.is_none() {
+            parcel.now.dst = Field::Lost;
+            if parcel.now.dnat != Nat::Is(true) {
+                parcel.now.dnat = Nat::Lost;
+            }
+        }
+        if is_sent {
+            parcel.now.leaves = Field::Is(LO);
+        } else {
+            parcel.now.path = Path::Input;
+            parcel.now.leaves = Field::Is(0);
+        }
+        parcel.now.to = To::Said;
+    }
+    parcels
 }
 
 /// Protocols whose ports NAT may change.
@@ -169,6 +243,14 @@ fn destination(nat: &NatTarget, parcel: Parcel, change: &Change) -> Vec<Parcel> 
         for mut parcel in parts {
             let view = parcel.view();
             parcel.now.dnat = changed((dst, &view.dst), (dport, &view.dport));
+            if let Some(range) = nat.addresses {
+                let (first, last) = (bits_of(range.first), bits_of(range.last));
+                parcel.now.to = if first == last {
+                    To::Here
+                } else {
+                    To::Among(first, last)
+                };
+            }
             (parcel.now.dst, parcel.now.dport) = (dst, dport);
             parcel.now.translations = after(parcel.now.translations, change);
             leaves_elsewhere(&mut parcel);

@@ -21,17 +21,17 @@ mod split;
 use std::rc::Rc;
 
 use super::facts::Facts;
-use super::program::{Action, Change, End, Program, Stage, TableKind, index};
+use super::program::{Action, Change, End, NATIVE, Program, Stage, TableKind, index};
 use super::space::area::Area;
 use super::space::ask::WideAsk;
 use super::space::cube::piece;
-use super::thread::{By, DEPTH};
+use super::thread::{By, DEPTH, Turn};
 use crate::flow::Hook;
 use crate::ruleset::Policy;
 use crate::verdict::Path;
 pub(super) use merge::{Conditional, merge};
-use nat::{begins, turn};
-use parcel::{Field, Nat, Parcel};
+use nat::{begins, go, way};
+use parcel::Parcel;
 pub(super) use split::Book;
 use split::Sides;
 
@@ -107,10 +107,8 @@ impl<'a> Sweep<'a> {
             self.postrouting(left);
             return;
         }
-        let mut parcels = self.hook(Hook::Prerouting, parcels);
-        for parcel in &mut parcels {
-            turn(parcel, self.facts, self.program.is_v6());
-        }
+        let parcels = self.hook(Hook::Prerouting, parcels);
+        let parcels = self.routed(parcels);
         let (input, mut forward): (Vec<_>, Vec<_>) = parcels
             .into_iter()
             .partition(|parcel| parcel.now.path == Path::Input);
@@ -123,6 +121,34 @@ impl<'a> Sweep<'a> {
         }
         let forward = self.hook(Hook::Forward, forward);
         self.postrouting(forward);
+    }
+
+    /// Sends each parcel its way, and those that may go either way both.
+    fn routed(&mut self, parcels: Vec<Parcel>) -> Vec<Parcel> {
+        let mut routed = Vec::new();
+        for mut parcel in parcels {
+            match way(&parcel, self.facts, self.program.is_v6()) {
+                Turn::Said => routed.push(parcel),
+                Turn::Goes(path) => {
+                    go(&mut parcel, path);
+                    routed.push(parcel);
+                }
+                Turn::Either => {
+                    let key = format!("local {:?} {}", parcel.now.to, parcel.now.translations);
+                    let words = || "its new destination is an address of this box".to_owned();
+                    let mut sides = self.question(parcel, key, words);
+                    for parcel in &mut sides.yes {
+                        go(parcel, Path::Input);
+                    }
+                    for parcel in &mut sides.no {
+                        go(parcel, Path::Forward);
+                    }
+                    routed.append(&mut sides.yes);
+                    routed.append(&mut sides.no);
+                }
+            }
+        }
+        routed
     }
 
     fn postrouting(&mut self, mut parcels: Vec<Parcel>) {
@@ -171,7 +197,6 @@ impl<'a> Sweep<'a> {
                         }
                     }
                 }
-                Stage::Native(native) => parcels = self.native(*native, parcels),
                 Stage::Chain(chain) => parcels = self.base(*chain, hook, parcels),
             }
             parcels = self.merged(parcels);
@@ -184,34 +209,6 @@ impl<'a> Sweep<'a> {
         let size: usize = parcels.iter().map(|parcel| parcel.area.size()).sum();
         *self.work = self.work.saturating_sub(parcels.len() * MERGE + size);
         merge::parcels(parcels)
-    }
-
-    /// A native chain: it drops, or it may drop.
-    fn native(&mut self, at: u16, parcels: Vec<Parcel>) -> Vec<Parcel> {
-        let Some(native) = self.program.natives.get(usize::from(at)) else {
-            return parcels;
-        };
-        let by = By::Native(at);
-        let mut passing = Vec::new();
-        for parcel in parcels {
-            if native.drops {
-                self.end(parcel, Fate::Drop, by);
-                continue;
-            }
-            let words = || format!("the native chain {} drops it", native.name);
-            let mut sides = self.question(parcel, format!("native {}", native.name), words);
-            for parcel in sides.yes {
-                self.end(parcel, Fate::Drop, by);
-            }
-            if native.translates {
-                for parcel in &mut sides.no {
-                    (parcel.now.dst, parcel.now.dport) = (Field::Lost, Field::Lost);
-                    parcel.now.dnat = Nat::Lost;
-                }
-            }
-            passing.append(&mut sides.no);
-        }
-        passing
     }
 
     fn question(&mut self, parcel: Parcel, key: String, words: impl FnOnce() -> String) -> Sides {
@@ -230,7 +227,7 @@ impl<'a> Sweep<'a> {
         }
         let is_dst = matches!(hook, Hook::Prerouting | Hook::Output);
         let is_filter = chain.table == TableKind::Filter;
-        let names = self.names;
+        let names = self.names && chain.ruleset != NATIVE;
         let mut pass = |mut parcel: Parcel, by: By| {
             if !names {
                 // Those that were let pass by different rules may be put together again.
@@ -367,7 +364,7 @@ impl<'a> Sweep<'a> {
     fn change(&self, change: u32, parcel: Parcel, is_dst: bool) -> Vec<Parcel> {
         let change: Option<&Change> = self.program.changes.get(change as usize);
         match change {
-            Some(change) => apply::apply(change, parcel, is_dst, self.program.is_v6()),
+            Some(change) => apply::apply(change, parcel, is_dst, self.facts, self.program.is_v6()),
             None => vec![parcel],
         }
     }

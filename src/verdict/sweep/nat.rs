@@ -7,7 +7,8 @@ use crate::verdict::Path;
 use crate::verdict::facts::Facts;
 use crate::verdict::space::area::Area;
 use crate::verdict::space::cube::{Bytes, Cube, piece};
-use crate::verdict::state::{address_of, ct};
+use crate::verdict::state::{To, ct};
+use crate::verdict::thread::{Turn, turn};
 
 /// The nat table sees the first packet of a connection, and each end of it is decided once: those that it
 /// sees, and the others.
@@ -54,21 +55,22 @@ pub(super) fn begins(parcels: Vec<Parcel>, hook: Hook) -> (Vec<Parcel>, Vec<Parc
     (entering, others)
 }
 
-/// A destination that NAT changed is routed as what it is now, where the box's addresses are known.
-pub(super) fn turn(parcel: &mut Parcel, facts: &Facts, v6: bool) {
-    let (Field::Is(dst), Nat::Is(true)) = (parcel.now.dst, parcel.now.dnat) else {
-        return;
+/// A destination that NAT changed is routed as what it is now, where the box's addresses are known: the way of
+/// the parcel, or that it may be either.
+pub(super) fn way(parcel: &Parcel, facts: &Facts, v6: bool) -> Turn {
+    let dnat = match parcel.now.dnat {
+        Nat::Is(is) => Some(is),
+        Nat::Before | Nat::Lost => None,
     };
-    match (facts.is_local(address_of(dst, v6)), parcel.now.path) {
-        (Some(true), Path::Forward) => {
-            parcel.now.path = Path::Input;
-            parcel.now.leaves = Field::Is(0);
+    let now = &parcel.now;
+    match now.dst {
+        // Each has its own, which NAT did not touch.
+        Field::Own if now.to == To::Here => Turn::Said,
+        Field::Own | Field::Lost => turn(now.path, now.to, dnat, now.to.is_local(None, facts, v6)),
+        Field::Is(dst) => {
+            let local = now.to.is_local(Some(dst), facts, v6);
+            turn(now.path, now.to, dnat, local)
         }
-        (Some(false), Path::Input) => {
-            parcel.now.path = Path::Forward;
-            parcel.now.leaves = Field::Lost;
-        }
-        _ => {}
     }
 }
 
@@ -89,4 +91,18 @@ pub(super) fn delivered(parcels: Vec<Parcel>, v6: bool) -> (Vec<Parcel>, Vec<Par
         parts.collect()
     };
     (of(piece::WHOLE), of(piece::COMPARED | piece::REFUSED))
+}
+
+/// The packets go that way, and are routed no more.
+pub(super) fn go(parcel: &mut Parcel, path: Path) {
+    parcel.now.to = To::Said;
+    if path == parcel.now.path {
+        return;
+    }
+    parcel.now.dnat = Nat::Is(true);
+    parcel.now.leaves = match path {
+        Path::Input => Field::Is(0),
+        _ => Field::Lost,
+    };
+    parcel.now.path = path;
 }

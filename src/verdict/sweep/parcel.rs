@@ -8,7 +8,7 @@
 use crate::verdict::Path;
 use crate::verdict::space::area::{Area, List};
 use crate::verdict::space::cube::{Cube, Span, piece};
-use crate::verdict::state::{LO, ct};
+use crate::verdict::state::{LO, To, ct};
 use crate::verdict::thread::By;
 
 /// What became of one field.
@@ -34,6 +34,7 @@ pub(super) enum Nat {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Become {
     pub path: Path,
+    pub to: To,
     pub src: Field<u128>,
     pub dst: Field<u128>,
     pub sport: Field<u16>,
@@ -98,6 +99,7 @@ impl Parcel {
         };
         let now = |seen: bool| Become {
             path,
+            to: To::Said,
             src: Field::Own,
             dst: Field::Own,
             sport: Field::Own,
