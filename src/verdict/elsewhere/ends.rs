@@ -97,6 +97,8 @@ impl Finder<'_> {
         };
         let asked = matches!(proto, Protocol::TCP | Protocol::UDP)
             && self.packet.path == Path::Input
+            // NAT may have sent it anywhere: then nobody here is asked for.
+            && (!self.packet.translated || self.packet.dst.is_some())
             && self.packet.opens();
         if !asked {
             return;
