@@ -73,6 +73,18 @@ impl ChainDiff {
     }
 }
 
+impl DiffLine {
+    /// What the rule says.
+    pub fn into_spec(self) -> Vec<u8> {
+        match self {
+            Self::Removed { spec, .. }
+            | Self::Added { spec, .. }
+            | Self::Moved { spec, .. }
+            | Self::Zeroed { spec, .. } => spec,
+        }
+    }
+}
+
 /// What a change does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {

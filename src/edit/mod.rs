@@ -55,7 +55,7 @@ pub use merge::{Merge, merge};
 pub use operation::{ChainName, Operation, RowId, Spot};
 pub use refused::Refused;
 pub use remark::{Remark, RuleName};
-pub use script::{Script, ScriptError, script};
+pub use script::{Script, ScriptError, script, script_around};
 pub use shelf::{Bytes, Shelf, Shelved};
 pub use shown::{ChainMark, Mark, Shown, ShownChain, ShownRow};
 pub use stage::Stage;

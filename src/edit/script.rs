@@ -175,13 +175,25 @@ impl Command {
 /// What turns `from`, whose counters these are, into `to`. Both are of one family and back end. A rule that
 /// only moves brings the counters of `from`, one that `from` does not have those in the text of `to`.
 pub fn script(from: &Ruleset, to: &Ruleset, counters: &CounterSet) -> Result<Script, ScriptError> {
-    let mut pinned = HashSet::new();
+    script_around(from, to, counters, [])
+}
+
+/// The same, where of two rules that change places those of these texts stand still: another program may be about to
+/// delete one by its handle, which a rule that is taken out and put back does not keep.
+pub fn script_around(
+    from: &Ruleset,
+    to: &Ruleset,
+    counters: &CounterSet,
+    pinned: impl IntoIterator<Item = Vec<u8>>,
+) -> Result<Script, ScriptError> {
+    let mut pinned: HashSet<Vec<u8>> = pinned.into_iter().collect();
+    let most = pinned.len() + PINNED;
     loop {
         // Of two rules that change places either can be the one that is taken out and put back; where the
         // text of one cannot be, it is the other.
         match script_with(from, to, counters, &pinned) {
             Err(Unwritable::Rule { text, error }) => {
-                if pinned.len() >= PINNED || !pinned.insert(text) {
+                if pinned.len() >= most || !pinned.insert(text) {
                     return Err(error);
                 }
             }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::request::ApplyError;
-use crate::edit::{self, Remark, ScriptError};
+use crate::edit::{self, DiffLine, Remark, ScriptError};
 use crate::netfilter::netlink::{Netlink, NetlinkError, Request};
 use crate::netfilter::nftables;
 use crate::netfilter::xtables::restore::{Held, Mode, RestoreError, Wait, restore};
@@ -180,6 +180,7 @@ pub(super) fn carry(
             again();
         }
         let mut merged = edit::merge(base, goal, &now);
+        let mut still = HashSet::new();
         if let Some(remark) = merged.remarks.iter().find(|r| strictness.forbids(r)) {
             let what = remark.to_string();
             return Err(CarryError::Conflict { origin, what });
@@ -194,9 +195,11 @@ pub(super) fn carry(
             if same(&merged.ruleset, &now) {
                 return Ok(remarks.unwrap_or_default());
             }
+            still = of_others(base, goal, &now);
         }
         remarks.get_or_insert_with(|| worth_saying(&merged.remarks));
-        let script = edit::script(&now, &merged.ruleset, &now.saved_counters())?.bytes();
+        let script =
+            edit::script_around(&now, &merged.ruleset, &now.saved_counters(), still)?.bytes();
         let script = if origin.backend == Backend::Nft && !by_number {
             by_text(&now, &script).unwrap_or(script)
         } else {
@@ -220,6 +223,18 @@ pub(super) fn carry(
         now = fresh;
     }
     Err(CarryError::Unsettled { origin })
+}
+
+/// The texts of all rules that the change from `base` to `goal` is not about.
+fn of_others(base: &Ruleset, goal: &Ruleset, now: &Ruleset) -> HashSet<Vec<u8>> {
+    let chains = edit::Diff::between(base, goal).chains;
+    let ours: HashSet<Vec<u8>> = chains
+        .into_iter()
+        .flat_map(|chain| chain.lines)
+        .map(DiffLine::into_spec)
+        .collect();
+    let texts = now.rules().map(|rule| now.rule_text(rule).into_owned());
+    texts.filter(|text| !ours.contains(text)).collect()
 }
 
 fn run(
