@@ -6,6 +6,7 @@
 //! the verdict goes out as soon as it is there, what the rest of the box says follows, and then the ways out.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -14,8 +15,9 @@ use crate::app::why::offer::{Offers, offers};
 use crate::app::why::question::{Answered, Beside, Programs, Question, answer};
 use crate::flow::{Machine, RouteQuestion};
 use crate::host;
+use crate::netfilter::xtables::beside::sets_for;
 use crate::runtime::board::Event;
-use crate::verdict::{About, Cause, Facts, Grade, elsewhere, questions};
+use crate::verdict::{About, Cause, Facts, Grade, elsewhere, questions, sets};
 
 /// Where questions go.
 #[derive(Debug)]
@@ -64,11 +66,16 @@ fn run(asked: &Receiver<Question>, events: &UnboundedSender<Event>) {
 struct Worker {
     programs: Programs,
     facts: Facts,
+    /// When the members of the ipsets in them were read.
+    members: Option<Instant>,
     /// The connection table has no room for a first packet.
     full: bool,
     /// The last answer with its ways out, and whether the table was full then.
     known: Option<(Answered, bool, Offers)>,
 }
+
+/// How long members of ipsets are believed: they may be many, and an open question is asked again and again.
+const MEMBERS: Duration = Duration::from_secs(15);
 
 impl Worker {
     /// The verdict, then what the rest of the box says. `None` for a question without a packet.
@@ -78,7 +85,15 @@ impl Worker {
         } else {
             Machine::default()
         };
+        let members = std::mem::take(&mut self.facts.sets);
         self.facts = facts(question, &machine);
+        if self.members.is_some_and(|at| at.elapsed() < MEMBERS) {
+            self.facts.sets = members;
+        } else if question.live {
+            let dumps = question.sets.iter().map(|held| held.ruleset.bytes());
+            self.facts.sets = sets::read(&sets_for(dumps));
+            self.members = Some(Instant::now());
+        }
         let mut ask = |asked: &[RouteQuestion], machine: &Machine| host::routes(asked, machine);
         let answered = answer(
             question,

@@ -246,3 +246,26 @@ fn later_fragments_meet_rules_until_something_puts_them_together() {
         }
     });
 }
+
+/// A set that a rule names is asked for its members: in it or not, both are certain.
+#[test]
+fn members_of_ipsets_are_read_from_the_box() {
+    in_namespace(|net| {
+        net.ok("ipset create blocked hash:net && ipset add blocked 203.0.113.0/24");
+        for tool in ["iptables-nft", "iptables-legacy"] {
+            net.ok(&format!(
+                "{tool} -A INPUT -m set --match-set blocked src -j DROP"
+            ));
+            for (source, wanted) in [
+                ("203.0.113.9", "DROP  certain"),
+                ("198.51.100.9", "ACCEPT  certain"),
+            ] {
+                let program = env!("CARGO_BIN_EXE_ruletop");
+                let asked = net.run(&format!("{program} explain 'tcp {source} -> :443 in eth0'"));
+                let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+                assert!(said.contains(wanted), "{said}");
+            }
+            net.ok(&format!("{tool} -F INPUT"));
+        }
+    });
+}

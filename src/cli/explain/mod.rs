@@ -22,6 +22,7 @@ use crate::host;
 use crate::netfilter::native;
 use crate::netfilter::netlink::Netlink;
 use crate::netfilter::nftables::inspect::inspect;
+use crate::netfilter::xtables::beside::sets_for;
 use crate::ruleset::{Backend, BaseChain, Document, Family, Lossy, Ruleset};
 use crate::verdict::Probe;
 use crate::verdict::{
@@ -89,7 +90,6 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
         Some(_) => Machine::default(),
         None => host::links(),
     };
-    let facts = facts(explain, &links)?;
     let probes = match &explain.packets {
         Some(path) => many(path)?,
         None => vec![words(&explain.packet)?],
@@ -105,6 +105,7 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
         Vec::new()
     };
     let live = explain.file.is_none();
+    let facts = facts(explain, &document, &links)?;
     let four = Side::new(Family::V4, &document, &native, live);
     let six = Side::new(Family::V6, &document, &native, live);
     let mut out = Vec::new();
@@ -194,10 +195,13 @@ fn on_their_way(mut probes: Vec<Probe>, links: &Machine) -> Vec<Probe> {
 }
 
 /// What is known of the box: of this one its addresses and its clock, of a dump's only what is said.
-fn facts(explain: &Explain, links: &Machine) -> Result<Facts, Failure> {
+fn facts(explain: &Explain, document: &Document, links: &Machine) -> Result<Facts, Failure> {
     let mut facts = Facts::default();
     if let Some(path) = &explain.sets {
         facts.sets = sets::read(&input::read(path)?);
+    } else if explain.file.is_none() {
+        let dumps = document.rulesets().iter().map(Ruleset::bytes);
+        facts.sets = sets::read(&sets_for(dumps));
     }
     if !explain.local.is_empty() {
         facts.local = Some(explain.local.clone());

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
+use memchr::memmem;
+
 use super::presence::nf_tables_is_loaded;
 use super::tools::{self, Tool};
 use super::{Limits, XtablesError, child, failure};
@@ -70,6 +72,15 @@ pub fn sets() -> Result<Found, XtablesError> {
     let mut command = ipset.command();
     command.arg("save");
     run(&ipset, command, b"", &AtomicBool::new(false)).map(Found::Text)
+}
+
+/// The same where one of these dumps names a set; nothing where none does, or where they cannot be had.
+pub fn sets_for<'a>(dumps: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let names_one = |dump: &[u8]| memmem::find(dump, b"-set ").is_some();
+    if !dumps.into_iter().any(names_one) {
+        return Vec::new();
+    }
+    sets().map(Found::into_text).unwrap_or_default()
 }
 
 /// Makes sets and members; those that are there already stay (`-exist`).
