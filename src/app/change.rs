@@ -37,8 +37,6 @@ pub struct Change {
     pub window: Option<Duration>,
     /// Rules that went to the shelf for the change on its way.
     pub shelving: Vec<Shelved>,
-    /// Disabled rules that the change on its way deletes for good.
-    pub deleting: Vec<Shelved>,
     /// The pending change is what was staged here.
     pub ours: bool,
     /// It was said that the pending change is not what is staged here.

@@ -19,9 +19,9 @@ use crate::app::notice::Notice;
 use crate::app::shelf::Reshelve;
 use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Question};
-use crate::edit::Shelf;
 use crate::edit::form::complete::Names;
 use crate::edit::probe::Site;
+use crate::edit::{Shelf, Shelved};
 use crate::flow::{Batch, ConntrackState, LogChannel};
 use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
 use crate::verdict::{Dead, Place, Program, Shadow};
@@ -93,8 +93,8 @@ pub enum Message {
     Applying(String),
     /// The apply was refused, and nothing has changed: why, and what to do.
     Refused(String, String),
-    /// What is staged without a change of rules is done, in words.
-    Settled(String),
+    /// What is staged without a change of rules is done, in words; and the disabled rules that it deleted.
+    Settled(String, Vec<Shelved>),
     /// How the change that was pending ended: whether it was kept, where that is known, and in words.
     Ended(Option<bool>, String),
     /// The change that waits for its answer now, if there is one.

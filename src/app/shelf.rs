@@ -54,7 +54,7 @@ pub(super) fn take_back(shelf: &Shelf, old: &Ruleset, new: &mut Firewall) {
 
 impl State {
     /// What is staged is about to be applied: rules that it disables are put on the shelf first; those that it
-    /// deletes for good leave it in the end.
+    /// enables, or deletes for good, leave it once it is kept.
     pub fn about_to_shelve(&self) -> Reshelve {
         let mut reshelve = Reshelve::default();
         for firewall in self.firewalls.iter().filter(|f| f.staged() > 0) {
@@ -81,8 +81,7 @@ impl State {
     }
 
     /// Disabled rules that were staged to go for good do so.
-    pub(super) fn delete_shelved(&mut self) -> Vec<Effect> {
-        let gone = std::mem::take(&mut self.change.deleting);
+    pub(super) fn delete_shelved(&mut self, gone: Vec<Shelved>) -> Vec<Effect> {
         self.shelf.rules.retain(|rule| !gone.contains(rule));
         reshelve(Vec::new(), gone)
     }

@@ -99,12 +99,17 @@ impl Aside {
         if out.is_empty() {
             return Err("no rule in it is strange to iptables".to_owned());
         }
+        // One that a guard before us wrote down and did not get round to is still there, and counts once.
+        let is_same = |old: &Value, new: &Value| {
+            ["table", "chain", "handle"]
+                .iter()
+                .all(|key| old[key] == new[key])
+        };
+        self.rules
+            .retain(|old| !out.iter().any(|new| is_same(old, new)));
         self.rules.extend(out.iter().cloned());
         // A folder that is full must not keep the change in force.
-        let _ = places::replace(
-            &self.file,
-            &serde_json::to_vec(&self.rules).unwrap_or_default(),
-        );
+        self.write_down();
         let commands: Vec<Value> = out
             .iter()
             .map(|rule| json!({"delete": {"rule": named(rule, &["handle"])}}))
@@ -113,7 +118,7 @@ impl Aside {
             Ok(()) => Ok(()),
             Err(why) => {
                 self.rules.truncate(self.rules.len() - out.len());
-                self.forget();
+                self.write_down();
                 Err(why)
             }
         }
@@ -121,11 +126,11 @@ impl Aside {
 
     /// Puts them back; a remark on each that could not be, with its words.
     pub(super) fn put_back(mut self) -> Vec<String> {
-        let rules = std::mem::take(&mut self.rules);
         let mut remarks = Vec::new();
-        for rule in &rules {
+        while !self.rules.is_empty() {
+            let rule = self.rules.remove(0);
             let index = rule["index"].as_u64().unwrap_or(0);
-            let mut new = named(rule, &["expr", "comment"]);
+            let mut new = named(&rule, &["expr", "comment"]);
             // Behind the rule that stood before it; the end of the chain where there are fewer now.
             let command = match index.checked_sub(1) {
                 None => json!({"insert": {"rule": new.clone()}}),
@@ -135,23 +140,26 @@ impl Aside {
                 }
             };
             let done = load(&[command]).or_else(|_| {
-                let new = named(rule, &["expr", "comment"]);
+                let new = named(&rule, &["expr", "comment"]);
                 load(&[json!({"add": {"rule": new}})])
             });
-            match done {
-                Ok(()) => {}
-                Err(why) => remarks.push(format!(
+            if let Err(why) = done {
+                remarks.push(format!(
                     "a rule of another program could not be put back ({why}): {rule}"
-                )),
+                ));
             }
+            self.write_down();
         }
-        self.forget();
         remarks
     }
 
-    fn forget(&self) {
+    /// What is out now, for the guard after us; no file where nothing is.
+    fn write_down(&self) {
         if self.rules.is_empty() {
             let _ = fs::remove_file(&self.file);
+        } else {
+            let text = serde_json::to_vec(&self.rules).unwrap_or_default();
+            let _ = places::replace(&self.file, &text);
         }
     }
 

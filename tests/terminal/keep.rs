@@ -191,12 +191,18 @@ fn the_history_knows_its_keys() {
 /// taken back.
 #[test]
 fn a_disabled_rule_outlives_the_program() {
+    for tool in ["iptables-legacy", "iptables-nft"] {
+        outlives(tool);
+    }
+}
+
+fn outlives(tool: &str) {
     let home = tempfile::tempdir().unwrap();
     let script = format!(
         "set -e
          for folder in /etc /var; do mount -t tmpfs none $folder; done
          mkdir -p /var/log /var/backups /run/ruletop && mount --bind {home} /run/ruletop
-         for port in 22 80 443; do iptables-legacy -A INPUT -p tcp --dport $port -j ACCEPT; done
+         for port in 22 80 443; do {tool} -A INPUT -p tcp --dport $port -j ACCEPT; done
          for start in 1 2 3 4; do {program}; read -p 'left: '; done",
         home = home.path().display(),
         program = env!("CARGO_BIN_EXE_ruletop")

@@ -69,7 +69,7 @@ pub(super) fn take(state: &mut State, message: Message) -> Vec<Effect> {
         Message::Checked(checked) => return review::checked(state, checked),
         Message::Applying(words) => review::step(state, words),
         Message::Refused(what, remedy) => return review::refused(state, what, remedy),
-        Message::Settled(words) => return review::settled(state, words),
+        Message::Settled(words, deleted) => return review::settled(state, words, deleted),
         Message::Ended(kept, words) => {
             state.change.kept = kept;
             act::say(state, words);

@@ -10,7 +10,7 @@ use crate::app::action::Action;
 use crate::app::change::{Checked, Checks, GO_ON, Page, Pending, Phase, Review, WINDOWS};
 use crate::app::message::Effect;
 use crate::app::state::{Dialog, Input, Purpose, State};
-use crate::edit::Stage;
+use crate::edit::{Shelved, Stage};
 
 /// How much longer a pending change waits when asked.
 const MORE: Duration = Duration::from_secs(60);
@@ -112,7 +112,6 @@ fn apply(state: &mut State) -> Vec<Effect> {
     let reshelve = state.about_to_shelve();
     state.shelf.rules.extend(reshelve.come.iter().cloned());
     state.change.shelving.clone_from(&reshelve.come);
-    state.change.deleting.clone_from(&reshelve.gone);
     vec![Effect::Apply(state.change.window(), reshelve)]
 }
 
@@ -211,7 +210,7 @@ pub(super) fn refused(state: &mut State, what: String, remedy: String) -> Vec<Ef
 }
 
 /// What is staged without a change of rules is done; where that was all, the review is over.
-pub(super) fn settled(state: &mut State, words: String) -> Vec<Effect> {
+pub(super) fn settled(state: &mut State, words: String, deleted: Vec<Shelved>) -> Vec<Effect> {
     for firewall in &mut state.firewalls {
         if let Some(stage) = firewall.stage().and_then(Stage::settled) {
             firewall.restage(Some(stage));
@@ -222,7 +221,7 @@ pub(super) fn settled(state: &mut State, words: String) -> Vec<Effect> {
     }
     act::say(state, words);
     super::relist(state);
-    let mut effects = state.delete_shelved();
+    let mut effects = state.delete_shelved(deleted);
     effects.push(Effect::ReadNow);
     effects
 }

@@ -135,18 +135,25 @@ impl Changes {
                 tell(Message::Applying(step_words(&step)));
             });
             // Counters and disabled rules are no part of what the guard compares: a change can be of nothing else.
-            let is_done = match &done {
-                Err(ApplyError::Nothing) => !zeroed.is_empty() || !gone.is_empty(),
-                done => done.is_ok(),
+            // Of a change of rules, which may be taken back, nothing leaves the shelf yet.
+            let (is_pending, deleted) = match done {
+                Ok(_) => (true, Vec::new()),
+                Err(ApplyError::Nothing) if !zeroed.is_empty() || !gone.is_empty() => (false, gone),
+                Err(error) => {
+                    tell(Message::Refused(error.to_string(), error.remedy()));
+                    return;
+                }
             };
-            let zeroed = if is_done {
-                zero(&zeroed)
-            } else {
-                done.map(|_| 0)
-            };
-            match zeroed {
-                Ok(0) if gone.is_empty() => {}
-                Ok(count) => tell(Message::Settled(settled_words(count, gone.len()))),
+            match zero(&zeroed) {
+                Ok(0) if deleted.is_empty() => {}
+                Ok(count) => {
+                    let words = settled_words(count, deleted.len());
+                    tell(Message::Settled(words, deleted));
+                }
+                // The rules are as they were staged all the same.
+                Err(error) if is_pending => {
+                    tell(Message::Say(format!("{error}: {}", error.remedy())));
+                }
                 Err(error) => tell(Message::Refused(error.to_string(), error.remedy())),
             }
         });
