@@ -24,6 +24,15 @@ impl Shelf {
     fn of<'a>(&'a self, ruleset: &'a Ruleset) -> impl Iterator<Item = &'a Shelved> {
         self.rules.iter().filter(|rule| rule.is_of(ruleset))
     }
+
+    /// Adds those that are not on it.
+    pub(super) fn take_up(&mut self, come: &[Shelved]) {
+        for rule in come {
+            if !self.rules.contains(rule) {
+                self.rules.push(rule.clone());
+            }
+        }
+    }
 }
 
 /// A ruleset that was read for the first time shows what is disabled of it.
@@ -63,9 +72,10 @@ impl State {
             };
             let after = stage.shelf();
             let (old, new) = (self.shelf.of(stage.base()), after.of(stage.base()));
-            reshelve
-                .come
-                .extend(new.filter(|rule| !self.shelf.rules.contains(rule)).cloned());
+            // What a revert left there too, if nobody saw its end: it comes anew, and stays if this one is kept.
+            let comes =
+                |rule: &&Shelved| !self.shelf.rules.contains(rule) || rule.stands_in(stage.base());
+            reshelve.come.extend(new.filter(comes).cloned());
             reshelve
                 .gone
                 .extend(old.filter(|rule| !after.rules.contains(rule)).cloned());

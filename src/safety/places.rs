@@ -13,6 +13,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::host;
@@ -173,6 +175,18 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PlaceError> {
         let _ = fs::remove_file(&new);
     }
     done
+}
+
+/// One writer at a time in a folder; waits for its turn.
+pub(super) fn lock_folder(path: &Path) -> Result<Flock<File>, PlaceError> {
+    let mut folder = File::open(path).map_err(at("open", path))?;
+    loop {
+        folder = match Flock::lock(folder, FlockArg::LockExclusive) {
+            Ok(lock) => return Ok(lock),
+            Err((folder, Errno::EINTR)) => folder,
+            Err((_, errno)) => return Err(at("lock", path)(errno.into())),
+        }
+    }
 }
 
 /// Syncs the names in a folder.

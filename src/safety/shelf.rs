@@ -27,8 +27,14 @@ pub fn shelf(places: &Places) -> Result<Shelf, PlaceError> {
         .map_err(at("understand", &path))
 }
 
-/// Takes rules off and puts others on. Nothing is lost halfway: the file is the old or the new.
+/// Takes rules off and puts others on. Nothing is lost halfway: the file is the old or the new; and nothing of
+/// another program that does so at the same moment.
 pub fn reshelve(places: &Places, gone: &[Shelved], come: &[Shelved]) -> Result<(), PlaceError> {
+    if come.is_empty() && !file(places).exists() {
+        return Ok(());
+    }
+    places::folder(&places.data)?;
+    let _turn = places::lock_folder(&places.data)?;
     let before = shelf(places)?;
     let mut after = before.clone();
     after.rules.retain(|rule| !gone.contains(rule));
@@ -40,7 +46,6 @@ pub fn reshelve(places: &Places, gone: &[Shelved], come: &[Shelved]) -> Result<(
     if after == before {
         return Ok(());
     }
-    places::folder(&places.data)?;
     let path = file(places);
     if after.rules.is_empty() {
         return fs::remove_file(&path).map_err(at("remove", &path));

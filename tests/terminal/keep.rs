@@ -203,7 +203,7 @@ fn outlives(tool: &str) {
          for folder in /etc /var; do mount -t tmpfs none $folder; done
          mkdir -p /var/log /var/backups /run/ruletop && mount --bind {home} /run/ruletop
          for port in 22 80 443; do {tool} -A INPUT -p tcp --dport $port -j ACCEPT; done
-         for start in 1 2 3 4; do {program}; read -p 'left: '; done",
+         for start in 1 2 3 4; do {program}; read -p \"left for the $start. time \"; done",
         home = home.path().display(),
         program = env!("CARGO_BIN_EXE_ruletop")
     );
@@ -228,9 +228,12 @@ fn outlives(tool: &str) {
             !screen.contains("─ keep it? ─") && screen.contains("the change is ")
         });
     };
-    let again = |terminal: &mut Terminal| {
+    // The screen below still shows the words of the times before.
+    let mut times = 0;
+    let mut again = |terminal: &mut Terminal| {
+        times += 1;
         terminal.press("q");
-        terminal.wait_for_text("left:");
+        terminal.wait_for_text(&format!("left for the {times}. time"));
         terminal.press("<Enter>");
         terminal.wait_for_frame("the program again", |screen| {
             screen.contains("v4 filter INPUT ─")

@@ -110,7 +110,7 @@ fn apply(state: &mut State) -> Vec<Effect> {
         return Vec::new();
     }
     let reshelve = state.about_to_shelve();
-    state.shelf.rules.extend(reshelve.come.iter().cloned());
+    state.shelf.take_up(&reshelve.come);
     state.change.shelving.clone_from(&reshelve.come);
     vec![Effect::Apply(state.change.window(), reshelve)]
 }

@@ -331,3 +331,31 @@ fn a_read_only_board_stages_nothing() {
     assert_eq!(said(&state), "read only");
     assert!(state.input.is_none());
 }
+
+/// A revert whose end nobody saw leaves a rule on the shelf that the kernel holds. Disabled again and kept, it stays
+/// there, also where the answer is known before the kernel was read.
+#[test]
+fn a_rule_left_on_the_shelf_is_disabled_like_any_other() {
+    let mut state = board();
+    press(&mut state, &["g", "j", "#"]);
+    let left = state.firewall().unwrap().stage().unwrap().shelf();
+    assert_eq!(left.rules.len(), 1);
+    press(&mut state, &["#"]);
+    send(&mut state, 1, Message::Shelf(left.clone()));
+    press(&mut state, &["g", "j", "#", "A"]);
+    let message = checked(&state, true);
+    send(&mut state, 1, message);
+    let effects = press(&mut state, &["y"]);
+    let comes = Reshelve {
+        come: left.rules.clone(),
+        gone: Vec::new(),
+    };
+    assert_eq!(effects, [Effect::Apply(Duration::from_secs(60), comes)]);
+    send(&mut state, 2, pending(62));
+    let end = Message::Ended(Some(true), "the change is kept".to_owned());
+    send(&mut state, 3, end);
+    let effects = send(&mut state, 3, Message::Pending(None));
+    let is_written = |effect: &Effect| matches!(effect, Effect::Reshelve(_));
+    assert!(!effects.iter().any(is_written), "{effects:?}");
+    assert_eq!(state.shelf, left);
+}

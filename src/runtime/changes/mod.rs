@@ -6,11 +6,13 @@
 
 mod check;
 mod keep;
+mod shelf;
 mod traffic;
 mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -25,6 +27,7 @@ use crate::runtime::board::Event;
 use crate::safety::{self, ApplyError, DecideError, Places, Request, Step, Who};
 
 pub use check::{Material, check};
+use shelf::Shelf;
 use watch::Watcher;
 
 /// The changes of one network namespace: what the state asks for is handed to `safety`, and what happens to
@@ -36,6 +39,7 @@ pub struct Changes {
     /// The root folder of the machine whose next boot is kept for.
     root: PathBuf,
     shown: keep::Shown,
+    shelf: Shelf,
 }
 
 impl Changes {
@@ -62,6 +66,7 @@ impl Changes {
             tracing::warn!(%error, "no thread to watch pending changes with");
         }
         Self {
+            shelf: Shelf::open(places.clone()),
             events,
             places,
             root,
@@ -123,12 +128,23 @@ impl Changes {
         let events = self.events.clone();
         let zeroed = material.zeroed();
         let Reshelve { gone, come } = reshelve;
+        // First of all: a disabled rule is held by nobody else.
+        let (written, shelved) = channel();
+        let come = Reshelve {
+            come,
+            gone: Vec::new(),
+        };
+        self.shelf.write(come, move |how| drop(written.send(how)));
         self.aside("apply", move || {
             let tell = |message| drop(events.send(Event::Message(message)));
-            // First of all: a disabled rule is held by nobody else.
-            if let Err(error) = safety::reshelve(&request.places, &[], &come) {
-                let what = format!("the disabled rules could not be kept: {error}");
-                tell(Message::Refused(what, error.remedy().to_owned()));
+            let refused = match shelved.recv() {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some((error.to_string(), error.remedy())),
+                Err(ended) => Some((ended.to_string(), "start the program anew")),
+            };
+            if let Some((why, remedy)) = refused {
+                let what = format!("the disabled rules could not be kept: {why}");
+                tell(Message::Refused(what, remedy.to_owned()));
                 return;
             }
             let done = safety::begin(&request, &mut |step| {
@@ -161,9 +177,9 @@ impl Changes {
 
     /// Brings the shelf of disabled rules up to what the kernel holds.
     fn reshelve(&self, reshelve: Reshelve) {
-        let (places, events) = (self.places.clone(), self.events.clone());
-        self.aside("shelf", move || {
-            if let Err(error) = safety::reshelve(&places, &reshelve.gone, &reshelve.come) {
+        let events = self.events.clone();
+        self.shelf.write(reshelve, move |written| {
+            if let Err(error) = written {
                 let words = format!("the shelf of disabled rules: {error}: {}", error.remedy());
                 let _ = events.send(Event::Message(Message::Say(words)));
             }

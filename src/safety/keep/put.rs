@@ -5,10 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
-
 use super::KeepError;
-use crate::safety::places::{PlaceError, at, sync_folder};
+use crate::safety::places::{PlaceError, at, lock_folder, sync_folder};
 
 /// Rules tell what is not defended.
 const MODE: u32 = 0o600;
@@ -48,11 +46,7 @@ pub(super) fn replace(path: &Path, text: &[u8]) -> Result<(), PlaceError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(at("make the folder", folder))?;
     // One writer at a time, since the other names are fixed: what a killed one leaves is the next one's to clear.
-    let _lock = File::open(folder)
-        .and_then(|folder| {
-            Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
-        })
-        .map_err(at("lock", folder))?;
+    let _lock = lock_folder(folder)?;
     let new = beside(path, ".ruletop-new");
     let _ = fs::remove_file(&new);
     let done = write(&new, path, text)
