@@ -23,7 +23,7 @@ use crate::edit::form::complete::Names;
 use crate::edit::probe::Site;
 use crate::edit::{Shelf, Shelved};
 use crate::flow::{Batch, ConntrackState, LogChannel};
-use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
+use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Marked, Reading, RuleIdx, Ruleset};
 use crate::verdict::{Dead, Place, Program, Shadow};
 
 /// Something happened.
@@ -162,9 +162,11 @@ pub struct Shadowed {
 
 impl Shadowed {
     /// Looks for them: some tenths of a second for 100,000 rules.
-    pub fn of(id: FirewallId, ruleset: &Arc<Ruleset>) -> Self {
+    /// `lossy` are the rules of which it is known that the kernel holds more than their text: they cover none.
+    pub fn of(id: FirewallId, ruleset: &Arc<Ruleset>, lossy: &[Lossy]) -> Self {
         let sets = [ruleset.as_ref()];
-        let program = Program::compile(ruleset.family(), &sets);
+        let marked = Marked { ruleset, lossy };
+        let program = Program::compile_marked(ruleset.family(), &[marked], &[]);
         let shadows = program.shadows(&sets);
         let found = shadows.found.iter().filter_map(|shadow| {
             let rule = shadow.rule.rule?;

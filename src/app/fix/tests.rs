@@ -17,7 +17,7 @@ fn stages(text: &str) -> Vec<Stage> {
 fn told(dump: &str, packet: &str) -> Vec<String> {
     let stages = stages(dump);
     let probe = Probe::from_json(packet.as_bytes()).unwrap();
-    let found = fixes(&stages, &[], &probe, &Facts::default());
+    let found = fixes(&stages, &[], &[], &probe, &Facts::default());
     found
         .iter()
         .map(|fix| {
@@ -149,7 +149,7 @@ fn a_limit_that_is_left_is_told_of() {
         "-A INPUT -s 203.0.113.0/24 -j DROP\n-A INPUT -m limit --limit 5/sec -j ACCEPT\n",
     ));
     let probe = Probe::from_json(TCP.as_bytes()).unwrap();
-    let found = fixes(&stages, &[], &probe, &Facts::default());
+    let found = fixes(&stages, &[], &[], &probe, &Facts::default());
     let of = |kind| found.iter().find(|fix| fix.kind == kind).unwrap();
     assert_eq!(of(Kind::AcceptAll).limits, [""; 0]);
     let limits = &of(Kind::Delete).limits;
@@ -170,7 +170,7 @@ fn a_full_table_is_passed_by_untracked_packets_where_rules_let_them() {
     let words = |dump: &str, packet: &str| -> Vec<String> {
         let stages = stages(dump);
         let probe = Probe::from_json(packet.as_bytes()).unwrap();
-        let fix = untracked(&stages, &[], &probe, &Facts::default());
+        let fix = untracked(&stages, &[], &[], &probe, &Facts::default());
         let steps = fix.map(|fix| fix.steps).unwrap_or_default();
         let told = |step: &FixStep| match &step.operation {
             Operation::Insert { at, spec } => format!(
@@ -249,7 +249,7 @@ fn a_dnat_gets_its_forward_both_ways() {
     let packet = TCP.replace("\"in\":\"eth0\"", "\"in\":\"eth0\",\"out\":\"br0\"");
     let stages = stages(&dump);
     let probe = Probe::from_json(packet.as_bytes()).unwrap();
-    let found = fixes(&stages, &[], &probe, &Facts::default());
+    let found = fixes(&stages, &[], &[], &probe, &Facts::default());
     let forward = found.iter().find(|fix| fix.kind == Kind::Forward).unwrap();
     assert_eq!(forward.steps.len(), 2);
     assert!(!forward.answers_blocked);

@@ -92,7 +92,8 @@ pub struct Way {
     pub newly_accepted: Traffic,
     /// Accepted before, dropped or rejected after.
     pub newly_dropped: Traffic,
-    /// False when the bound of the work was met: then what is said is true, but there may be more.
+    /// False when the bound of the work was met, or a rule does more than its text says: then what is said is
+    /// true, but there may be more.
     pub complete: bool,
 }
 
@@ -148,6 +149,8 @@ pub fn change(before: Side<'_>, after: Side<'_>, facts: &Facts) -> Alteration {
         piece::ANY
     };
     let told = one.whole == other.whole || !one.looks_at_pieces && !other.looks_at_pieces;
+    // What a rule does beside its text may lead packets to any rule that was changed.
+    let told = told && !one.does_more && !other.does_more;
     let way = |path: Path| {
         let mut book = Book::default();
         let mut put = |side: Side<'_>| {
