@@ -124,7 +124,9 @@ mod tests {
             let after = read(after);
             let found = carried(&before, &lossy, &after);
             let ruleset = &after.rulesets()[0];
-            let rules = ruleset.chain(ruleset.find_chain("filter", "web").unwrap()).rules();
+            let rules = ruleset
+                .chain(ruleset.find_chain("filter", "web").unwrap())
+                .rules();
             let last = rules.len() - 1;
             assert_eq!(found, [("web".to_owned(), last)]);
         }

@@ -264,7 +264,7 @@ fn probe(session: &Session, moment: Moment, tracked: bool) -> Probe {
 mod tests {
     use super::*;
     use crate::flow::{IfName, Process, Protocol, Seen};
-    use crate::ruleset::{Document, Hints, NftFamily};
+    use crate::ruleset::{Document, Hints, Lossy, NftFamily};
 
     fn session(peer: &str, local: &str) -> Session {
         Session {
@@ -448,5 +448,51 @@ mod tests {
         assert_eq!(report.connection(), Standing::Cut, "{report:#?}");
         let report = judge_with(V4, Family::V4, (open, &after), &[], true);
         assert_eq!(report.connection(), Standing::Accepted);
+    }
+
+    /// `ip saddr @good accept` is saved as `-A INPUT -j ACCEPT`.
+    #[test]
+    fn a_rule_that_says_less_than_the_kernel_holds_accepts_nobody_for_certain() {
+        let read = |rules: &str| {
+            let bytes = filter(rules).into_bytes();
+            Document::parse(bytes, Hints::default()).unwrap()
+        };
+        let wide = format!("{ESTABLISHED}-A INPUT -j ACCEPT\n");
+        let before = read(&wide);
+        // A new chain comes before it in the text.
+        let after = read(&format!(":AAA - [0:0]\n-A AAA -j DROP\n{wide}"));
+        let ruleset = &before.rulesets()[0];
+        for (does_more, told) in [(false, "a set decides"), (true, "does more")] {
+            let lossy = [Lossy {
+                chain: ruleset.find_chain("filter", "INPUT").unwrap(),
+                position: 1,
+                why: "a set decides".to_owned(),
+                does_more,
+            }];
+            let before = Marked {
+                ruleset,
+                lossy: &lossy,
+            };
+            let lossy = before.carried(&after.rulesets()[0]);
+            let after = Marked {
+                ruleset: &after.rulesets()[0],
+                lossy: &lossy,
+            };
+            let reports = preflight(&Question {
+                sessions: &[session(V4.0, V4.1)],
+                before: &[before],
+                after: &[after],
+                natives: &[],
+                facts: &Facts::default(),
+                tracked: true,
+            });
+            let report = &reports[0];
+            assert_eq!(report.connection(), Standing::Accepted, "{report:#?}");
+            assert_eq!(report.login(), Standing::Doubtful, "{report:#?}");
+            assert_eq!(report.worsened().count(), 0, "it was no better before");
+            let why = &report.foremost().unwrap().why;
+            let place = "filter INPUT rule 2";
+            assert!(why.contains(place) && why.contains(told), "{why}");
+        }
     }
 }

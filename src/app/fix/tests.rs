@@ -321,9 +321,11 @@ fn what_was_seen_is_counted_by_how_it_fares() {
         Program::compile(family, &new),
     );
     let side = |program, rulesets| Side { program, rulesets };
+    let (old, new) = (side(&programs.0, &old), side(&programs.1, &new));
     let counted = what_if(
-        side(&programs.0, &old),
-        side(&programs.1, &new),
+        old,
+        new,
+        &crate::verdict::change(old, new, &Facts::default()),
         &packets,
         &Facts::default(),
     );
@@ -333,7 +335,41 @@ fn what_was_seen_is_counted_by_how_it_fares() {
             packets: 4,
             newly_accepted: 1,
             newly_cut: 1,
-            not_certain: 0
+            // Of the packet of no protocol it cannot be told, before nor after.
+            not_certain: 1
         }
     );
+}
+
+#[test]
+fn no_way_out_rests_on_a_rule_that_says_less_than_the_kernel_holds() {
+    let probe = Probe::from_json(TCP.as_bytes()).unwrap();
+    // The one that decides may go; then it is for a rule whose text accepts, or has a limit as all that it asks.
+    for accepts in ["-j ACCEPT", "-p tcp -m limit --limit 5/sec -j ACCEPT"] {
+        let text = format!(
+            "*mangle\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j DROP\nCOMMIT\n{}",
+            filter(&format!("-A INPUT {accepts}\n"))
+        );
+        let offered = |doubted: bool| -> usize {
+            let mut stages = stages(&text);
+            let kernel = Arc::clone(stages[0].base());
+            let lossy: Vec<Lossy> = doubted
+                .then(|| Lossy {
+                    chain: kernel.find_chain("filter", "INPUT").unwrap(),
+                    position: 0,
+                    why: "a set or map decides, and the text leaves it out".to_owned(),
+                    does_more: false,
+                })
+                .into_iter()
+                .collect();
+            stages = vec![stages.remove(0).locked(&lossy)];
+            let marked = [Marked {
+                ruleset: &kernel,
+                lossy: &lossy,
+            }];
+            fixes(&stages, &marked, &[], &probe, &Facts::default()).len()
+        };
+        assert!(offered(false) > 0, "{accepts}");
+        assert_eq!(offered(true), 0, "{accepts}");
+    }
 }

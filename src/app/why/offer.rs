@@ -55,13 +55,7 @@ pub fn offers(question: &Question, answered: &Answered, facts: &Facts, full: boo
         .collect();
     let stages: Vec<Stage> = held.iter().map(|held| held.stage()).collect();
     let marked: Vec<Marked<'_>> = held.iter().map(|held| held.marked()).collect();
-    let mut found = fixes(
-        &stages,
-        &marked,
-        &question.natives,
-        &answered.probe,
-        facts,
-    );
+    let mut found = fixes(&stages, &marked, &question.natives, &answered.probe, facts);
     if full {
         found.extend(untracked(
             &stages,

@@ -46,11 +46,11 @@ pub(super) fn look(
             rulesets: &after,
         },
     );
-    let drops = what_if(old, new, &material.drops, facts);
-    let live = what_if(old, new, live, facts);
+    let done = change(old, new, facts);
+    let drops = what_if(old, new, &done, &material.drops, facts);
+    let live = what_if(old, new, &done, live, facts);
     checked.what_if.extend(drops_words(family, drops));
     checked.what_if.extend(live_words(family, live));
-    let done = change(old, new, facts);
     for way in &done.ways {
         let lines = |traffic: &Traffic| words(family, way.path(), traffic);
         checked.accepted.extend(lines(&way.newly_accepted));

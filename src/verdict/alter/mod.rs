@@ -123,6 +123,12 @@ impl Alteration {
         self.ways.iter().map(|way| way.newly_accepted.share()).sum()
     }
 
+    /// Whether a packet may fare otherwise. A no is certain.
+    pub fn may_touch(&self, probe: &Probe) -> bool {
+        let told = |way: &Way| way.path() == probe.path && way.complete;
+        !self.ways.iter().any(told) || self.of(probe) != (Belongs::No, Belongs::No)
+    }
+
     /// Whether a packet is let through that was not, and whether it is not that was.
     pub fn of(&self, probe: &Probe) -> (Belongs, Belongs) {
         let way = self.ways.iter().find(|way| way.path() == probe.path);

@@ -48,12 +48,9 @@ impl Program {
 
     /// Where a marked rule is, if it is there.
     fn marked_at(&self, number: usize, one: &Lossy) -> Option<u32> {
-        let own =
-            |chain: &&Chain| usize::from(chain.ruleset) == number && chain.index == one.chain;
+        let own = |chain: &&Chain| usize::from(chain.ruleset) == number && chain.index == one.chain;
         let chain = self.chains.iter().find(own)?;
-        let at = chain
-            .entry
-            .checked_add(u32::try_from(one.position).ok()?)?;
+        let at = chain.entry.checked_add(u32::try_from(one.position).ok()?)?;
         (at < chain.end).then_some(at)
     }
 
@@ -62,9 +59,7 @@ impl Program {
         let Some(rule) = self.rules.get(at as usize) else {
             return false;
         };
-        let is_mark = |cond: &Cond| {
-            matches!(cond, Cond::Odd(odd) if matches!(odd.as_ref(), Odd::Unknown { why, .. } if *why == MORE))
-        };
+        let is_mark = |cond: &Cond| matches!(cond, Cond::Odd(odd) if matches!(odd.as_ref(), Odd::Unknown { why, .. } if *why == MORE));
         self.conds_of(*rule).iter().any(is_mark)
     }
 }
