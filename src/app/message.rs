@@ -289,3 +289,29 @@ pub enum Effect {
     /// Work out what becomes of a packet, and read the box around the firewall for it.
     Explain(Box<Question>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ruleset::{Backend, Family, Origin};
+
+    #[test]
+    fn a_rule_that_says_less_than_the_kernel_holds_covers_no_other() {
+        let text =
+            "*filter\n:INPUT DROP [0:0]\n-A INPUT -j ACCEPT\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n";
+        let origin = Origin::new(Family::V4, Backend::Nft);
+        let ruleset = Arc::new(Ruleset::parse(text.as_bytes(), origin).unwrap());
+        let mark = Lossy {
+            chain: ruleset.find_chain("filter", "INPUT").unwrap(),
+            position: 0,
+            why: "a set decides".to_owned(),
+            does_more: false,
+        };
+        assert_eq!(Shadowed::of(origin.into(), &ruleset, &[]).found.len(), 1);
+        assert!(
+            Shadowed::of(origin.into(), &ruleset, &[mark])
+                .found
+                .is_empty()
+        );
+    }
+}

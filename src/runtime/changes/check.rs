@@ -272,3 +272,88 @@ fn session(report: &Report) -> Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::action::Keymap;
+    use crate::app::attribution::LogRules;
+    use crate::app::message::Loaded;
+    use crate::app::state;
+    use crate::app::update::update;
+    use crate::edit::{Operation, RowId, Spot};
+    use crate::ruleset::Backend;
+    use std::time::Duration;
+
+    const GOOD: &str = "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:aaa - [0:0]\n:good - [0:0]\n\
+        -A INPUT -j good\n-A good -j ACCEPT\nCOMMIT\n";
+
+    /// A board with those rules, the first of `good` of which may be marked, and a drop of tcp staged before all.
+    fn staged(marked: bool) -> Material {
+        let origin = Origin::new(Family::V4, Backend::Nft);
+        let ruleset = Ruleset::parse(GOOD.as_bytes(), origin).unwrap();
+        let mark = Lossy {
+            chain: ruleset.find_chain("filter", "good").unwrap(),
+            position: 0,
+            why: "a set decides".to_owned(),
+            does_more: false,
+        };
+        let loaded = Loaded {
+            id: origin.into(),
+            handles: Vec::new(),
+            log_rules: LogRules::of(&ruleset),
+            ruleset: Arc::new(ruleset),
+            lossy: marked.then_some(mark).into_iter().collect(),
+            uncounted_rules: Vec::new(),
+            uncounted_policies: Vec::new(),
+            author: None,
+        };
+        let keymap = Keymap::shipped().unwrap();
+        let mut state = State::new(state::Facts::default(), keymap, Duration::from_secs(1));
+        let message = Message::Loaded(Box::new(loaded));
+        update(&mut state, message, Duration::ZERO);
+        let mut stage = state.firewalls[0].stage_or_fresh();
+        for operation in [
+            Operation::DeleteChain {
+                chain: crate::edit::ChainName::new("filter", "aaa"),
+            },
+            Operation::Insert {
+                at: Spot::new("filter", "INPUT", RowId(0)),
+                spec: b"-p tcp -j DROP".to_vec(),
+            },
+        ] {
+            stage.carry_out(operation).unwrap();
+        }
+        state.firewalls[0].restage(Some(stage));
+        Material::of(&state)
+    }
+
+    #[test]
+    fn what_is_staged_keeps_the_marks_of_what_is() {
+        let material = staged(true);
+        let (before, after) = (material.marked_before(), material.marked_after());
+        let good = |one: &Marked<'_>| one.ruleset.find_chain("filter", "good").unwrap();
+        assert_ne!(
+            good(&before[0]),
+            good(&after[0]),
+            "a chain before it is gone"
+        );
+        for side in [&before[0], &after[0]] {
+            assert_eq!(side.lossy.len(), 1);
+            assert_eq!(
+                (side.lossy[0].chain, side.lossy[0].position),
+                (good(side), 0)
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_change_cuts_is_certain_only_as_far_as_its_rules_are_believed() {
+        for marked in [false, true] {
+            let checked = checked(&staged(marked), false);
+            assert!(!checked.dropped.is_empty());
+            let depends = |line: &String| line.contains("when filter good rule 1");
+            assert_eq!(checked.dropped.iter().all(depends), marked, "{checked:?}");
+        }
+    }
+}

@@ -230,6 +230,12 @@ impl Compiler {
             for chain in native {
                 stages.extend(self.native(chain, hook));
             }
+            let family = self.program.family;
+            for ruleset in rulesets.iter().filter(|one| one.family() == family) {
+                for chain in native::not_printed(ruleset, hook) {
+                    stages.extend(self.native(&chain, hook));
+                }
+            }
             // Stable: chains of one priority stay in the order of the rulesets.
             stages.sort_by_key(|(priority, _)| *priority);
             if let Some(own) = self.program.hooks.get_mut(index(hook)) {

@@ -197,3 +197,29 @@ fn each_asks_its_own_question() {
         "whom the one set holds the other may not"
     );
 }
+
+/// A native rule that iptables has no words for at all takes its whole table out of the dump.
+#[test]
+fn a_table_that_is_not_printed_may_do_anything() {
+    let absent = "# Table `filter' is incompatible, use 'nft' tool.\n";
+    let raw = "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
+    for (dump, verdict) in [
+        (raw.to_owned(), Verdict::Accept),
+        (format!("{absent}{raw}"), Verdict::Unknown),
+        (format!("{raw}{absent}"), Verdict::Unknown),
+        // Of another table nothing depends on it that the raw table drops.
+        (
+            format!(
+                "{absent}{}",
+                raw.replace("COMMIT", "-A PREROUTING -j DROP\nCOMMIT")
+            ),
+            Verdict::Drop,
+        ),
+    ] {
+        let explanation = Box::new(&dump, &[]).explain("tcp in eth0");
+        assert_eq!(explanation.verdict, verdict, "{dump}");
+        let why = explanation.unknown.join("; ");
+        let named = why.contains("ip filter INPUT");
+        assert_eq!(named, verdict == Verdict::Unknown, "{why}");
+    }
+}
