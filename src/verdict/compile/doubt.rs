@@ -48,8 +48,12 @@ impl Program {
 
     /// Where a marked rule is, if it is there.
     fn marked_at(&self, number: usize, one: &Lossy) -> Option<u32> {
-        let own = |chain: &&Chain| usize::from(chain.ruleset) == number && chain.index == one.chain;
-        let chain = self.chains.iter().find(own)?;
+        // Chains were laid out ruleset by ruleset, in the order of their indexes.
+        let key = |chain: &Chain| (usize::from(chain.ruleset), chain.index.0);
+        let found = self
+            .chains
+            .binary_search_by_key(&(number, one.chain.0), key);
+        let chain = self.chains.get(found.ok()?)?;
         let at = chain.entry.checked_add(u32::try_from(one.position).ok()?)?;
         (at < chain.end).then_some(at)
     }
@@ -59,7 +63,10 @@ impl Program {
         let Some(rule) = self.rules.get(at as usize) else {
             return false;
         };
-        let is_mark = |cond: &Cond| matches!(cond, Cond::Odd(odd) if matches!(odd.as_ref(), Odd::Unknown { why, .. } if *why == MORE));
+        let is_mark = |cond: &Cond| match cond {
+            Cond::Odd(odd) => matches!(odd.as_ref(), Odd::Unknown { why, .. } if *why == MORE),
+            _ => false,
+        };
         self.conds_of(*rule).iter().any(is_mark)
     }
 }
