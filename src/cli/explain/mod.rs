@@ -71,9 +71,13 @@ impl<'a> Side<'a> {
         let of_family = |ruleset: &&Ruleset| ruleset.family() == family;
         let rulesets: Vec<&Ruleset> = document.rulesets().iter().filter(of_family).collect();
         let is_nft = |ruleset: &&Ruleset| ruleset.backend() == Some(Backend::Nft);
-        let marks = |ruleset: &&Ruleset| match live && is_nft(ruleset) {
-            true => lossy(family, ruleset),
-            false => Vec::new(),
+        // Of a dump, and of what legacy holds, no more is known than the text.
+        let marks = |ruleset: &&Ruleset| {
+            if live && is_nft(ruleset) {
+                lossy(family, ruleset)
+            } else {
+                Vec::new()
+            }
         };
         let lossy: Vec<Vec<Lossy>> = rulesets.iter().map(marks).collect();
         let both = rulesets.iter().copied().zip(&lossy);
