@@ -14,7 +14,9 @@ use super::{Folders, need_privilege, no_backup, not_applied, window};
 use crate::cli::{Failure, input};
 use crate::netfilter::xtables::{Presence, Tools};
 use crate::ruleset::{Backend, Chain, Family, Origin, Policy};
-use crate::safety::{self, Pending, Places, Request, Step, To, Transition, backup as store, begin};
+use crate::safety::{
+    self, Pending, Places, Request, Step, To, Transition, backup as store, begin, lockout,
+};
 use crate::ui::words;
 
 /// What to apply.
@@ -166,6 +168,12 @@ fn make(how: &How, why: String, transitions: Vec<Transition>) -> Result<ExitCode
             "run it on a terminal, or with --no-wait and then ruletop confirm",
         ));
     }
+    if !stays_in(&transitions, asked) {
+        return Err(Failure::change(
+            "not applied: nobody typed the word",
+            "look again at the rule that is named, or stage the change on the board",
+        ));
+    }
     let signals = Signals::catch()?;
     let mut request = Request::new(places.clone(), why, transitions);
     request.window = how.confirm_within;
@@ -182,6 +190,25 @@ fn make(how: &How, why: String, transitions: Vec<Transition>) -> Result<ExitCode
         say(&announcement(&pending, how.confirm_within));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The lock-out pre-flight. Where it is not proved that the administrator's session survives, whoever is there to ask
+/// has to type a word; where nobody is, the warning stands in the output, and the deadline lets him in again.
+fn stays_in(transitions: &[Transition], asked: bool) -> bool {
+    let mut is_proved = true;
+    let mut warn = |line: &str| {
+        is_proved = false;
+        say(&format!("WARNING: {}", words::clean_str(line)));
+    };
+    match lockout::judge(transitions) {
+        Ok(reports) => {
+            for report in reports.iter().filter(|report| !report.is_safe()) {
+                warn(&report.words());
+            }
+        }
+        Err(unjudged) => warn(&unjudged.to_string()),
+    }
+    is_proved || !asked || ask::word("Type the word risk to go on: ", "risk")
 }
 
 fn announcement(pending: &Pending, window: Duration) -> String {
