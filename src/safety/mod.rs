@@ -16,6 +16,7 @@
 //! places     the folders, and writing without a half-written file
 //! record     the pending change on disk, and the locks
 //! preflight  would the administrator's own connections survive it
+//! launch     starting a process that is to outlive us
 //! guard      the process that makes it, waits, and undoes it; its standby
 //! dry_run    what the back end says of a change, with nothing armed
 //! rehearse   the change and the way back, tried in a scratch namespace; tame: rules that would not load there
@@ -43,6 +44,7 @@ pub mod diff;
 mod dry_run;
 mod guard;
 pub mod keep;
+mod launch;
 mod lossy;
 mod places;
 pub mod preflight;

@@ -40,7 +40,10 @@ const DIFF_LINES: usize = 500;
 /// Makes the change and stays until it is confirmed or undone.
 pub(super) fn run(header: &Header, line: &mut Line) -> ExitCode {
     match make(header, line) {
-        Ok(guard) => guard.present(line),
+        Ok(mut guard) => {
+            guard.record.remarks.extend(header.remark.clone());
+            guard.present(line)
+        }
         Err(error) => {
             let orphaned = matches!(error, ApplyError::Busy { .. });
             line.say(&Word::Failed(error));

@@ -35,6 +35,7 @@ use nix::fcntl::Flock;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::setsid;
 
+use super::launch;
 use super::places::Places;
 use super::record::{Leg, Record, State};
 use crate::netfilter::xtables::Tools;
@@ -79,6 +80,7 @@ pub fn guard_main() -> ExitCode {
     ];
     let _ = shut_out.into_iter().collect::<SigSet>().thread_block();
     let _ = setsid(); // fails only for who leads one already
+    launch::say_here();
     let mut line = Line::new();
     match line.order() {
         Ok(Order::Run(header)) => apply::run(&header, &mut line),

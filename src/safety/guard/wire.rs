@@ -51,6 +51,8 @@ pub struct Header {
     pub why: String,
     /// For the record.
     pub who: Who,
+    /// What was odd about the start of the guard.
+    pub remark: Option<String>,
     parts: Vec<Part>,
 }
 
@@ -81,8 +83,8 @@ impl Header {
     }
 }
 
-/// Writes a request.
-pub fn send(request: &Request, pipe: &mut impl Write) -> io::Result<()> {
+/// Writes a request, and what is to be remarked about the guard's start.
+pub fn send(request: &Request, remark: Option<String>, pipe: &mut impl Write) -> io::Result<()> {
     let mut texts: Vec<&[u8]> = Vec::new();
     let mut parts = Vec::new();
     for transition in &request.transitions {
@@ -106,6 +108,7 @@ pub fn send(request: &Request, pipe: &mut impl Write) -> io::Result<()> {
             keep: request.keep,
             why: request.why.clone(),
             who: request.who.clone(),
+            remark,
             parts,
         }),
         pipe,
