@@ -57,8 +57,8 @@ pub(super) fn launch(program: Option<&Path>, role: &str) -> io::Result<Launched>
             }
             Err(error) => {
                 remark = Some(format!(
-                    "no scope of its own for {}: it ends with this session where processes of a session are ended \
-                     (KillUserProcesses=yes); systemd-run: {error}",
+                    "the {} has no scope of its own (systemd-run: {error}): where a session's processes end with it \
+                     (KillUserProcesses=yes), the end of this session undoes the change",
                     name_of(role)
                 ));
             }

@@ -16,5 +16,6 @@ mod probe;
 #[path = "../kernel/support.rs"]
 #[allow(dead_code)] // the kernel tests use the rest
 mod support;
+mod systemd;
 mod trouble;
 mod writer;
