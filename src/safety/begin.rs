@@ -142,10 +142,14 @@ pub fn current(tools: &Tools, origin: Origin) -> Result<Arc<Ruleset>, ApplyError
 }
 
 /// The changes that lead from what the kernel holds now to what `backup` holds. Chains whose saved text is not
-/// the whole truth stay as they are where they stand in both. Ipsets that rules of the backup name and that
-/// are gone are made again: they decide nothing by themselves.
-pub fn transitions_to(backup: &Backup, tools: &Tools) -> Result<Vec<Transition>, ApplyError> {
+/// the whole truth stay as they are where they stand in both. With them the ipsets that rules of the backup name,
+/// for [`Request::sets`].
+pub fn transitions_to(
+    backup: &Backup,
+    tools: &Tools,
+) -> Result<(Vec<Transition>, Vec<u8>), ApplyError> {
     let mut transitions = Vec::new();
+    let mut goals = Vec::new();
     for origin in Origin::ALL
         .into_iter()
         .filter(|origin| backup.knows(*origin))
@@ -172,16 +176,12 @@ pub fn transitions_to(backup: &Backup, tools: &Tools) -> Result<Vec<Transition>,
                 ),
             });
         }
-        sets::make_missing(&goal, backup.text("ipset")).map_err(|error| ApplyError::Tool {
-            what: error.to_string(),
-            remedy: error.remedy().to_owned(),
-            privilege: false,
-        })?;
+        goals.push(Arc::clone(&goal));
         transitions.push(Transition {
             origin,
             before,
             to: To::Ruleset(goal),
         });
     }
-    Ok(transitions)
+    Ok((transitions, sets::needed(&goals, backup.text("ipset"))))
 }

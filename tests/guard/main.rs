@@ -13,6 +13,7 @@ mod keep;
 mod killing;
 mod matrix;
 mod probe;
+mod sets;
 #[path = "../kernel/support.rs"]
 #[allow(dead_code)] // the kernel tests use the rest
 mod support;

@@ -50,6 +50,8 @@ struct Guard {
     tools: Tools,
     record: Record,
     legs: Vec<Leg>,
+    /// Ipsets that the change makes, as `ipset save` prints them.
+    sets: Vec<u8>,
     /// The texts of the way are lost: what was before is known from the backup, what was made of it is not.
     blind: bool,
     /// A guard or a tool was killed in the middle: counters may have gone with it.

@@ -121,6 +121,7 @@ struct Waiting {
     state: State,
     record: Record,
     legs: Vec<Leg>,
+    sets: Vec<u8>,
     blind: bool,
 }
 
@@ -156,7 +157,9 @@ impl Waiting {
             Some(legs) => legs,
             None => from_backup(places, &record)?,
         };
+        let sets = state.read_sets(&record.id);
         Some(Self {
+            sets,
             places: places.clone(),
             state,
             record,
@@ -184,6 +187,7 @@ impl Waiting {
             shaken: self.record.phase != Phase::Pending,
             record: self.record,
             legs: self.legs,
+            sets: self.sets,
             blind: self.blind,
             held: None,
             keep: KEEP,

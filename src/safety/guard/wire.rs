@@ -54,6 +54,8 @@ pub struct Header {
     /// What was odd about the start of the guard.
     pub remark: Option<String>,
     parts: Vec<Part>,
+    /// Length of the text of the ipsets, which comes last.
+    sets: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,6 +103,7 @@ pub fn send(request: &Request, remark: Option<String>, pipe: &mut impl Write) ->
         });
         texts.extend([before, to]);
     }
+    texts.push(&request.sets);
     order(
         &Order::Run(Header {
             places: request.places.clone(),
@@ -110,6 +113,7 @@ pub fn send(request: &Request, remark: Option<String>, pipe: &mut impl Write) ->
             who: request.who.clone(),
             remark,
             parts,
+            sets: request.sets.len(),
         }),
         pipe,
     )?;
@@ -145,8 +149,8 @@ impl Line {
         Ok(serde_json::from_slice(&line)?)
     }
 
-    /// Reads the texts that belong to the header.
-    pub fn transitions(&mut self, header: &Header) -> io::Result<Vec<Transition>> {
+    /// Reads the texts that belong to the header: the transitions, and the ipsets.
+    pub fn texts(&mut self, header: &Header) -> io::Result<(Vec<Transition>, Vec<u8>)> {
         let odd = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let mut text = |length: usize| {
             let mut text = Vec::new();
@@ -179,7 +183,8 @@ impl Line {
             };
             transitions.push(Transition { origin, before, to });
         }
-        Ok(transitions)
+        let sets = text(header.sets)?;
+        Ok((transitions, sets))
     }
 
     /// Says it, if anybody listens.
