@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::app::firewall::FirewallId;
 use crate::edit::Stage;
 use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQuestion, TcpFlags};
-use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, RuleIdx, Ruleset};
+use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, Marked, RuleIdx, Ruleset};
 use crate::verdict::{
     Answer, Cause, CtState, Ends, Explanation, Facts, Path, Probe, Program, complete, fitting,
     gaps, settle, toward, way_out,
@@ -37,6 +37,16 @@ pub struct Held {
     pub staged: Option<Arc<Stage>>,
     /// Rules whose text says less than the kernel holds.
     pub lossy: Vec<Lossy>,
+}
+
+impl Held {
+    /// The kernel's rules with what is known of them.
+    pub fn marked(&self) -> Marked<'_> {
+        Marked {
+            ruleset: &self.ruleset,
+            lossy: &self.lossy,
+        }
+    }
 }
 
 /// A question; two are the same when their numbers are.
@@ -146,12 +156,8 @@ impl Programs {
             Some(at) => at,
             None => {
                 self.kept.retain(|one| one.family != family);
-                let rulesets: Vec<&Ruleset> =
-                    sets.iter().map(|held| held.ruleset.as_ref()).collect();
-                let mut program = Program::compile_beside(family, &rulesets, natives);
-                for (at, held) in sets.iter().enumerate() {
-                    program.doubt(at, &held.lossy);
-                }
+                let marked: Vec<Marked<'_>> = sets.iter().map(Held::marked).collect();
+                let program = Program::compile_marked(family, &marked, natives);
                 self.kept.push(Compiled {
                     family,
                     sets: sets.iter().map(|held| Arc::clone(&held.ruleset)).collect(),

@@ -81,6 +81,34 @@ pub fn judge(family: Family, expressions: &[u8]) -> Result<(), Why> {
     rule.end()
 }
 
+/// Whether a rule whose text is not believed may also do something that its text does not say, beside matching
+/// other packets: a map gives it a verdict, it writes to the packet or to what is kept beside it, it has more
+/// than one statement, or an expression that is not known to do nothing.
+pub fn does_more(expressions: &[u8]) -> bool {
+    let mut statements = 0;
+    for (_, expression) in attributes(expressions) {
+        let Some((name, data)) = named(expression) else {
+            return true;
+        };
+        match name {
+            // Of a map of verdicts the register is that of the verdict.
+            b"lookup" if number(data, attr::LOOKUP_DREG) == Some(VERDICT) => return true,
+            b"payload" if number(data, attr::PAYLOAD_DREG).is_none() => return true,
+            b"meta" if number(data, attr::META_SREG).is_some() => {
+                if number(data, attr::META_KEY) != Some(META_NFTRACE) {
+                    return true;
+                }
+            }
+            b"immediate" if number(data, attr::IMMEDIATE_DREG) == Some(VERDICT) => statements += 1,
+            b"target" => statements += 1,
+            b"lookup" | b"payload" | b"meta" | b"immediate" | b"bitwise" | b"cmp" | b"range"
+            | b"limit" | b"match" | b"counter" | b"log" => {}
+            _ => return true,
+        }
+    }
+    statements > 1
+}
+
 /// `NFTA_*` of the expressions that are read here.
 mod attr {
     pub const PAYLOAD_DREG: u16 = 1;
@@ -104,6 +132,7 @@ mod attr {
     pub const BITWISE_OP: u16 = 6;
     pub const IMMEDIATE_DREG: u16 = 1;
     pub const IMMEDIATE_DATA: u16 = 2;
+    pub const LOOKUP_DREG: u16 = 3;
     pub const DATA_VALUE: u16 = 1;
     pub const LIMIT_UNIT: u16 = 2;
     pub const LIMIT_TYPE: u16 = 4;
@@ -412,6 +441,34 @@ mod tests {
 
     fn verdict() -> Vec<u8> {
         expression("immediate", &[number(1, VERDICT)])
+    }
+
+    #[test]
+    fn what_a_rule_does_beside_its_text() {
+        let lookup = |more: &[Vec<u8>]| {
+            let set = [attribute(1, b"good\0"), number(2, 1)];
+            expression("lookup", &[&set[..], more].concat())
+        };
+        let write = expression("payload", &[number(5, 1), number(2, 1)]);
+        let set_mark = expression("meta", &[number(2, 3), number(3, 1)]);
+        let trace = expression("meta", &[number(2, META_NFTRACE), number(3, 1)]);
+        let value = expression("immediate", &[number(1, 1)]);
+        for (expressions, more) in [
+            (vec![load(1, 12, 4), lookup(&[]), verdict()], false),
+            // A map of verdicts; a map of values.
+            (vec![load(1, 12, 4), lookup(&[number(3, VERDICT)])], true),
+            (vec![load(1, 12, 4), lookup(&[number(3, 2)])], false),
+            (vec![value.clone(), write, verdict()], true),
+            (vec![value.clone(), set_mark, verdict()], true),
+            (vec![value, trace, verdict()], false),
+            (vec![verdict(), verdict()], true),
+            (vec![expression("target", &[]), verdict()], true),
+            (vec![expression("dynset", &[]), verdict()], true),
+            (vec![expression("log", &[]), verdict()], false),
+            (vec![attribute(1, &[])], true),
+        ] {
+            assert_eq!(does_more(&expressions.concat()), more, "{expressions:?}");
+        }
     }
 
     fn judged(expressions: &[Vec<u8>]) -> Result<(), Why> {
