@@ -17,6 +17,7 @@
 //! record     the pending change on disk, and the locks
 //! preflight  would the administrator's own connections survive it
 //! lockout    the same of this very box, whose sessions it finds and whose rules it reads
+//! launch     starting a process that is to outlive us
 //! guard      the process that makes it, waits, and undoes it; its standby
 //! dry_run    what the back end says of a change, with nothing armed
 //! rehearse   the change and the way back, tried in a scratch namespace; tame: rules that would not load there
@@ -44,6 +45,7 @@ pub mod diff;
 mod dry_run;
 mod guard;
 pub mod keep;
+mod launch;
 pub mod lockout;
 mod lossy;
 mod places;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! STATE/pending.json   the record: what, whose, until when, and what was decided. Always replaced whole
-//! STATE/ID/            before and after of each ruleset, as iptables-save text
+//! STATE/ID/            before and after of each ruleset, as iptables-save text; ipsets that are made, as ipset save
 //! STATE/lock           held for the moment of a decision, so that confirm and deadline cannot both win
 //! STATE/guard.lock     held by the guard as long as it lives; the standby waits for it
 //! STATE/hands.lock     held by the guard *and its children* while they write to the kernel
@@ -27,6 +27,8 @@ use super::who::Who;
 use crate::ruleset::{Origin, Ruleset};
 
 const SCHEMA: &str = "ruletop.pending/1";
+/// Name of the file of the ipsets.
+const SETS: &str = "ipset";
 
 /// How far a pending change is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,8 +182,8 @@ impl State {
         places::replace(&self.file(), &text)
     }
 
-    /// Writes the texts of the way.
-    pub fn write_legs(&self, id: &str, legs: &[Leg]) -> Result<(), PlaceError> {
+    /// Writes the texts of the way; `sets` are the ipsets that are going to be made.
+    pub fn write_legs(&self, id: &str, legs: &[Leg], sets: &[u8]) -> Result<(), PlaceError> {
         let folder = self.folder.join(id);
         places::folder(&folder)?;
         for leg in legs {
@@ -190,7 +192,7 @@ impl State {
                 places::write_new(&path, ruleset.bytes())?;
             }
         }
-        Ok(())
+        places::write_new(&folder.join(SETS), sets)
     }
 
     /// Reads them back.
@@ -217,6 +219,11 @@ impl State {
             }
         }
         Ok(legs)
+    }
+
+    /// The ipsets that the change makes; none where that is not known any more.
+    pub fn read_sets(&self, id: &str) -> Vec<u8> {
+        places::read(&self.file_of(id, SETS)).unwrap_or_default()
     }
 
     /// Takes away everything of a change that has ended.
@@ -424,8 +431,12 @@ mod tests {
             before: ruleset(text),
             after: ruleset(""),
         };
-        state.write_legs("x", &[leg]).unwrap();
+        state
+            .write_legs("x", &[leg], b"create a hash:ip\n")
+            .unwrap();
         let back = state.read_legs("x").unwrap();
+        assert_eq!(state.read_sets("x"), b"create a hash:ip\n");
+        assert_eq!(state.read_sets("y"), b"");
         assert_eq!(back.len(), 1);
         assert_eq!(back[0].before.bytes(), text.as_bytes());
         assert_eq!(back[0].after.bytes(), b"");

@@ -13,8 +13,10 @@ mod keep;
 mod killing;
 mod matrix;
 mod probe;
+mod sets;
 #[path = "../kernel/support.rs"]
 #[allow(dead_code)] // the kernel tests use the rest
 mod support;
+mod systemd;
 mod trouble;
 mod writer;

@@ -120,7 +120,7 @@ pub fn run(apply: &Apply) -> Result<ExitCode, Failure> {
         to: To::Script(script),
     };
     let why = format!("ruletop apply {}", input::name(&apply.script));
-    make(&apply.how, why, vec![transition])
+    make(&apply.how, why, vec![transition], Vec::new())
 }
 
 /// Puts a backup back.
@@ -130,9 +130,10 @@ pub fn restore(restore: &Restore) -> Result<ExitCode, Failure> {
     let id = store::find(&places, &restore.id).map_err(|error| no_backup(&error))?;
     let backup = store::load(&places, &id).map_err(|error| no_backup(&error))?;
     let tools = Tools::find();
-    let transitions =
+    let (transitions, sets) =
         safety::transitions_to(&backup, &tools).map_err(|error| not_applied(&error))?;
-    make(&restore.how, format!("ruletop restore {id}"), transitions)
+    let why = format!("ruletop restore {id}");
+    make(&restore.how, why, transitions, sets)
 }
 
 /// The back end that holds rules of this family. Both: somebody has to say which.
@@ -159,7 +160,12 @@ fn usual_backend(family: Family, tools: &Tools) -> Result<Backend, Failure> {
     }
 }
 
-fn make(how: &How, why: String, transitions: Vec<Transition>) -> Result<ExitCode, Failure> {
+fn make(
+    how: &How,
+    why: String,
+    transitions: Vec<Transition>,
+    sets: Vec<u8>,
+) -> Result<ExitCode, Failure> {
     let places: Places = how.folders.places();
     let asked = !how.no_wait;
     if asked && !ask::possible() {
@@ -176,6 +182,7 @@ fn make(how: &How, why: String, transitions: Vec<Transition>) -> Result<ExitCode
     }
     let signals = Signals::catch()?;
     let mut request = Request::new(places.clone(), why, transitions);
+    request.sets = sets;
     request.window = how.confirm_within;
     request.keep = how.keep_backups;
     let stop = Arc::clone(&request.stop);

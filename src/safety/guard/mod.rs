@@ -35,6 +35,7 @@ use nix::fcntl::Flock;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::setsid;
 
+use super::launch;
 use super::places::Places;
 use super::record::{Leg, Record, State};
 use crate::netfilter::xtables::Tools;
@@ -49,6 +50,8 @@ struct Guard {
     tools: Tools,
     record: Record,
     legs: Vec<Leg>,
+    /// Ipsets that the change makes, as `ipset save` prints them.
+    sets: Vec<u8>,
     /// The texts of the way are lost: what was before is known from the backup, what was made of it is not.
     blind: bool,
     /// A guard or a tool was killed in the middle: counters may have gone with it.
@@ -79,6 +82,7 @@ pub fn guard_main() -> ExitCode {
     ];
     let _ = shut_out.into_iter().collect::<SigSet>().thread_block();
     let _ = setsid(); // fails only for who leads one already
+    launch::say_here();
     let mut line = Line::new();
     match line.order() {
         Ok(Order::Run(header)) => apply::run(&header, &mut line),

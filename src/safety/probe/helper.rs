@@ -18,6 +18,7 @@ use crate::netfilter::xtables::restore::Held;
 use crate::ruleset::Origin;
 use crate::safety::carry::{Strictness, carry, read};
 use crate::safety::clock;
+use crate::safety::launch;
 
 /// An order is shorter: a rule is at most some KiB.
 const LONGEST: usize = 1 << 20;
@@ -48,6 +49,7 @@ pub fn probe_main() -> ExitCode {
     ];
     let _ = shut_out.into_iter().collect::<SigSet>().thread_block();
     let _ = setsid(); // fails only for who leads one already
+    launch::say_here();
     let Some((origin, order)) = hear() else {
         return ExitCode::FAILURE;
     };
