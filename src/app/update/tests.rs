@@ -11,7 +11,7 @@ use crate::app::firewall::{FirewallId, Handle};
 use crate::app::message::{Effect, Loaded, Message, Viewport};
 use crate::app::motion::Heat;
 use crate::app::state::{Dialog, Facts, State};
-use crate::ruleset::{Author, Backend, ChainCounters, Counters, Family, Origin, Reading, Ruleset};
+use crate::ruleset::{Backend, ChainCounters, Counters, Family, Origin, Reading, Ruleset};
 
 pub(super) const WEB: &str = "\
 *filter
@@ -48,7 +48,7 @@ pub(super) fn loaded(family: Family, text: &str, handles: &[u64]) -> Loaded {
     }
 }
 
-fn blank() -> State {
+pub(super) fn blank() -> State {
     let keymap = Keymap::shipped().expect("keymap");
     State::new(Facts::default(), keymap, Duration::from_secs(1))
 }
@@ -345,123 +345,6 @@ fn lit_rules_are_found_here_and_in_other_chains() {
 }
 
 #[test]
-fn a_new_structure_carries_cursor_and_heat_by_identity() {
-    let mut state = board();
-    press(&mut state, &["j"]);
-    count(&mut state, 1, "INPUT", &[0, 0, 0, 0], Some(0));
-    count(&mut state, 2, "INPUT", &[0, 9, 0, 0], Some(0));
-    // The rule under the cursor moved from place 2 to place 3: another handle, the same text.
-    let moved = "\
-*filter
-:INPUT DROP [0:0]
-:FORWARD ACCEPT [0:0]
-:OUTPUT ACCEPT [0:0]
-:web - [0:0]
-[0:0] -A INPUT -i lo -j ACCEPT
-[0:0] -A INPUT -p tcp -m tcp --dport 443 -j ACCEPT
-[9:540] -A INPUT -p tcp -m tcp --dport 443 -j DROP
-[0:0] -A INPUT -p tcp -m tcp --dport 80 -j web
-[0:0] -A web -j ACCEPT
-COMMIT
-";
-    let mut new = loaded(Family::V4, moved, &[10, 12, 16, 13, 15]);
-    new.author = Some(Author {
-        generation: 3,
-        pid: 4711,
-        name: "ansible".to_owned(),
-        cmdline: None,
-        parent: None,
-    });
-    send(&mut state, 3, Message::Loaded(Box::new(new)));
-    assert_eq!(place(&state), ("INPUT".to_owned(), 3));
-    let firewall = &state.firewalls[0];
-    let rules = firewall.ruleset.chains()[0].rules();
-    let one = Duration::from_secs(1);
-    let heats: Vec<Heat> = rules
-        .iter()
-        .map(|r| firewall.heat(*r, state.now, one))
-        .collect();
-    assert_eq!(heats, [Heat::Cold, Heat::Cold, Heat::Hot, Heat::Cold]);
-    let said = state.said.as_ref().expect("said").0.clone();
-    assert!(said.contains("ansible") && said.contains("4711"), "{said}");
-}
-
-#[test]
-fn a_rule_that_went_is_said() {
-    let mut state = board();
-    press(&mut state, &["j"]);
-    let without = WEB.replace("[0:0] -A INPUT -p tcp -m tcp --dport 443 -j DROP\n", "");
-    send(
-        &mut state,
-        1,
-        Message::Loaded(Box::new(loaded(
-            Family::V4,
-            &without,
-            &[10, 12, 13, 14, 15],
-        ))),
-    );
-    assert_eq!(state.said.as_ref().expect("said").0, "rule 2 went");
-    assert_eq!(place(&state), ("INPUT".to_owned(), 2), "the place stays");
-}
-
-#[test]
-fn a_chain_that_went_leaves_the_board_at_its_beginning() {
-    let mut state = board();
-    press(&mut state, &["j", "j", "j", "<Enter>"]);
-    let text = "*filter\n:INPUT DROP [0:0]\n[0:0] -A INPUT -i lo -j ACCEPT\nCOMMIT\n";
-    send(
-        &mut state,
-        1,
-        Message::Loaded(Box::new(loaded(Family::V4, text, &[10]))),
-    );
-    assert_eq!(place(&state).0, "INPUT");
-    assert!(
-        state
-            .said
-            .as_ref()
-            .expect("said")
-            .0
-            .contains("chain web went")
-    );
-    assert!(state.board.trail.iter().all(|(p, _)| p.chain.0 == 0));
-}
-
-#[test]
-fn a_ruleset_that_comes_later_keeps_the_cursor_where_it_is() {
-    let mut state = blank();
-    send(
-        &mut state,
-        0,
-        Message::Loaded(Box::new(loaded(Family::V6, WEB, &[]))),
-    );
-    press(&mut state, &["j"]);
-    send(
-        &mut state,
-        1,
-        Message::Loaded(Box::new(loaded(Family::V4, WEB, &[]))),
-    );
-    let order: Vec<Family> = state.firewalls.iter().map(|f| f.id.family).collect();
-    assert_eq!(order, [Family::V4, Family::V6]);
-    assert_eq!(
-        (state.board.place.expect("place").firewall, place(&state).1),
-        (1, 2)
-    );
-    send(&mut state, 2, Message::Gone(id(Family::V4)));
-    assert_eq!(
-        (state.board.place.expect("place").firewall, place(&state).1),
-        (0, 2)
-    );
-    send(&mut state, 3, Message::Gone(id(Family::V6)));
-    assert!(state.board.place.is_none() && state.selected().is_none());
-    press(
-        &mut state,
-        &[
-            "j", "n", "x", "<Enter>", "v", "y", "s", "m", "]", "c", "<Enter>",
-        ],
-    );
-}
-
-#[test]
 fn frozen_means_that_nothing_moves() {
     let mut state = board();
     count(&mut state, 1, "INPUT", &[1, 0, 0, 0], Some(0));
@@ -507,121 +390,4 @@ fn a_copied_rule_has_nothing_that_a_shell_could_run_by_itself() {
         effects,
         [Effect::Copy("-A INPUT -i lo -j ACCEPT".to_owned())]
     );
-}
-
-/// A board on one LOG rule, and the chain that holds it.
-fn logging() -> State {
-    let mut state = blank();
-    let text = "*filter\n:INPUT ACCEPT [0:0]\n[0:0] -A INPUT -p udp -j LOG --log-prefix \"udp in: \"\nCOMMIT\n";
-    send(
-        &mut state,
-        0,
-        Message::Loaded(Box::new(loaded(Family::V4, text, &[]))),
-    );
-    state
-}
-
-fn line(text: &str) -> Message {
-    let stamp = crate::flow::Stamp::default();
-    let line = crate::flow::parse_message(text.as_bytes(), stamp, crate::flow::LogSource::Kmsg);
-    Message::Lines(crate::flow::Batch {
-        lines: vec![line.expect(text)],
-        lost: 0,
-    })
-}
-
-const LOGGED: &str = "udp in: IN=lo OUT= SRC=127.0.0.1 DST=127.0.0.1 LEN=30 TOS=0x00 PREC=0x00 TTL=64 \
-                      ID=1 DF PROTO=UDP SPT=40000 DPT=9 LEN=10 ";
-
-#[test]
-fn rules_that_log_and_are_not_heard_are_asked_about_and_a_line_takes_it_back() {
-    let mut state = logging();
-    let mut asked = Vec::new();
-    for second in 1..10 {
-        count(&mut state, second, "INPUT", &[second * 2], Some(0));
-        let waits = state.silence.is_waiting();
-        assert!(
-            !waits || state.next_wake().is_some(),
-            "somebody has to look at the clock"
-        );
-        asked.extend(send(&mut state, second, Message::Wake));
-    }
-    let channel = crate::flow::LogChannel::Kernel(crate::flow::IpVersion::V4);
-    assert_eq!(asked, [Effect::ExplainSilence(channel)], "once");
-    let why = Message::Silent {
-        channel,
-        cause: "no logger".to_owned(),
-        remedy: "load it".to_owned(),
-    };
-    send(&mut state, 10, why);
-    assert_eq!(state.notices.grave(), 1);
-    send(&mut state, 11, line(&LOGGED.replace("udp in", "other")));
-    assert_eq!(state.notices.grave(), 1, "somebody else's line is no sign");
-    send(&mut state, 12, line(LOGGED));
-    assert_eq!(state.notices.grave(), 0);
-}
-
-#[test]
-fn the_clock_is_not_put_off_by_messages() {
-    let mut state = logging();
-    count(&mut state, 1, "INPUT", &[0], Some(0));
-    count(&mut state, 2, "INPUT", &[9], Some(0));
-    send(&mut state, 2, Message::Wake);
-    let due = state.next_wake().expect("it waits");
-    send(&mut state, 2, Message::Say(String::new()));
-    let now = state.now + Duration::from_millis(900);
-    update(&mut state, Message::Withdraw("x".to_owned()), now);
-    assert!(state.next_wake().expect("it waits") <= due);
-}
-
-#[test]
-fn a_line_of_the_feed_leads_to_its_rule_and_back() {
-    let mut state = logging();
-    send(&mut state, 1, line(LOGGED));
-    press(&mut state, &["3", "<Enter>"]);
-    assert_eq!(
-        (place(&state), state.board.pane),
-        (("INPUT".to_owned(), 1), Pane::Rules)
-    );
-    assert!(
-        state
-            .said
-            .as_ref()
-            .expect("said")
-            .0
-            .contains("policy of INPUT decided")
-    );
-    send(
-        &mut state,
-        2,
-        line("nf_conntrack: nf_conntrack: table full, dropping packet"),
-    );
-    press(&mut state, &["3", "g", "<Enter>"]);
-    assert!(state.said.as_ref().expect("said").0.contains("no rule did"));
-}
-
-#[test]
-fn a_new_structure_is_a_reading_too() {
-    let mut state = board();
-    count(&mut state, 1, "INPUT", &[0, 100, 0, 0], Some(0));
-    let handles = [10, 11, 12, 13, 14, 15];
-    let text = |packets: u64| {
-        let rule = "-A INPUT -p tcp -m tcp --dport 443 -j DROP";
-        WEB.replace(
-            &format!("[0:0] {rule}"),
-            &format!("[{packets}:{}] {rule}", packets * 60),
-        )
-    };
-    let load = |packets| Message::Loaded(Box::new(loaded(Family::V4, &text(packets), &handles)));
-    send(&mut state, 3, load(150));
-    let rule = state.firewalls[0].ruleset.chains()[0].rules()[1];
-    assert!(
-        (state.firewalls[0].rate(rule).packets - 25.0).abs() < 1e-9,
-        "50 packets in two seconds"
-    );
-    assert!(!state.firewalls[0].was_reset(rule));
-    // An nft zeroing is a new generation: the numbers of its text went backwards.
-    send(&mut state, 4, load(2));
-    assert!(state.firewalls[0].was_reset(rule));
-    assert!(!state.firewalls[0].rate(rule).moves());
 }
