@@ -87,8 +87,8 @@ impl Changes {
         }
     }
 
-    /// Carries out what the state asks of the firewall itself.
-    pub fn carry_out(&self, effect: &Effect, state: &State) {
+    /// Carries out what the state asks of the firewall itself; false for an effect that is none of these.
+    pub fn carry_out(&self, effect: &Effect, state: &State) -> bool {
         match *effect {
             Effect::LookAtSaved(look) => self.look_at_saved(look),
             Effect::WriteSaved(number) => self.write_saved(number),
@@ -108,8 +108,9 @@ impl Changes {
             Effect::Extend(more) => {
                 self.decide(move |places| safety::extend(places, None, more).map(drop));
             }
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     fn read_connections(&self) {
