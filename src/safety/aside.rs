@@ -133,10 +133,10 @@ impl Aside {
             let mut new = named(&rule, &["expr", "comment"]);
             // Behind the rule that stood before it; the end of the chain where there are fewer now.
             let command = match index.checked_sub(1) {
-                None => json!({"insert": {"rule": new.clone()}}),
+                None => json!({"insert": {"rule": new}}),
                 Some(before) => {
                     new["index"] = json!(before);
-                    json!({"add": {"rule": new.clone()}})
+                    json!({"add": {"rule": new}})
                 }
             };
             let done = load(&[command]).or_else(|_| {
