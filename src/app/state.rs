@@ -302,9 +302,9 @@ impl State {
         staged.map(|f| (f.id, f.staged())).collect()
     }
 
-    /// The commands that would carry out what is staged, for a shell.
-    pub fn commands(&self) -> Vec<String> {
-        let mut lines = Vec::new();
+    /// The command lines that would carry out what is staged, for a shell: one for each ruleset.
+    pub fn commands(&self) -> String {
+        let mut text = String::new();
         for firewall in &self.firewalls {
             if let Some(stage) = firewall.stage() {
                 let script = crate::edit::script(
@@ -313,17 +313,14 @@ impl State {
                     &stage.base().saved_counters(),
                 );
                 match script {
-                    Ok(script) => lines.extend(
-                        script
-                            .commands()
-                            .iter()
-                            .map(|line| String::from_utf8_lossy(line).into_owned()),
-                    ),
-                    Err(error) => lines.push(format!("# {error}")),
+                    Ok(script) => text.push_str(&String::from_utf8_lossy(&script.shell())),
+                    Err(error) => {
+                        text.extend(error.to_string().lines().map(|line| format!("# {line}\n")));
+                    }
                 }
             }
         }
-        lines
+        text
     }
 
     /// Both back ends hold rules, so that each chain has to say whose it is.

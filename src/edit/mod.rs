@@ -18,7 +18,7 @@
 //! Rooms within: `operation`, `refused` and `remark` are the words; `draft` is the state, `carry` and
 //! `chains` work operations out, `check` and `graph` say what cannot be; `stage` is all of it with undo,
 //! `shown` and `marks` its picture, `shelf` the disabled rules; `align`, `compare` and `renames` put two
-//! rulesets side by side, and `diff`, `script` (with `shell`) and `merge` are made of that. [`form`] is one
+//! rulesets side by side, and `diff`, `script` and `merge` are made of that. [`form`] is one
 //! rule as a form and a line, with what is wrong in it and what it does in words; [`template`] rules that
 //! everybody needs, placed where they take effect; [`probe`] is a rule that only logs.
 
@@ -41,7 +41,6 @@ mod remark;
 mod renames;
 mod script;
 mod shelf;
-mod shell;
 mod shown;
 mod stage;
 pub mod template;

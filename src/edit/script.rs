@@ -1,4 +1,4 @@
-//! The change as the tools carry it out: one `iptables-restore -n -c` text, and the same as commands.
+//! The change as the tools carry it out: one `iptables-restore -n -c` text.
 //!
 //! Rules that stand still are not named at all, so they keep their counters and, in nf_tables, their
 //! handles. The rest is `-D CHAIN NUMBER` from the bottom up, so that a deletion moves no rule that is
@@ -22,7 +22,6 @@ use crate::ruleset::{Backend, ChainIdx, CounterSet, Counters, Family, Policy, Ru
 use super::check::unwritable;
 use super::compare::{ChainPair, Comparison, compare_pinned};
 use super::refused::shown;
-use super::shell;
 
 /// Why no script can be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -121,10 +120,26 @@ impl Script {
         out
     }
 
-    /// The same as commands for a shell, one a line, quoted for it: to be read and copied. Run one by one
-    /// they come to the same rules, though not in one transaction.
-    pub fn commands(&self) -> Vec<Vec<u8>> {
-        shell::commands(self, self.family, self.backend)
+    /// The command line that carries it out, for a shell, to be read and copied: the text as the tool's input, so
+    /// that it stays one transaction a table also by hand. Line by line, `-P INPUT DROP` or a `-D` of the rule
+    /// that lets the administrator in would take effect while the lines behind it are yet to come. Empty when there is
+    /// nothing to do.
+    pub fn shell(&self) -> Vec<u8> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let family = match self.family {
+            Family::V4 => "iptables",
+            Family::V6 => "ip6tables",
+        };
+        let backend = self.backend.map_or("", |backend| match backend {
+            Backend::Nft => "-nft",
+            Backend::Legacy => "-legacy",
+        });
+        let mut text = format!("{family}{backend}-restore -n -c -w 5 <<'EOF'\n").into_bytes();
+        text.extend(self.bytes());
+        text.extend_from_slice(b"EOF\n");
+        text
     }
 }
 

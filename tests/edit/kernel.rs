@@ -172,9 +172,9 @@ fn legacy_v6_becomes_what_was_staged() {
     random_cases(LEGACY6, 4000);
 }
 
-/// The same as commands of a shell, run one by one.
+/// What can be copied into a shell comes to the same.
 #[test]
-fn the_commands_do_the_same_as_the_script() {
+fn the_command_line_does_what_was_staged() {
     in_namespace(|net| {
         for origin in Origin::ALL {
             for number in 0..6 {
@@ -185,12 +185,10 @@ fn the_commands_do_the_same_as_the_script() {
                 let mut stage = Stage::new(Arc::clone(&base));
                 act(&mut dice, &mut stage, 8);
                 let made = script(&base, &stage.staged(), &base.saved_counters()).unwrap();
-                let lines: Vec<String> = (made.commands().into_iter())
-                    .map(|line| String::from_utf8(line).unwrap())
-                    .collect();
-                net.ok(&format!("set -e\n{}", lines.join("\n")));
+                let line = String::from_utf8(made.shell()).unwrap();
+                net.ok(&format!("set -e\n{line}"));
                 let diff = Diff::between(&stage.staged(), &saved(net, origin));
-                assert!(diff.is_empty(), "{diff:#?}\n{}", lines.join("\n"));
+                assert!(diff.is_empty(), "{diff:#?}\n{line}");
             }
         }
     });

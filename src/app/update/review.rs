@@ -117,7 +117,7 @@ fn apply(state: &mut State) -> Vec<Effect> {
 
 /// The commands to the terminal's clipboard.
 fn copy(state: &mut State) -> Vec<Effect> {
-    let text = state.commands().join("\n");
+    let text = state.commands();
     act::say(state, "sent to the terminal's clipboard");
     vec![Effect::Copy(text)]
 }

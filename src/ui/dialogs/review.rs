@@ -54,9 +54,9 @@ pub fn lines(
         Page::Summary => summary(state, review, theme, (cells, rows)),
         Page::Diff => diff(state, theme, cells, usize::MAX),
         Page::Commands => {
-            let lines = state.commands();
-            let broken = lines
-                .iter()
+            let text = state.commands();
+            let broken = text
+                .lines()
                 .flat_map(|line| words::wrap(&words::clean_str(line), cells));
             broken
                 .map(|line| vec![(line, theme.text.style())])
