@@ -23,7 +23,7 @@ use crate::edit::form::complete::Names;
 use crate::edit::probe::Site;
 use crate::edit::{Shelf, Shelved};
 use crate::flow::{Batch, ConntrackState, LogChannel};
-use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
+use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Marked, Reading, RuleIdx, Ruleset};
 use crate::verdict::{Dead, Place, Program, Shadow};
 
 /// Something happened.
@@ -162,9 +162,11 @@ pub struct Shadowed {
 
 impl Shadowed {
     /// Looks for them: some tenths of a second for 100,000 rules.
-    pub fn of(id: FirewallId, ruleset: &Arc<Ruleset>) -> Self {
+    /// `lossy` are the rules of which it is known that the kernel holds more than their text: they cover none.
+    pub fn of(id: FirewallId, ruleset: &Arc<Ruleset>, lossy: &[Lossy]) -> Self {
         let sets = [ruleset.as_ref()];
-        let program = Program::compile(ruleset.family(), &sets);
+        let marked = Marked { ruleset, lossy };
+        let program = Program::compile_marked(ruleset.family(), &[marked], &[]);
         let shadows = program.shadows(&sets);
         let found = shadows.found.iter().filter_map(|shadow| {
             let rule = shadow.rule.rule?;
@@ -286,4 +288,30 @@ pub enum Effect {
     Unprobe(FirewallId, String),
     /// Work out what becomes of a packet, and read the box around the firewall for it.
     Explain(Box<Question>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ruleset::{Backend, Family, Origin};
+
+    #[test]
+    fn a_rule_that_says_less_than_the_kernel_holds_covers_no_other() {
+        let text =
+            "*filter\n:INPUT DROP [0:0]\n-A INPUT -j ACCEPT\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n";
+        let origin = Origin::new(Family::V4, Backend::Nft);
+        let ruleset = Arc::new(Ruleset::parse(text.as_bytes(), origin).unwrap());
+        let mark = Lossy {
+            chain: ruleset.find_chain("filter", "INPUT").unwrap(),
+            position: 0,
+            why: "a set decides".to_owned(),
+            does_more: false,
+        };
+        assert_eq!(Shadowed::of(origin.into(), &ruleset, &[]).found.len(), 1);
+        assert!(
+            Shadowed::of(origin.into(), &ruleset, &[mark])
+                .found
+                .is_empty()
+        );
+    }
 }

@@ -53,7 +53,7 @@ fn saved(path: &Path, watch: &Watch) -> Result<ExitCode, Failure> {
     }
     for firewall in 0..state.firewalls.len() {
         let of = &state.firewalls[firewall];
-        let shadowed = Shadowed::of(of.id, of.kernel());
+        let shadowed = Shadowed::of(of.id, of.kernel(), of.all_lossy());
         crate::app::update::update(&mut state, Message::Shadowed(shadowed), Duration::ZERO);
     }
     open(state, &watch.screen, None)

@@ -1,13 +1,11 @@
-//! What stands beside the saved text: base chains that iptables cannot show, and saved chains that do
-//! not say the whole truth.
+//! What stands beside the saved text: base chains that iptables cannot show.
 //!
 //! A packet passes every base chain of its hook, whoever made it, so a picture of iptables alone is not
-//! the whole picture. And `iptables-save` prints a native nft rule that it half understands as a wider
-//! one, without a warning. Both are facts about a ruleset and not about a door, hence here.
+//! the whole picture. That is a fact about a ruleset and not about a door, hence here.
 
 use std::fmt;
 
-use super::{ChainIdx, Family, NativeRules};
+use super::{Family, NativeRules};
 
 /// Address family of an nf_tables table (nft(8), ADDRESS FAMILIES).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -108,18 +106,4 @@ pub struct Owner {
     pub port: u32,
     /// Name of the process, where /proc proves that it holds that socket.
     pub name: Option<String>,
-}
-
-/// A saved rule that must not be believed: the kernel's rule says more than its text.
-///
-/// A chain with such a rule is locked against edits and never restored from saved text.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Lossy {
-    /// The chain that holds the rule.
-    #[serde(skip)]
-    pub chain: ChainIdx,
-    /// Position in the chain, the first rule being 0.
-    pub position: usize,
-    /// What the text leaves out: `lookup in a set (lookup)`.
-    pub why: String,
 }

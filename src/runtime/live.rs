@@ -370,7 +370,11 @@ impl Doors {
             )));
         }
         if let Some(shadower) = &self.shadower {
-            shadower.look(origin.into(), Arc::clone(&loaded.ruleset));
+            shadower.look(
+                origin.into(),
+                Arc::clone(&loaded.ruleset),
+                loaded.lossy.clone(),
+            );
         }
         messages.push(lossy_notice(origin, &loaded));
         messages.push(leftover_notice(origin, leftovers));

@@ -10,12 +10,15 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::app::firewall::FirewallId;
 use crate::app::message::{Message, Shadowed};
-use crate::ruleset::Ruleset;
+use crate::ruleset::{Lossy, Ruleset};
 use crate::runtime::board::Event;
 
 /// Where structures go.
 #[derive(Debug)]
-pub struct Shadower(Sender<(FirewallId, Arc<Ruleset>)>);
+pub struct Shadower(Sender<(FirewallId, Structure)>);
+
+/// A ruleset, with those of its rules that must not be believed.
+type Structure = (Arc<Ruleset>, Vec<Lossy>);
 
 impl Shadower {
     /// Starts the thread. It ends when this is dropped, or nobody hears it.
@@ -28,16 +31,16 @@ impl Shadower {
     }
 
     /// Looks at a structure; what is found comes as a message.
-    pub fn look(&self, id: FirewallId, ruleset: Arc<Ruleset>) {
-        let _ = self.0.send((id, ruleset));
+    pub fn look(&self, id: FirewallId, ruleset: Arc<Ruleset>, lossy: Vec<Lossy>) {
+        let _ = self.0.send((id, (ruleset, lossy)));
     }
 }
 
-fn run(loaded: &Receiver<(FirewallId, Arc<Ruleset>)>, events: &UnboundedSender<Event>) {
+fn run(loaded: &Receiver<(FirewallId, Structure)>, events: &UnboundedSender<Event>) {
     while let Ok(first) = loaded.recv() {
         let waiting: BTreeMap<_, _> = std::iter::once(first).chain(loaded.try_iter()).collect();
-        for (id, ruleset) in waiting {
-            let found = Message::Shadowed(Shadowed::of(id, &ruleset));
+        for (id, (ruleset, lossy)) in waiting {
+            let found = Message::Shadowed(Shadowed::of(id, &ruleset, &lossy));
             if events.send(Event::Message(found)).is_err() {
                 return;
             }

@@ -8,13 +8,14 @@
 //! cannot be told is told as such, with the reason.
 //!
 //! It judges and decides nothing: whether to go on is asked of the user. It reads nothing either; sessions,
-//! rulesets and facts are handed in, so that its cases are tables.
+//! rulesets and facts are handed in, so that its cases are tables. Rulesets come with their marks: a rule that
+//! is known to say less than the kernel holds accepts nobody for certain, and is named as what it depends on.
 //!
 //! It takes the addresses of the socket for those of the packets. A login that comes in by a DNAT or REDIRECT
 //! of this very box arrives with another destination in raw and mangle.
 
 use crate::flow::{Session, TcpFlags};
-use crate::ruleset::{BaseChain, Family, Ruleset};
+use crate::ruleset::{BaseChain, Family, Marked, Ruleset};
 use crate::verdict::{Connection, CtState, Explanation, Facts, Path, Probe, Program, Verdict};
 
 /// What the judgement rests on. Rulesets are of both families and both back ends, all that there are.
@@ -23,9 +24,9 @@ pub struct Question<'a> {
     /// The connections that must not be cut.
     pub sessions: &'a [Session],
     /// What the kernel holds now.
-    pub before: &'a [&'a Ruleset],
-    /// What it is to hold.
-    pub after: &'a [&'a Ruleset],
+    pub before: &'a [Marked<'a>],
+    /// What it is to hold; marks carried over to it ([`Marked::carried`]).
+    pub after: &'a [Marked<'a>],
     /// Base chains that iptables does not show.
     pub natives: &'a [BaseChain],
     /// The box: its addresses, sets, the time.
@@ -198,10 +199,11 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn new(family: Family, all: &[&'a Ruleset], natives: &[BaseChain]) -> Self {
-        let of_family = |ruleset: &&&Ruleset| ruleset.family() == family;
-        let rulesets: Vec<&Ruleset> = all.iter().filter(of_family).copied().collect();
-        let program = Program::compile_beside(family, &rulesets, natives);
+    fn new(family: Family, all: &[Marked<'a>], natives: &[BaseChain]) -> Self {
+        let of_family = |one: &&Marked<'_>| one.ruleset.family() == family;
+        let marked: Vec<Marked<'a>> = all.iter().filter(of_family).copied().collect();
+        let program = Program::compile_marked(family, &marked, natives);
+        let rulesets = marked.iter().map(|one| one.ruleset).collect();
         Self { rulesets, program }
     }
 
@@ -262,7 +264,7 @@ fn probe(session: &Session, moment: Moment, tracked: bool) -> Probe {
 mod tests {
     use super::*;
     use crate::flow::{IfName, Process, Protocol, Seen};
-    use crate::ruleset::{Document, Hints, NftFamily};
+    use crate::ruleset::{Document, Hints, Lossy, NftFamily};
 
     fn session(peer: &str, local: &str) -> Session {
         Session {
@@ -303,8 +305,8 @@ mod tests {
             Document::parse(text.as_bytes().to_vec(), hints).unwrap()
         };
         let (before, after) = (read(before), read(after));
-        let before: Vec<&Ruleset> = before.rulesets().iter().collect();
-        let after: Vec<&Ruleset> = after.rulesets().iter().collect();
+        let before: Vec<Marked<'_>> = before.rulesets().iter().map(Marked::from).collect();
+        let after: Vec<Marked<'_>> = after.rulesets().iter().map(Marked::from).collect();
         let sessions = [session(ends.0, ends.1)];
         let mut reports = preflight(&Question {
             sessions: &sessions,
@@ -446,5 +448,51 @@ mod tests {
         assert_eq!(report.connection(), Standing::Cut, "{report:#?}");
         let report = judge_with(V4, Family::V4, (open, &after), &[], true);
         assert_eq!(report.connection(), Standing::Accepted);
+    }
+
+    /// `ip saddr @good accept` is saved as `-A INPUT -j ACCEPT`.
+    #[test]
+    fn a_rule_that_says_less_than_the_kernel_holds_accepts_nobody_for_certain() {
+        let read = |rules: &str| {
+            let bytes = filter(rules).into_bytes();
+            Document::parse(bytes, Hints::default()).unwrap()
+        };
+        let wide = format!("{ESTABLISHED}-A INPUT -j ACCEPT\n");
+        let before = read(&wide);
+        // A new chain comes before it in the text.
+        let after = read(&format!(":AAA - [0:0]\n-A AAA -j DROP\n{wide}"));
+        let ruleset = &before.rulesets()[0];
+        for (does_more, told) in [(false, "a set decides"), (true, "does more")] {
+            let lossy = [Lossy {
+                chain: ruleset.find_chain("filter", "INPUT").unwrap(),
+                position: 1,
+                why: "a set decides".to_owned(),
+                does_more,
+            }];
+            let before = Marked {
+                ruleset,
+                lossy: &lossy,
+            };
+            let lossy = before.carried(&after.rulesets()[0]);
+            let after = Marked {
+                ruleset: &after.rulesets()[0],
+                lossy: &lossy,
+            };
+            let reports = preflight(&Question {
+                sessions: &[session(V4.0, V4.1)],
+                before: &[before],
+                after: &[after],
+                natives: &[],
+                facts: &Facts::default(),
+                tracked: true,
+            });
+            let report = &reports[0];
+            assert_eq!(report.connection(), Standing::Accepted, "{report:#?}");
+            assert_eq!(report.login(), Standing::Doubtful, "{report:#?}");
+            assert_eq!(report.worsened().count(), 0, "it was no better before");
+            let why = &report.foremost().unwrap().why;
+            let place = "filter INPUT rule 2";
+            assert!(why.contains(place) && why.contains(told), "{why}");
+        }
     }
 }

@@ -76,6 +76,50 @@ pub fn complete(probe: &Probe, machine: &Machine) -> Probe {
     probe
 }
 
+/// A completed packet with ends that fit its interfaces: where one that was made up is not reached by the interface
+/// that the packet names, a neighbour there takes its place. `None` where all fits, or nobody is known there. `machine`
+/// holds the answers to [`toward`] the ends that were made up.
+pub fn fitting(probe: &Probe, machine: &Machine) -> Option<Probe> {
+    let elsewhere = |end: Option<IpAddr>, name: Option<IfName>| {
+        let name = name.filter(|name| way_out(machine, end) != Some(*name))?;
+        neighbour(machine, name, probe.family)
+    };
+    let made_up = probe.made_up;
+    let src = (made_up.src && probe.path != Path::Output)
+        .then(|| elsewhere(probe.src, probe.input))
+        .flatten();
+    let dst = (made_up.dst && probe.path != Path::Input)
+        .then(|| elsewhere(probe.dst, probe.output))
+        .flatten();
+    if src.is_none() && dst.is_none() {
+        return None;
+    }
+    Some(Probe {
+        src: src.or(probe.src),
+        dst: dst.or(probe.dst),
+        ..probe.clone()
+    })
+}
+
+/// Somebody in a network of an interface: the number beside the box's own.
+fn neighbour(machine: &Machine, name: IfName, family: Family) -> Option<IpAddr> {
+    let own = own(machine, name, family)?;
+    let interface = machine.interface(name)?;
+    let net = interface.addresses.iter().find(|net| net.addr() == own)?;
+    let beside = match own {
+        IpAddr::V4(ip) => [ip.to_bits().checked_add(1), ip.to_bits().checked_sub(1)]
+            .map(|bits| bits.map(|bits| IpAddr::V4(bits.into()))),
+        IpAddr::V6(ip) => [ip.to_bits().checked_add(1), ip.to_bits().checked_sub(1)]
+            .map(|bits| bits.map(|bits| IpAddr::V6(bits.into()))),
+    };
+    // In a network of two (RFC 3021, RFC 6164) both numbers are hosts.
+    let is_host = |ip: &IpAddr| {
+        let of_two = net.prefix_len() + 1 >= net.max_prefix_len();
+        net.contains(ip) && (of_two || (*ip != net.network() && *ip != net.broadcast()))
+    };
+    beside.into_iter().flatten().find(is_host)
+}
+
 /// The way of a packet that passes through, with where it comes from: rules of routing may ask for that.
 fn onward(probe: &Probe) -> Option<RouteQuestion> {
     if probe.path != Path::Forward {

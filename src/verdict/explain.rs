@@ -272,7 +272,8 @@ impl Program {
                     .rules
                     .get(place as usize)
                     .is_some_and(|rule| rule.action == Action::Accept);
-                found = is_rule.then_some(place);
+                // Of a rule that is not believed nobody can say what it would do.
+                found = (is_rule && !self.is_doubted(place)).then_some(place);
             }
         });
         self.place(found?, rulesets)

@@ -54,12 +54,12 @@ mod walk;
 mod words;
 
 pub use alter::{Alteration, Policed, Reach, Side, Stopped, Way, change};
-pub use complete::{complete, gaps, settle, toward, way_out};
+pub use complete::{complete, fitting, gaps, settle, toward, way_out};
 pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
 pub use facts::Facts;
 pub use json::SCHEMA;
-pub use probe::{Connection, CtState, LinkType, Path, Probe, ProbeError};
+pub use probe::{Connection, CtState, Ends, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
 pub use shadow::{Dead, Redundancies, Redundant, Shadow, Shadows};
 pub use traffic::{Belongs, Line, Traffic};

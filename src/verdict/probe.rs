@@ -98,6 +98,15 @@ pub struct Connection {
     pub mark: Option<u32>,
 }
 
+/// Source and destination, either or both of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// The source.
+    pub src: bool,
+    /// The destination.
+    pub dst: bool,
+}
+
 /// One packet, asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
@@ -108,6 +117,9 @@ pub struct Probe {
     /// Its way was not said, and [`path`](Self::path) is what is usual: where the box's addresses are known, its
     /// destination tells (`settle`).
     pub open: bool,
+    /// Ends that nobody named: anybody's address stands for them, and one that fits the interfaces better may take its
+    /// place (`fitting`).
+    pub made_up: Ends,
     /// Interface that it comes in by; on the way out there is none, whatever stands here.
     pub input: Option<IfName>,
     /// Interface that it goes out by; on the way in there is none.
@@ -157,6 +169,7 @@ impl Probe {
             family,
             path,
             open: false,
+            made_up: Ends::default(),
             input: None,
             output: None,
             proto: None,
@@ -272,6 +285,7 @@ impl Form {
         });
         Ok(Probe {
             open: self.path.is_none() && self.out.as_ref().is_none_or(String::is_empty),
+            made_up: Ends::default(),
             input: interface("in", self.input)?,
             output: interface("out", self.out)?,
             proto: self

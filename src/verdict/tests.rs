@@ -1,5 +1,6 @@
 //! Behaviour of the whole engine on small rulesets: what the kernel does, one case a line.
 
+mod marked;
 mod translated;
 
 use crate::ruleset::{Document, Hints, Ruleset};
@@ -499,32 +500,5 @@ fn a_mark_that_was_not_given_is_not_zero_on_the_way_out() {
         let probe = crate::verdict::read_words(words).unwrap();
         let explanation = program.explain(&probe, &Facts::default(), &rulesets);
         assert_eq!(explanation.verdict, verdict, "{words}");
-    }
-}
-
-/// A rule whose text is known to leave something out is matched as unknown, and no other.
-#[test]
-fn a_rule_that_says_less_than_the_kernel_holds_is_not_known() {
-    let dump = input("-A INPUT -p udp -j DROP\n-A INPUT -p tcp -j DROP\n-A INPUT -j ACCEPT");
-    let document = Document::parse(dump.into_bytes(), Hints::default()).unwrap();
-    let rulesets: Vec<&Ruleset> = document.rulesets().iter().collect();
-    let mut program = Program::compile(crate::ruleset::Family::V4, &rulesets);
-    let probe = |proto: &str| crate::verdict::read_words(&format!("{proto} in eth0")).unwrap();
-    let chain = rulesets[0].find_chain("filter", "INPUT").unwrap();
-    let lossy = |position| crate::ruleset::Lossy {
-        chain,
-        position,
-        why: "lookup in a set (lookup)".to_owned(),
-    };
-    // The second stands at no rule: of a ruleset that has changed since.
-    program.doubt(0, &[lossy(0), lossy(3)]);
-    program.doubt(1, &[lossy(2)]);
-    for (proto, verdict) in [
-        ("udp", Verdict::Unknown),
-        ("tcp", Verdict::Drop),
-        ("icmp", Verdict::Unknown),
-    ] {
-        let explanation = program.explain(&probe(proto), &Facts::default(), &rulesets);
-        assert_eq!(explanation.verdict, verdict, "{proto}");
     }
 }

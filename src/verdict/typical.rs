@@ -6,8 +6,9 @@
 //! answer itself: a rule above decides about all of them.
 //!
 //! What no rule names is filled in as the world has it: an address of a documentation network (RFC 5737,
-//! RFC 3849) for somebody outside. Interfaces and the box's own addresses are left open for
-//! [`complete`](super::complete) to fill in.
+//! RFC 3849) for somebody outside, marked as made up. Interfaces and the box's own addresses are left open for
+//! [`complete`](super::complete) to fill in; [`fitting`](super::fitting) finds a neighbour for an end that was made up
+//! where the rule names an interface behind which nobody outside is.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -270,9 +271,11 @@ impl Draft {
         }
         if probe.path != Path::Output && probe.src.is_none() {
             probe.src = pick(&self.not_src, outside(v6, 9));
+            probe.made_up.src = probe.src.is_some();
         }
         if probe.path != Path::Input && probe.dst.is_none() {
             probe.dst = pick(&self.not_dst, outside(v6, 80));
+            probe.made_up.dst = probe.dst.is_some();
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ruletop::netfilter::netlink::Netlink;
 use ruletop::netfilter::nftables::inspect::inspect;
-use ruletop::ruleset::{Family, Origin};
+use ruletop::ruleset::{Family, Origin, Ruleset};
 
 use crate::support::{NFT4, NFT6, Net, dump_of, in_namespace};
 
@@ -170,6 +170,29 @@ fn native_rules_that_print_wider_are_marked() {
             }
         }
         assert!(missed.is_empty(), "{missed:#?}");
+    });
+}
+
+/// A set leaves out whom a rule matches; a map of verdicts and a write also what becomes of the packet.
+#[test]
+fn what_a_rule_does_beside_its_text_is_part_of_the_mark() {
+    in_namespace(|net| {
+        for (rule, does_more) in [
+            ("ip saddr { 1.2.3.4, 5.6.7.8 } drop", false),
+            ("ip saddr 10.0.0.1-10.0.0.9 drop", false),
+            ("ip saddr vmap { 1.2.3.4 : drop }", true),
+            ("ip daddr set 1.2.3.4 accept", true),
+        ] {
+            fresh(net, NFT4);
+            net.ok(&format!("nft add rule ip filter INPUT '{rule}'"));
+            let saved = net.ok("iptables-nft-save");
+            let ruleset = Ruleset::parse(saved.into_bytes(), NFT4).expect("a dump");
+            let mut netlink = Netlink::open().expect("a socket");
+            let seen = inspect(&mut netlink, Family::V4).expect("nf_tables answers");
+            let marks = seen.lossy_of(&ruleset);
+            let marks: Vec<bool> = marks.iter().map(|one| one.does_more).collect();
+            assert_eq!(marks, [does_more], "{rule}");
+        }
     });
 }
 

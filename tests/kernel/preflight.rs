@@ -3,14 +3,18 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
+use ruletop::edit::{ChainName, Operation, Spot, Stage};
 use ruletop::flow::Session;
 use ruletop::host;
-use ruletop::ruleset::{Document, Hints, Ruleset};
+use ruletop::netfilter::netlink::Netlink;
+use ruletop::netfilter::nftables::inspect::inspect;
+use ruletop::ruleset::{Document, Hints, Lossy, Marked, Origin, Ruleset};
 use ruletop::safety::preflight::{Question, Report, Standing, preflight};
 use ruletop::verdict::Facts;
 
-use crate::support::{LEGACY4, NFT4, Net, in_namespace, wait_for};
+use crate::support::{LEGACY4, NFT4, NFT6, Net, in_namespace, wait_for};
 
 /// A shell under the name of sshd's own, which holds a connection; below it a shell that prints its number
 /// and then what comes in.
@@ -69,8 +73,12 @@ fn read(text: &str) -> Document {
 }
 
 fn judge(session: &Session, before: &Document, after: &Document) -> Report {
-    let before: Vec<&Ruleset> = before.rulesets().iter().collect();
-    let after: Vec<&Ruleset> = after.rulesets().iter().collect();
+    let before: Vec<Marked<'_>> = before.rulesets().iter().map(Marked::from).collect();
+    let after: Vec<Marked<'_>> = after.rulesets().iter().map(Marked::from).collect();
+    judge_marked(session, &before, &after)
+}
+
+fn judge_marked(session: &Session, before: &[Marked<'_>], after: &[Marked<'_>]) -> Report {
     let links = host::links();
     let facts = Facts {
         local: links.addresses(),
@@ -79,8 +87,8 @@ fn judge(session: &Session, before: &Document, after: &Document) -> Report {
     let sessions = [session.clone()];
     let question = Question {
         sessions: &sessions,
-        before: &before,
-        after: &after,
+        before,
+        after,
         natives: &[],
         facts: &facts,
         tracked: true,
@@ -154,6 +162,131 @@ fn what_it_says_of_a_connection_is_what_happens_to_it() {
                 net.restore(origin, "", accept_all);
                 login.end();
             }
+        }
+    });
+}
+
+/// What the kernel holds, as its save tool prints it, with the rules of which that is not all.
+fn held(net: &Net, origin: Origin) -> (Arc<Ruleset>, Vec<Lossy>) {
+    let text = net.ok(&format!("{origin}-save -c"));
+    let ruleset = Ruleset::parse(text.into_bytes(), origin).unwrap();
+    let mut netlink = Netlink::open().unwrap();
+    let lossy = inspect(&mut netlink, origin.family)
+        .unwrap()
+        .lossy_of(&ruleset);
+    (Arc::new(ruleset), lossy)
+}
+
+/// The report of a session about a harmless change beside what the kernel holds, of marks and without.
+fn beside(net: &Net, origin: Origin, session: &Session) -> [Report; 2] {
+    let (before, lossy) = held(net, origin);
+    let mut stage = Stage::new(Arc::clone(&before)).locked(&lossy);
+    for operation in [
+        Operation::AddChain {
+            chain: ChainName::new("filter", "AAA"),
+        },
+        Operation::Insert {
+            at: Spot::new("filter", "FORWARD", None),
+            spec: b"-j AAA".to_vec(),
+        },
+    ] {
+        stage.carry_out(operation).unwrap();
+    }
+    let after = stage.staged();
+    let kernel = Marked {
+        ruleset: &before,
+        lossy: &lossy,
+    };
+    let carried = kernel.carried(&after);
+    let staged = Marked {
+        ruleset: &after,
+        lossy: &carried,
+    };
+    [
+        judge_marked(session, &[kernel], &[staged]),
+        judge_marked(session, &[Marked::from(&*before)], &[Marked::from(&*after)]),
+    ]
+}
+
+/// The native rules are saved as `-A INPUT -j ACCEPT` and, of a map, as a rule that does nothing.
+#[test]
+fn a_native_rule_that_is_saved_wider_proves_nothing() {
+    in_namespace(|net| {
+        for (origin, family, kind, far) in [
+            (NFT4, "ip", "ipv4_addr", "192.0.2.1"),
+            (NFT6, "ip6", "ipv6_addr", "2001:db8::1"),
+        ] {
+            let map = format!("{family} saddr vmap {{ {far} : drop }}");
+            for (rules, told) in [
+                (
+                    vec![format!("{family} saddr @good accept")],
+                    "filter INPUT rule 1: a set or map decides",
+                ),
+                (
+                    vec![map, "accept".to_owned()],
+                    "filter INPUT rule 1, which does more than its text says",
+                ),
+            ] {
+                let mut login = Login::new();
+                if family == "ip6" {
+                    for end in [&mut login.session.peer, &mut login.session.local] {
+                        end.set_ip("::1".parse().unwrap());
+                    }
+                }
+                net.tables(origin, "-P INPUT DROP");
+                net.ok(&format!(
+                    "nft add set {family} filter good '{{ type {kind}; }}'"
+                ));
+                for rule in &rules {
+                    net.ok(&format!("nft add rule {family} filter INPUT '{rule}'"));
+                }
+                let [marked, plain] = beside(net, origin, &login.session);
+                assert_eq!(plain.standing(), Standing::Accepted, "the text says so");
+                assert_eq!(marked.standing(), Standing::Doubtful, "{marked:#?}");
+                let why = &marked.foremost().unwrap().why;
+                assert!(why.contains(told), "{why}");
+                // The set is empty: whoever believed the text is locked out now.
+                if origin == NFT4 && rules.len() == 1 {
+                    login.stream.write_all(b"hello\n").unwrap();
+                    wait_for("a dropped packet", || {
+                        Some(()).filter(|()| dropped(net, "iptables-nft-save -c") > 0)
+                    });
+                }
+                net.ok("nft flush ruleset");
+                login.end();
+            }
+        }
+    });
+}
+
+/// A native rule that iptables has no words for takes its whole table out of what is saved.
+#[test]
+fn a_table_that_is_not_saved_at_all_proves_nothing() {
+    in_namespace(|net| {
+        for (origin, family, ip) in [(NFT4, "ip", "127.0.0.1"), (NFT6, "ip6", "::1")] {
+            let mut login = Login::new();
+            for end in [&mut login.session.peer, &mut login.session.local] {
+                end.set_ip(ip.parse().unwrap());
+            }
+            net.tables(origin, "-t mangle -P INPUT ACCEPT");
+            net.tables(origin, "-P INPUT DROP");
+            net.ok(&format!(
+                "nft add rule {family} filter INPUT 'ct state invalid drop'"
+            ));
+            let (ruleset, _) = held(net, origin);
+            assert!(ruleset.find_table("filter").is_none());
+            let stage = Stage::new(Arc::clone(&ruleset));
+            let after = stage.staged();
+            let report = judge_marked(
+                &login.session,
+                &[Marked::from(&*ruleset)],
+                &[Marked::from(&*after)],
+            );
+            assert_eq!(report.standing(), Standing::Doubtful, "{report:#?}");
+            let why = &report.foremost().unwrap().why;
+            assert!(why.contains(&format!("{family} filter INPUT")), "{why}");
+            net.ok("nft flush ruleset");
+            login.end();
         }
     });
 }

@@ -7,6 +7,9 @@
 //! not let it through is not offered. With each comes what else it would let through, and they are ordered by
 //! that.
 //!
+//! A rule that is known to say less than the kernel holds ([`Marked`]) is matched as unknown in all of this: no way
+//! out rests on one.
+//!
 //! Nothing is applied and the user's stage is not touched: a fix is [`Operation`]s to carry out there. What is
 //! not the rules' doing (a native chain, no hops left) has no fix here, but for one: where the connection table
 //! is full, rules can leave a service's packets untracked ([`untracked`]).
@@ -26,7 +29,7 @@ use candidate::Blocked;
 
 use crate::edit::{Operation, Refused, Stage};
 use crate::ruleset::spec::Match;
-use crate::ruleset::{BaseChain, Ruleset};
+use crate::ruleset::{BaseChain, Lossy, Marked, Ruleset};
 use crate::verdict::{
     Alteration, Answer, Explanation, Facts, Possible, Probe, Program, Side, Step, Verdict, change,
 };
@@ -81,10 +84,18 @@ pub struct Fix {
 }
 
 /// Finds changes that let `probe` through, the one that opens least first. `stages` are those of one family,
-/// in the order in which their rulesets are compiled; `native` are the chains beside them. Empty for a packet
-/// that is not blocked by a rule or a policy.
-pub fn fixes(stages: &[Stage], native: &[BaseChain], probe: &Probe, facts: &Facts) -> Vec<Fix> {
+/// in the order in which their rulesets are compiled, and `marked` the kernel's rulesets that they are about, in
+/// the same order; `native` are the chains beside them. Empty for a packet that is not blocked by a rule or a
+/// policy.
+pub fn fixes(
+    stages: &[Stage],
+    marked: &[Marked<'_>],
+    native: &[BaseChain],
+    probe: &Probe,
+    facts: &Facts,
+) -> Vec<Fix> {
     let bench = Bench {
+        marked,
         native,
         probe,
         facts,
@@ -151,11 +162,29 @@ pub fn fixes(stages: &[Stage], native: &[BaseChain], probe: &Probe, facts: &Fact
 /// Rulesets as the kernel would hold them, compiled.
 struct Compiled {
     rulesets: Vec<Arc<Ruleset>>,
+    /// Of each of them the rules that must not be believed.
+    lossy: Vec<Vec<Lossy>>,
     program: Program,
+}
+
+impl Compiled {
+    /// The rule of a step says less than the kernel holds.
+    fn is_doubted(&self, step: &Step) -> bool {
+        let place = step.place;
+        let number = self
+            .rulesets
+            .get(place.ruleset)
+            .zip(place.rule)
+            .map(|(ruleset, rule)| ruleset.number(rule) as usize);
+        let lossy = self.lossy.get(place.ruleset).into_iter().flatten();
+        let mut marks = lossy.filter(|one| one.chain == place.chain);
+        marks.any(|one| Some(one.position + 1) == number)
+    }
 }
 
 /// What does not change from one attempt to the next.
 struct Bench<'a> {
+    marked: &'a [Marked<'a>],
     native: &'a [BaseChain],
     probe: &'a Probe,
     facts: &'a Facts,
@@ -164,9 +193,21 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn compiled(&self, stages: &[Stage]) -> Compiled {
         let rulesets: Vec<Arc<Ruleset>> = stages.iter().map(Stage::staged).collect();
-        let list: Vec<&Ruleset> = rulesets.iter().map(AsRef::as_ref).collect();
-        let program = Program::compile_beside(self.probe.family, &list, self.native);
-        Compiled { rulesets, program }
+        let carried = |(at, ruleset): (usize, &Arc<Ruleset>)| {
+            let marked = self.marked.get(at);
+            marked.map_or_else(Vec::new, |marked| marked.carried(ruleset))
+        };
+        let lossy: Vec<Vec<Lossy>> = rulesets.iter().enumerate().map(carried).collect();
+        let both = rulesets.iter().zip(&lossy);
+        let marked: Vec<Marked<'_>> = both
+            .map(|(ruleset, lossy)| Marked { ruleset, lossy })
+            .collect();
+        let program = Program::compile_marked(self.probe.family, &marked, self.native);
+        Compiled {
+            rulesets,
+            lossy,
+            program,
+        }
     }
 
     fn explain(&self, compiled: &Compiled, probe: &Probe) -> Explanation {
@@ -248,6 +289,9 @@ impl Bench<'_> {
 /// too are kept to.
 fn is_way_out(before: &Explanation, now: &Explanation, after: &Compiled) -> bool {
     let limits = |step: &Step| {
+        if after.is_doubted(step) {
+            return false; // its text may name a limit, but that is not all that it asks
+        }
         let ruleset = after.rulesets.get(step.place.ruleset);
         let is_limit = |one: &Match<'_>| matches!(one, Match::Limit(_) | Match::Hashlimit(_));
         ruleset

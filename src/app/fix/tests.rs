@@ -17,7 +17,7 @@ fn stages(text: &str) -> Vec<Stage> {
 fn told(dump: &str, packet: &str) -> Vec<String> {
     let stages = stages(dump);
     let probe = Probe::from_json(packet.as_bytes()).unwrap();
-    let found = fixes(&stages, &[], &probe, &Facts::default());
+    let found = fixes(&stages, &[], &[], &probe, &Facts::default());
     found
         .iter()
         .map(|fix| {
@@ -149,7 +149,7 @@ fn a_limit_that_is_left_is_told_of() {
         "-A INPUT -s 203.0.113.0/24 -j DROP\n-A INPUT -m limit --limit 5/sec -j ACCEPT\n",
     ));
     let probe = Probe::from_json(TCP.as_bytes()).unwrap();
-    let found = fixes(&stages, &[], &probe, &Facts::default());
+    let found = fixes(&stages, &[], &[], &probe, &Facts::default());
     let of = |kind| found.iter().find(|fix| fix.kind == kind).unwrap();
     assert_eq!(of(Kind::AcceptAll).limits, [""; 0]);
     let limits = &of(Kind::Delete).limits;
@@ -170,7 +170,7 @@ fn a_full_table_is_passed_by_untracked_packets_where_rules_let_them() {
     let words = |dump: &str, packet: &str| -> Vec<String> {
         let stages = stages(dump);
         let probe = Probe::from_json(packet.as_bytes()).unwrap();
-        let fix = untracked(&stages, &[], &probe, &Facts::default());
+        let fix = untracked(&stages, &[], &[], &probe, &Facts::default());
         let steps = fix.map(|fix| fix.steps).unwrap_or_default();
         let told = |step: &FixStep| match &step.operation {
             Operation::Insert { at, spec } => format!(
@@ -249,7 +249,7 @@ fn a_dnat_gets_its_forward_both_ways() {
     let packet = TCP.replace("\"in\":\"eth0\"", "\"in\":\"eth0\",\"out\":\"br0\"");
     let stages = stages(&dump);
     let probe = Probe::from_json(packet.as_bytes()).unwrap();
-    let found = fixes(&stages, &[], &probe, &Facts::default());
+    let found = fixes(&stages, &[], &[], &probe, &Facts::default());
     let forward = found.iter().find(|fix| fix.kind == Kind::Forward).unwrap();
     assert_eq!(forward.steps.len(), 2);
     assert!(!forward.answers_blocked);
@@ -321,9 +321,11 @@ fn what_was_seen_is_counted_by_how_it_fares() {
         Program::compile(family, &new),
     );
     let side = |program, rulesets| Side { program, rulesets };
+    let (old, new) = (side(&programs.0, &old), side(&programs.1, &new));
     let counted = what_if(
-        side(&programs.0, &old),
-        side(&programs.1, &new),
+        old,
+        new,
+        &crate::verdict::change(old, new, &Facts::default()),
         &packets,
         &Facts::default(),
     );
@@ -333,7 +335,41 @@ fn what_was_seen_is_counted_by_how_it_fares() {
             packets: 4,
             newly_accepted: 1,
             newly_cut: 1,
-            not_certain: 0
+            // Of the packet of no protocol it cannot be told, before nor after.
+            not_certain: 1
         }
     );
+}
+
+#[test]
+fn no_way_out_rests_on_a_rule_that_says_less_than_the_kernel_holds() {
+    let probe = Probe::from_json(TCP.as_bytes()).unwrap();
+    // The one that decides may go; then it is for a rule whose text accepts, or has a limit as all that it asks.
+    for accepts in ["-j ACCEPT", "-p tcp -m limit --limit 5/sec -j ACCEPT"] {
+        let text = format!(
+            "*mangle\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j DROP\nCOMMIT\n{}",
+            filter(&format!("-A INPUT {accepts}\n"))
+        );
+        let offered = |doubted: bool| -> usize {
+            let mut stages = stages(&text);
+            let kernel = Arc::clone(stages[0].base());
+            let lossy: Vec<Lossy> = doubted
+                .then(|| Lossy {
+                    chain: kernel.find_chain("filter", "INPUT").unwrap(),
+                    position: 0,
+                    why: "a set or map decides, and the text leaves it out".to_owned(),
+                    does_more: false,
+                })
+                .into_iter()
+                .collect();
+            stages = vec![stages.remove(0).locked(&lossy)];
+            let marked = [Marked {
+                ruleset: &kernel,
+                lossy: &lossy,
+            }];
+            fixes(&stages, &marked, &[], &probe, &Facts::default()).len()
+        };
+        assert!(offered(false) > 0, "{accepts}");
+        assert_eq!(offered(true), 0, "{accepts}");
+    }
 }

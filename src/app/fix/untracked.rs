@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use crate::edit::{Operation, Spot, Stage};
 use crate::flow::{IfName, TcpFlags};
-use crate::ruleset::BaseChain;
+use crate::ruleset::{BaseChain, Marked};
 use crate::verdict::{Answer, CtState, Decider, Explanation, Facts, Path, Probe, Step, Verdict};
 
 use super::candidate::sayable;
@@ -19,11 +19,13 @@ use super::{Bench, Fix, FixStep, Kind, carry_out};
 /// where it is no service of a port, an address is translated, or untracked packets are stopped.
 pub fn untracked(
     stages: &[Stage],
+    marked: &[Marked<'_>],
     native: &[BaseChain],
     probe: &Probe,
     facts: &Facts,
 ) -> Option<Fix> {
     let bench = Bench {
+        marked,
         native,
         probe,
         facts,

@@ -3,7 +3,7 @@
 //! The packets are lines of the drop feed or connections of conntrack, brought into the engine's form by
 //! whoever has them. The count says only what is certain in both rulesets; the rest is counted as such.
 
-use crate::verdict::{Decision, Facts, Probe, Side, Verdict};
+use crate::verdict::{Alteration, Decision, Facts, Probe, Side, Verdict};
 
 /// How many of the packets fare otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,14 +14,17 @@ pub struct WhatIf {
     pub newly_accepted: usize,
     /// Accepted before, dropped or rejected after.
     pub newly_cut: usize,
-    /// Of one of both it cannot be told, and something about the way that it goes has changed.
+    /// Before or after it cannot be told, and something about the way that it goes has changed.
     pub not_certain: usize,
 }
 
-/// Puts packets through both. Packets of another family than the programs' are passed by.
+/// Puts packets through both. Packets of another family than the programs' are passed by. `change` is what the
+/// change does: a packet of which it cannot be told before nor after fares as it did where the change cannot
+/// touch it, and else nobody knows.
 pub fn what_if<'p>(
     before: Side<'_>,
     after: Side<'_>,
+    change: &Alteration,
     packets: impl IntoIterator<Item = &'p Probe>,
     facts: &Facts,
 ) -> WhatIf {
@@ -38,7 +41,7 @@ pub fn what_if<'p>(
         match (was.verdict, is.verdict) {
             (_, Verdict::Accept) if stopped(was) => count.newly_accepted += 1,
             (Verdict::Accept, _) if stopped(is) => count.newly_cut += 1,
-            (Verdict::Unknown, Verdict::Unknown) => {}
+            (Verdict::Unknown, Verdict::Unknown) if !change.may_touch(packet) => {}
             (Verdict::Unknown, _) | (_, Verdict::Unknown) => count.not_certain += 1,
             _ => {}
         }

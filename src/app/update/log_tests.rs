@@ -6,7 +6,7 @@ use super::tests::{blank, count, loaded, place, press, send};
 use super::update;
 use crate::app::board::Pane;
 use crate::app::message::{Effect, Message};
-use crate::app::state::State;
+use crate::app::state::{Dialog, State};
 use crate::ruleset::Family;
 
 /// A board on one LOG rule, and the chain that holds it.
@@ -98,4 +98,30 @@ fn a_line_of_the_feed_leads_to_its_rule_and_back() {
     );
     press(&mut state, &["3", "g", "<Enter>"]);
     assert!(state.said.as_ref().expect("said").0.contains("no rule did"));
+}
+
+/// Of a rule one asks with what was seen of it first: the line says who is turned away.
+#[test]
+fn a_rule_that_wrote_lines_is_asked_about_with_the_packets_of_those() {
+    let sources = |state: &mut State| {
+        press(state, &["2", "g"]);
+        press(state, &["w"]);
+        let Some(Dialog::Why(why)) = state.dialog.take() else {
+            panic!("nothing is asked");
+        };
+        let all = why.packets.iter().map(|p| (p.src, p.dport));
+        all.collect::<Vec<_>>()
+    };
+    let mut state = logging();
+    let thought_up = sources(&mut state);
+    assert!(!thought_up.contains(&("192.0.2.7".parse().ok(), Some(9))));
+    send(&mut state, 1, line(&LOGGED.replace("udp in", "other")));
+    send(
+        &mut state,
+        2,
+        line(&LOGGED.replace("SRC=127.0.0.1", "SRC=192.0.2.7")),
+    );
+    let asked = sources(&mut state);
+    assert_eq!(asked[0], ("192.0.2.7".parse().ok(), Some(9)));
+    assert!(asked.ends_with(&thought_up), "and then those thought up");
 }

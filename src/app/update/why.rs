@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{act, travel};
-use crate::app::attribution::{Attribution, Then};
+use crate::app::attribution::{Attribution, Then, Writer};
 use crate::app::board::{Pane, Place, Row};
 use crate::app::firewall::FirewallId;
 use crate::app::message::Effect;
@@ -13,10 +13,15 @@ use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Held, Question, Spot, packets_of};
 use crate::app::why::{Why, read_line};
 use crate::edit::Operation;
+use crate::flow::KernelLine;
 use crate::verdict::{Probe, Words, typical};
 
 /// How often an open question is asked again. Reading the box is a walk through all processes.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// How many of the newest lines of the feed are looked through for packets of a rule, and how many of its are taken.
+const LINES: usize = 300;
+const SEEN: usize = 3;
 
 /// Asks about the log line under the cursor, or the rule.
 pub(super) fn open(state: &mut State) -> Vec<Effect> {
@@ -42,12 +47,7 @@ fn open_line(state: &mut State) -> Vec<Effect> {
         return Vec::new();
     }
     // A line that one rule wrote, of a packet that then met another: that is the one to meet.
-    let writer = match state.writer_of(line) {
-        Attribution::Certain(writer) => Some(writer),
-        Attribution::Several(writers) => writers.first().copied(),
-        Attribution::NoRule(_) | Attribution::Nobody => None,
-    };
-    let about = writer.and_then(|writer| {
+    let about = writer_of(state, line).and_then(|writer| {
         let firewall = state.firewalls.get(writer.set)?;
         let rule = match writer.then {
             Some(Then::Rule(rule)) => rule,
@@ -60,6 +60,34 @@ fn open_line(state: &mut State) -> Vec<Effect> {
         })
     });
     put(state, packets, about)
+}
+
+/// The rule that wrote a line, or the first of those that may have.
+fn writer_of(state: &State, line: &KernelLine) -> Option<Writer<usize>> {
+    match state.writer_of(line) {
+        Attribution::Certain(writer) => Some(writer),
+        Attribution::Several(writers) => writers.first().copied(),
+        Attribution::NoRule(_) | Attribution::Nobody => None,
+    }
+}
+
+/// Packets that the rule, or the policy, was seen to meet: of the newest lines of the feed that it wrote, or that
+/// were written on the way to it. What really came says more than what was thought up.
+fn logged(state: &State, about: Spot) -> Vec<Probe> {
+    let meets = |writer: Writer<usize>| {
+        let firewall = state.firewalls.get(writer.set);
+        let met = match (about.rule, writer.then) {
+            (Some(rule), then) => writer.rule == rule || then == Some(Then::Rule(rule)),
+            (None, then) => then == Some(Then::Policy(about.chain)),
+        };
+        met && firewall.is_some_and(|firewall| firewall.id == about.id)
+    };
+    let lines = state.feed.lines().rev().take(LINES);
+    let of_it = lines.filter(|one| writer_of(state, &one.line).is_some_and(meets));
+    of_it
+        .take(SEEN)
+        .flat_map(|one| packets_of(&one.line))
+        .collect()
 }
 
 fn open_rule(state: &mut State) -> Vec<Effect> {
@@ -84,12 +112,13 @@ fn open_rule(state: &mut State) -> Vec<Effect> {
         return Vec::new();
     };
     let rule = rule.flatten();
-    let packets = typical(firewall.kernel(), chain, rule);
     let about = Spot {
         id: firewall.id,
         chain,
         rule,
     };
+    let mut packets = logged(state, about);
+    packets.extend(typical(firewall.kernel(), chain, rule));
     if packets.is_empty() {
         act::say(
             state,

@@ -9,7 +9,7 @@ use crate::app::firewall::FirewallId;
 use crate::app::fix::{Fix, FixStep, Kind, fixes, untracked};
 use crate::app::why::question::{Answered, Held, Question};
 use crate::edit::{Operation, RowId, Spot, Stage};
-use crate::ruleset::Ruleset;
+use crate::ruleset::{Marked, Ruleset};
 use crate::verdict::{Facts, Path, Traffic};
 
 /// Ways out that are shown.
@@ -54,10 +54,12 @@ pub fn offers(question: &Question, answered: &Answered, facts: &Facts, full: boo
         .filter(|held| held.id.family == answered.probe.family)
         .collect();
     let stages: Vec<Stage> = held.iter().map(|held| held.stage()).collect();
-    let mut found = fixes(&stages, &question.natives, &answered.probe, facts);
+    let marked: Vec<Marked<'_>> = held.iter().map(|held| held.marked()).collect();
+    let mut found = fixes(&stages, &marked, &question.natives, &answered.probe, facts);
     if full {
         found.extend(untracked(
             &stages,
+            &marked,
             &question.natives,
             &answered.probe,
             facts,

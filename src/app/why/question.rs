@@ -9,10 +9,10 @@ use std::sync::Arc;
 use crate::app::firewall::FirewallId;
 use crate::edit::Stage;
 use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQuestion, TcpFlags};
-use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, RuleIdx, Ruleset};
+use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, Marked, RuleIdx, Ruleset};
 use crate::verdict::{
-    Answer, Cause, CtState, Explanation, Facts, Path, Probe, Program, complete, gaps, settle,
-    toward, way_out,
+    Answer, Cause, CtState, Ends, Explanation, Facts, Path, Probe, Program, complete, fitting,
+    gaps, settle, toward, way_out,
 };
 
 /// A rule, or the policy of a chain (`None`), of one of the rulesets.
@@ -37,6 +37,16 @@ pub struct Held {
     pub staged: Option<Arc<Stage>>,
     /// Rules whose text says less than the kernel holds.
     pub lossy: Vec<Lossy>,
+}
+
+impl Held {
+    /// The kernel's rules with what is known of them.
+    pub fn marked(&self) -> Marked<'_> {
+        Marked {
+            ruleset: &self.ruleset,
+            lossy: &self.lossy,
+        }
+    }
 }
 
 /// A question; two are the same when their numbers are.
@@ -146,12 +156,8 @@ impl Programs {
             Some(at) => at,
             None => {
                 self.kept.retain(|one| one.family != family);
-                let rulesets: Vec<&Ruleset> =
-                    sets.iter().map(|held| held.ruleset.as_ref()).collect();
-                let mut program = Program::compile_beside(family, &rulesets, natives);
-                for (at, held) in sets.iter().enumerate() {
-                    program.doubt(at, &held.lossy);
-                }
+                let marked: Vec<Marked<'_>> = sets.iter().map(Held::marked).collect();
+                let program = Program::compile_marked(family, &marked, natives);
                 self.kept.push(Compiled {
                     family,
                     sets: sets.iter().map(|held| Arc::clone(&held.ruleset)).collect(),
@@ -180,43 +186,71 @@ pub fn answer(
 ) -> Option<Answered> {
     let mut first = None;
     for packet in &question.packets {
-        let mut probe = completed(packet, question.live, machine, ask);
-        let of_family = |held: &&Held| held.id.family == probe.family;
-        let sets: Vec<Held> = question.sets.iter().filter(of_family).cloned().collect();
-        let rulesets: Vec<&Ruleset> = sets.iter().map(|held| held.ruleset.as_ref()).collect();
-        let program = programs.of(probe.family, &sets, &question.natives);
-        let mut explanation = program.explain(&probe, facts, &rulesets);
-        // A DNAT sends it on: only now is it known where to.
-        if let Some(through) = sent_on(&probe, &explanation, machine, ask) {
-            explanation = program.explain(&through, facts, &rulesets);
-            probe = through;
+        for probe in completed(packet, question.live, machine, ask) {
+            let answered = answer_one(question, packet, probe, programs, facts, machine, ask);
+            if answered.met {
+                return Some(answered);
+            }
+            first.get_or_insert(answered);
         }
-        let met = question
-            .meets
-            .is_none_or(|spot| meets(&explanation, &sets, spot));
-        let answered = Answered {
-            number: question.number,
-            probe,
-            met,
-            explanation,
-            sets,
-        };
-        if met {
-            return Some(answered);
-        }
-        first.get_or_insert(answered);
     }
     first
 }
 
-/// The packet with what the box says of it. Of a dump's box nothing is known.
-fn completed(packet: &Probe, live: bool, machine: &mut Machine, ask: &mut Ask<'_>) -> Probe {
+/// The answer for one of the packets; `probe` is it with what the box says of it.
+fn answer_one(
+    question: &Question,
+    packet: &Probe,
+    mut probe: Probe,
+    programs: &mut Programs,
+    facts: &Facts,
+    machine: &mut Machine,
+    ask: &mut Ask<'_>,
+) -> Answered {
+    let of_family = |held: &&Held| held.id.family == probe.family;
+    let sets: Vec<Held> = question.sets.iter().filter(of_family).cloned().collect();
+    let rulesets: Vec<&Ruleset> = sets.iter().map(|held| held.ruleset.as_ref()).collect();
+    let program = programs.of(probe.family, &sets, &question.natives);
+    let mut explanation = program.explain(&probe, facts, &rulesets);
+    // A DNAT sends it on: only now is it known where to.
+    if let Some(through) = sent_on(packet, &probe, &explanation, machine, ask) {
+        explanation = program.explain(&through, facts, &rulesets);
+        probe = through;
+    }
+    let met = question
+        .meets
+        .is_none_or(|spot| meets(&explanation, &sets, spot));
+    Answered {
+        number: question.number,
+        probe,
+        met,
+        explanation,
+        sets,
+    }
+}
+
+/// The packet with what the box says of it; where ends were made up, first one with ends that fit. Of a dump's box
+/// nothing is known.
+fn completed(packet: &Probe, live: bool, machine: &mut Machine, ask: &mut Ask<'_>) -> Vec<Probe> {
     if !live {
-        return packet.clone();
+        return vec![packet.clone()];
     }
     let packet = settle(packet, machine);
-    learn(gaps(&packet), machine, ask);
-    complete(&packet, machine)
+    let mut asked = gaps(&packet);
+    let ends = [
+        packet.src.filter(|_| packet.made_up.src),
+        packet.dst.filter(|_| packet.made_up.dst),
+    ];
+    asked.extend(ends.into_iter().flatten().map(toward));
+    learn(asked, machine, ask);
+    let whole = complete(&packet, machine);
+    let mut probes: Vec<Probe> = fitting(&whole, machine).into_iter().collect();
+    probes.push(whole);
+    // Settled from here on: asked again, it is the same packet.
+    for probe in &mut probes {
+        probe.made_up = Ends::default();
+    }
+    probes
 }
 
 /// Asks what is not known yet.
@@ -228,9 +262,10 @@ fn learn(mut asked: Vec<RouteQuestion>, machine: &mut Machine, ask: &mut Ask<'_>
     }
 }
 
-/// A packet to this box that a rule of nat sends elsewhere is one through it, out by the way to its new
-/// destination. `None` for any other.
+/// A packet that a rule of nat sends on: one to this box is one through it, and both leave by the way to their new
+/// destination, unless somebody `asked` about another way. `None` where the packet is that already.
 fn sent_on(
+    asked: &Probe,
     probe: &Probe,
     explanation: &Explanation,
     machine: &mut Machine,
@@ -238,15 +273,21 @@ fn sent_on(
 ) -> Option<Probe> {
     let to = explanation.dst.as_ref()?.address?;
     let is_local = machine.addresses()?.contains(&to) || to.is_loopback();
-    if probe.path != Path::Input || is_local {
+    let is_open = match probe.path {
+        Path::Input => true,
+        Path::Forward => asked.output.is_none(),
+        Path::Output => false,
+    };
+    if is_local || !is_open {
         return None;
     }
     learn(vec![toward(to)], machine, ask);
-    Some(Probe {
+    let through = Probe {
         path: Path::Forward,
         output: way_out(machine, Some(to)),
         ..probe.clone()
-    })
+    };
+    (through != *probe).then_some(through)
 }
 
 fn meets(explanation: &Explanation, sets: &[Held], spot: Spot) -> bool {

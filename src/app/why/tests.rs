@@ -243,7 +243,7 @@ fn the_packets_of_a_rule_reach_it_or_say_what_stands_above() {
             Some(1),
             true,
             Verdict::Reject,
-            "tcp 203.0.113.9:40000 -> 203.0.113.80:443 in eth0 out docker0 new",
+            "tcp 203.0.113.9:40000 -> 172.17.0.2:443 in eth0 out docker0 new",
         ),
         // Its usual packet is dropped in the chain above.
         (
@@ -303,4 +303,49 @@ fn a_log_line_is_its_packet_in_the_state_that_fits() {
     assert_eq!(packets[0].ctstate, Some(CtState::New));
     let full = line("nf_conntrack: nf_conntrack: table full, dropping packet");
     assert_eq!(packets_of(&full), []);
+}
+
+/// Behind `docker0` is nobody of the world: the one who stands for all is a neighbour there.
+#[test]
+fn ends_that_were_made_up_fit_the_interfaces_that_the_rule_names() {
+    let text = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -i docker0 -j DROP\n-A FORWARD -i eth0 -o docker0 -j DROP\n-A FORWARD -i docker0 ! -s 172.17.0.0/16 -j DROP\nCOMMIT\n";
+    let set = rules(text);
+    let ends = |chain: &str, nth: usize| {
+        let chain = set.find_chain("filter", chain).unwrap();
+        let rule = set.chain(chain).rules()[nth];
+        let spot = Spot {
+            id: id(),
+            chain,
+            rule: Some(rule),
+        };
+        let mut question = asked(typical(&set, chain, Some(rule)), Some(spot), true);
+        question.sets[0].ruleset = Arc::clone(&set);
+        let answered = answered(&question);
+        assert!(answered.met);
+        let (src, dst) = (answered.probe.src.unwrap(), answered.probe.dst.unwrap());
+        (src.to_string(), dst.to_string())
+    };
+    assert_eq!(ends("INPUT", 0).0, "172.17.0.2");
+    assert_eq!(
+        ends("FORWARD", 0),
+        ("203.0.113.9".to_owned(), "172.17.0.2".to_owned())
+    );
+    // What the rule says of the address comes first.
+    assert_eq!(ends("FORWARD", 1).0, "203.0.113.9");
+}
+
+/// A packet through the box leaves by the way to where DNAT sends it; nobody said that it leaves by another one.
+#[test]
+fn a_translated_packet_leaves_by_the_way_to_its_new_destination() {
+    let text = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 443 -j DNAT --to-destination 172.17.0.9:8443\nCOMMIT\n*filter\n:FORWARD DROP [0:0]\n-A FORWARD -o docker0 -j DROP\nCOMMIT\n";
+    let mut probe =
+        crate::app::why::read_line("tcp 203.0.113.9 -> 198.51.100.1:443 forward new").unwrap();
+    let leaves = |probe: &Probe| {
+        let mut question = asked(vec![probe.clone()], None, true);
+        question.sets[0].ruleset = rules(text);
+        answered(&question).probe.output
+    };
+    assert_eq!(leaves(&probe), IfName::new(b"docker0"));
+    probe.output = IfName::new(b"eth0");
+    assert_eq!(leaves(&probe), IfName::new(b"eth0"), "it was asked so");
 }

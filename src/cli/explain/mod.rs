@@ -23,7 +23,7 @@ use crate::netfilter::native;
 use crate::netfilter::netlink::Netlink;
 use crate::netfilter::nftables::inspect::inspect;
 use crate::netfilter::xtables::beside::sets_for;
-use crate::ruleset::{Backend, BaseChain, Document, Family, Lossy, Ruleset};
+use crate::ruleset::{Backend, BaseChain, Document, Family, Lossy, Marked, Ruleset};
 use crate::verdict::Probe;
 use crate::verdict::{
     Cause, EXAMPLE, Explanation, Facts, Grade, Program, SCHEMA, Verdict, complete, elsewhere, gaps,
@@ -70,12 +70,21 @@ impl<'a> Side<'a> {
     fn new(family: Family, document: &'a Document, native: &[BaseChain], live: bool) -> Self {
         let of_family = |ruleset: &&Ruleset| ruleset.family() == family;
         let rulesets: Vec<&Ruleset> = document.rulesets().iter().filter(of_family).collect();
-        let mut program = Program::compile_beside(family, &rulesets, native);
         let is_nft = |ruleset: &&Ruleset| ruleset.backend() == Some(Backend::Nft);
-        let at = rulesets.iter().position(is_nft).filter(|_| live);
-        if let Some((at, ruleset)) = at.and_then(|at| Some((at, *rulesets.get(at)?))) {
-            program.doubt(at, &lossy(family, ruleset));
-        }
+        // Of a dump, and of what legacy holds, no more is known than the text.
+        let marks = |ruleset: &&Ruleset| {
+            if live && is_nft(ruleset) {
+                lossy(family, ruleset)
+            } else {
+                Vec::new()
+            }
+        };
+        let lossy: Vec<Vec<Lossy>> = rulesets.iter().map(marks).collect();
+        let both = rulesets.iter().copied().zip(&lossy);
+        let marked: Vec<Marked<'_>> = both
+            .map(|(ruleset, lossy)| Marked { ruleset, lossy })
+            .collect();
+        let program = Program::compile_marked(family, &marked, native);
         Self { rulesets, program }
     }
 

@@ -213,6 +213,7 @@ fn locked_chains_are_left_alone() {
         chain: base.find_chain("filter", "u").unwrap(),
         position: 0,
         why: "lookup in a set (lookup)".to_owned(),
+        does_more: false,
     };
     let mut stage = Stage::new(Arc::clone(&base)).locked(&[lossy]);
     let chain = ChainName::new("filter", "u");

@@ -19,7 +19,7 @@ use crate::netfilter::nftables::inspect::{ChainSeen, Inspection, RuleSeen, inspe
 use crate::netfilter::nftables::{
     self, chain, counter_of, counters_in, generation_mark, msg, rule,
 };
-use crate::ruleset::{ChainIdx, CounterSet, Counters, Family, Lossy, Ruleset};
+use crate::ruleset::{ChainIdx, CounterSet, Counters, Family, Ruleset};
 
 /// The nf_tables counters of one family.
 #[derive(Debug)]
@@ -277,12 +277,7 @@ impl Structure {
                     uncounted.rules.push(*rule);
                 }
             }
-            let doubtful = inspection.lossy(&found);
-            lossy.extend(doubtful.map(|(position, why)| Lossy {
-                chain: index,
-                position,
-                why: why.to_owned(),
-            }));
+            lossy.extend(inspection.marks(&found, index));
         }
         uncounted.rules.sort_unstable();
         let handles = Arc::new(handles);

@@ -81,6 +81,34 @@ pub fn judge(family: Family, expressions: &[u8]) -> Result<(), Why> {
     rule.end()
 }
 
+/// Whether a rule whose text is not believed may also do something that its text does not say, beside matching
+/// other packets: a map gives it a verdict, it writes to the packet or to what is kept beside it, it has more
+/// than one statement, or an expression that is not known to do nothing.
+pub fn does_more(expressions: &[u8]) -> bool {
+    let mut statements = 0;
+    for (_, expression) in attributes(expressions) {
+        let Some((name, data)) = named(expression) else {
+            return true;
+        };
+        match name {
+            // Of a map of verdicts the register is that of the verdict.
+            b"lookup" if number(data, attr::LOOKUP_DREG) == Some(VERDICT) => return true,
+            b"payload" if number(data, attr::PAYLOAD_DREG).is_none() => return true,
+            b"meta" if number(data, attr::META_SREG).is_some() => {
+                if number(data, attr::META_KEY) != Some(META_NFTRACE) {
+                    return true;
+                }
+            }
+            b"immediate" if number(data, attr::IMMEDIATE_DREG) == Some(VERDICT) => statements += 1,
+            b"target" => statements += 1,
+            b"lookup" | b"payload" | b"meta" | b"immediate" | b"bitwise" | b"cmp" | b"range"
+            | b"limit" | b"match" | b"counter" | b"log" => {}
+            _ => return true,
+        }
+    }
+    statements > 1
+}
+
 /// `NFTA_*` of the expressions that are read here.
 mod attr {
     pub const PAYLOAD_DREG: u16 = 1;
@@ -104,6 +132,7 @@ mod attr {
     pub const BITWISE_OP: u16 = 6;
     pub const IMMEDIATE_DREG: u16 = 1;
     pub const IMMEDIATE_DATA: u16 = 2;
+    pub const LOOKUP_DREG: u16 = 3;
     pub const DATA_VALUE: u16 = 1;
     pub const LIMIT_UNIT: u16 = 2;
     pub const LIMIT_TYPE: u16 = 4;

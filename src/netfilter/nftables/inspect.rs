@@ -42,6 +42,15 @@ pub struct ChainSeen {
     pub policy_counted: bool,
 }
 
+/// A rule whose saved text says less than it does.
+#[derive(Clone, Debug)]
+struct Doubtful {
+    /// Position in [`Inspection::rules`].
+    rule: usize,
+    why: String,
+    does_more: bool,
+}
+
 /// One family's iptables tables at one generation.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
@@ -53,8 +62,8 @@ pub struct Inspection {
     numbers: HashMap<ChainKey, ChainNumber>,
     chains: Vec<ChainSeen>,
     rules: Vec<RuleSeen>,
-    /// (position in `rules`, why), ascending.
-    lossy: Vec<(usize, String)>,
+    /// By position in `rules`, ascending.
+    lossy: Vec<Doubtful>,
 }
 
 impl Inspection {
@@ -99,12 +108,25 @@ impl Inspection {
     /// Rules of a chain whose saved text says less than they do: position from 0, and what is left out.
     pub fn lossy(&self, chain: &ChainSeen) -> impl Iterator<Item = (usize, &str)> {
         let (first, end) = (chain.first, chain.first + chain.rules);
-        let from = self.lossy.partition_point(|(rule, _)| *rule < first);
-        self.lossy
+        self.doubtful(first, end)
             .iter()
-            .skip(from)
-            .take_while(move |(rule, _)| *rule < end)
-            .map(move |(rule, why)| (*rule - first, why.as_str()))
+            .map(move |one| (one.rule - first, one.why.as_str()))
+    }
+
+    /// The same as marks of the chain of a ruleset that has as many rules.
+    pub fn marks(&self, chain: &ChainSeen, index: ChainIdx) -> impl Iterator<Item = Lossy> {
+        let (first, end) = (chain.first, chain.first + chain.rules);
+        self.doubtful(first, end).iter().map(move |one| Lossy {
+            chain: index,
+            position: one.rule - first,
+            why: one.why.clone(),
+            does_more: one.does_more,
+        })
+    }
+
+    fn doubtful(&self, first: usize, end: usize) -> &[Doubtful] {
+        let place = |at: usize| self.lossy.partition_point(|one| one.rule < at);
+        self.lossy.get(place(first)..place(end)).unwrap_or_default()
     }
 
     /// The same of a whole ruleset, as far as its chains have as many rules as the kernel's.
@@ -117,11 +139,7 @@ impl Inspection {
             };
             let seen = self.chain(seen);
             if seen.rules == chain.rules().len() {
-                all.extend(self.lossy(&seen).map(|(position, why)| Lossy {
-                    chain: index,
-                    position,
-                    why: why.to_owned(),
-                }));
+                all.extend(self.marks(&seen, index));
             }
         }
         all
@@ -143,7 +161,11 @@ impl Inspection {
             }
         }
         if let Err(why) = lossy::judge(family, expressions) {
-            self.lossy.push((self.rules.len(), why.to_string()));
+            self.lossy.push(Doubtful {
+                rule: self.rules.len(),
+                why: why.to_string(),
+                does_more: lossy::does_more(expressions),
+            });
         }
         let mut seen = RuleSeen {
             handle,

@@ -12,7 +12,7 @@ use crate::app::message::Message;
 use crate::app::state::State;
 use crate::app::why::question::packets_of;
 use crate::host;
-use crate::ruleset::{BaseChain, Family, Lossy, Origin, Ruleset};
+use crate::ruleset::{BaseChain, Family, Lossy, Marked, Origin, Ruleset};
 use crate::runtime::board::Event;
 use crate::runtime::changes::traffic;
 use crate::safety::preflight::{Question, Report, Standing, preflight};
@@ -40,10 +40,12 @@ pub struct Material {
     pub(super) staged: Vec<Staged>,
     /// Families of which something is staged, also where the back end is not known.
     pub(super) families: Vec<Family>,
-    pub(super) before: Vec<Arc<Ruleset>>,
-    pub(super) after: Vec<Arc<Ruleset>>,
-    /// Rules whose text says less than the kernel holds, parallel to both.
-    pub(super) lossy: Vec<Vec<Lossy>>,
+    before: Vec<Arc<Ruleset>>,
+    after: Vec<Arc<Ruleset>>,
+    /// Rules of `before` whose text says less than the kernel holds, parallel to it.
+    lossy_before: Vec<Vec<Lossy>>,
+    /// The same rules in `after`.
+    lossy_after: Vec<Vec<Lossy>>,
     pub(super) natives: Vec<BaseChain>,
     /// The last packets of the drop feed.
     pub(super) drops: Vec<Probe>,
@@ -59,7 +61,8 @@ impl Material {
             families: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
-            lossy: Vec::new(),
+            lossy_before: Vec::new(),
+            lossy_after: Vec::new(),
             natives: state.native.clone(),
             drops: state
                 .feed
@@ -90,7 +93,12 @@ impl Material {
                         after: Arc::clone(&after),
                     }));
             }
-            material.lossy.push(firewall.all_lossy().to_vec());
+            let marked = Marked {
+                ruleset: &before,
+                lossy: firewall.all_lossy(),
+            };
+            material.lossy_after.push(marked.carried(&after));
+            material.lossy_before.push(firewall.all_lossy().to_vec());
             material.before.push(before);
             material.after.push(after);
         }
@@ -99,6 +107,16 @@ impl Material {
 }
 
 impl Material {
+    /// The rulesets as they are, with their marks.
+    pub(super) fn marked_before(&self) -> Vec<Marked<'_>> {
+        marked(&self.before, &self.lossy_before)
+    }
+
+    /// The rulesets as they would be, in the same order.
+    pub(super) fn marked_after(&self) -> Vec<Marked<'_>> {
+        marked(&self.after, &self.lossy_after)
+    }
+
     pub(super) fn transitions(&self) -> impl Iterator<Item = Transition> + '_ {
         self.staged.iter().map(|staged| Transition {
             origin: staged.origin,
@@ -118,6 +136,12 @@ impl Material {
             .map(|staged| (staged.origin, Arc::clone(&staged.after)))
             .collect()
     }
+}
+
+fn marked<'a>(rulesets: &'a [Arc<Ruleset>], lossy: &'a [Vec<Lossy>]) -> Vec<Marked<'a>> {
+    let rulesets = rulesets.iter().map(AsRef::as_ref);
+    let with = |(ruleset, lossy): (&'a Ruleset, &'a Vec<Lossy>)| Marked { ruleset, lossy };
+    rulesets.zip(lossy).map(with).collect()
 }
 
 /// Why the back end would not take a change, in its own words.
@@ -207,12 +231,10 @@ fn sessions(material: &Material, facts: &Facts) -> Vec<Session> {
             safe: false,
         }];
     }
-    let before: Vec<&Ruleset> = material.before.iter().map(AsRef::as_ref).collect();
-    let after: Vec<&Ruleset> = material.after.iter().map(AsRef::as_ref).collect();
     let reports = preflight(&Question {
         sessions: &sessions,
-        before: &before,
-        after: &after,
+        before: &material.marked_before(),
+        after: &material.marked_after(),
         natives: &material.natives,
         facts,
         tracked: material.tracked,
@@ -247,6 +269,91 @@ fn session(report: &Report) -> Session {
                 ),
                 safe: false,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::action::Keymap;
+    use crate::app::attribution::LogRules;
+    use crate::app::message::Loaded;
+    use crate::app::state;
+    use crate::app::update::update;
+    use crate::edit::{Operation, RowId, Spot};
+    use crate::ruleset::Backend;
+    use std::time::Duration;
+
+    const GOOD: &str = "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:aaa - [0:0]\n:good - [0:0]\n\
+        -A INPUT -j good\n-A good -j ACCEPT\nCOMMIT\n";
+
+    /// A board with those rules, the first of `good` of which may be marked, and a drop of tcp staged before all.
+    fn staged(marked: bool) -> Material {
+        let origin = Origin::new(Family::V4, Backend::Nft);
+        let ruleset = Ruleset::parse(GOOD.as_bytes(), origin).unwrap();
+        let mark = Lossy {
+            chain: ruleset.find_chain("filter", "good").unwrap(),
+            position: 0,
+            why: "a set decides".to_owned(),
+            does_more: false,
+        };
+        let loaded = Loaded {
+            id: origin.into(),
+            handles: Vec::new(),
+            log_rules: LogRules::of(&ruleset),
+            ruleset: Arc::new(ruleset),
+            lossy: marked.then_some(mark).into_iter().collect(),
+            uncounted_rules: Vec::new(),
+            uncounted_policies: Vec::new(),
+            author: None,
+        };
+        let keymap = Keymap::shipped().unwrap();
+        let mut state = State::new(state::Facts::default(), keymap, Duration::from_secs(1));
+        let message = Message::Loaded(Box::new(loaded));
+        update(&mut state, message, Duration::ZERO);
+        let mut stage = state.firewalls[0].stage_or_fresh();
+        for operation in [
+            Operation::DeleteChain {
+                chain: crate::edit::ChainName::new("filter", "aaa"),
+            },
+            Operation::Insert {
+                at: Spot::new("filter", "INPUT", RowId(0)),
+                spec: b"-p tcp -j DROP".to_vec(),
+            },
+        ] {
+            stage.carry_out(operation).unwrap();
+        }
+        state.firewalls[0].restage(Some(stage));
+        Material::of(&state)
+    }
+
+    #[test]
+    fn what_is_staged_keeps_the_marks_of_what_is() {
+        let material = staged(true);
+        let (before, after) = (material.marked_before(), material.marked_after());
+        let good = |one: &Marked<'_>| one.ruleset.find_chain("filter", "good").unwrap();
+        assert_ne!(
+            good(&before[0]),
+            good(&after[0]),
+            "a chain before it is gone"
+        );
+        for side in [&before[0], &after[0]] {
+            assert_eq!(side.lossy.len(), 1);
+            assert_eq!(
+                (side.lossy[0].chain, side.lossy[0].position),
+                (good(side), 0)
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_change_cuts_is_certain_only_as_far_as_its_rules_are_believed() {
+        for marked in [false, true] {
+            let checked = checked(&staged(marked), false);
+            assert!(!checked.dropped.is_empty());
+            let depends = |line: &String| line.contains("when filter good rule 1");
+            assert_eq!(checked.dropped.iter().all(depends), marked, "{checked:?}");
         }
     }
 }

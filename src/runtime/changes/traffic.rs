@@ -2,7 +2,6 @@
 //! of the last drops and of the connections that stand.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use crate::app::change::Checked;
 use crate::app::connections::Connection as Listed;
@@ -10,7 +9,7 @@ use crate::app::fix::{WhatIf, what_if};
 use crate::flow::{Protocol, RouteQuestion, TcpFlags, Tracked};
 use crate::host;
 use crate::netfilter::tracked;
-use crate::ruleset::{Family, Lossy, Ruleset};
+use crate::ruleset::{Family, Ruleset};
 use crate::runtime::changes::check::Material;
 use crate::verdict::{
     Connection, CtState, Facts, Path, Probe, Program, Side, Traffic, change, complete, gaps,
@@ -29,29 +28,14 @@ pub(super) fn look(
     if !material.families.contains(&family) {
         return;
     }
-    let of_family = |all: &'_ [Arc<Ruleset>]| -> Vec<Arc<Ruleset>> {
-        all.iter()
-            .filter(|set| set.family() == family)
-            .cloned()
-            .collect()
-    };
-    let (before, after) = (of_family(&material.before), of_family(&material.after));
-    let before: Vec<&Ruleset> = before.iter().map(AsRef::as_ref).collect();
-    let after: Vec<&Ruleset> = after.iter().map(AsRef::as_ref).collect();
-    let mut old = Program::compile_beside(family, &before, &material.natives);
-    let mut new = Program::compile_beside(family, &after, &material.natives);
-    let of_family = |(set, _): &(&Arc<Ruleset>, &Vec<Lossy>)| set.family() == family;
-    let lossy = material
-        .before
-        .iter()
-        .zip(&material.lossy)
-        .filter(of_family);
-    for (at, (_, lossy)) in lossy.enumerate() {
-        old.doubt(at, lossy);
-        if let (Some(before), Some(after)) = (before.get(at), after.get(at)) {
-            new.doubt(at, &carried(lossy, before, after));
-        }
+    let (mut before, mut after) = (material.marked_before(), material.marked_after());
+    for side in [&mut before, &mut after] {
+        side.retain(|one| one.ruleset.family() == family);
     }
+    let old = Program::compile_marked(family, &before, &material.natives);
+    let new = Program::compile_marked(family, &after, &material.natives);
+    let before: Vec<&Ruleset> = before.iter().map(|one| one.ruleset).collect();
+    let after: Vec<&Ruleset> = after.iter().map(|one| one.ruleset).collect();
     let (old, new) = (
         Side {
             program: &old,
@@ -62,11 +46,11 @@ pub(super) fn look(
             rulesets: &after,
         },
     );
-    let drops = what_if(old, new, &material.drops, facts);
-    let live = what_if(old, new, live, facts);
+    let done = change(old, new, facts);
+    let drops = what_if(old, new, &done, &material.drops, facts);
+    let live = what_if(old, new, &done, live, facts);
     checked.what_if.extend(drops_words(family, drops));
     checked.what_if.extend(live_words(family, live));
-    let done = change(old, new, facts);
     for way in &done.ways {
         let lines = |traffic: &Traffic| words(family, way.path(), traffic);
         checked.accepted.extend(lines(&way.newly_accepted));
@@ -75,20 +59,6 @@ pub(super) fn look(
             checked.undecided = true;
         }
     }
-}
-
-/// The same rules in a ruleset that was changed: their chains are locked, so that they stand where they stood.
-fn carried(lossy: &[Lossy], before: &Ruleset, after: &Ruleset) -> Vec<Lossy> {
-    let carry = |one: &Lossy| {
-        let chain = before.chain(one.chain);
-        let table = before.table(chain.table()).name();
-        let chain = after.find_chain(table, chain.name())?;
-        Some(Lossy {
-            chain,
-            ..one.clone()
-        })
-    };
-    lossy.iter().filter_map(carry).collect()
 }
 
 /// `v4 in  tcp any → :443 on eth0, new`, a line each.

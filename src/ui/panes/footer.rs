@@ -2,8 +2,8 @@
 
 use ratatui::buffer::Buffer;
 
-use crate::app::action::Place;
-use crate::app::state::{Purpose, State};
+use crate::app::action::{Action, Place};
+use crate::app::state::{Dialog, Purpose, State};
 use crate::ui::layout::Areas;
 use crate::ui::pen::Pen;
 use crate::ui::theme::Theme;
@@ -36,7 +36,12 @@ pub fn draw(state: &State, theme: &Theme, areas: &Areas, buffer: &mut Buffer) {
         pen.put_untrusted(said, theme.accent.style());
         return;
     }
+    // The templates take the editor's keys, and have one view.
+    let one_view = matches!(state.dialog, Some(Dialog::Templates(_)));
     for (binding, hint) in state.keymap.hints(state.key_place()) {
+        if one_view && binding.action == Action::SwitchView {
+            continue;
+        }
         let Some(key) = binding.keys.first().map(ToString::to_string) else {
             continue;
         };

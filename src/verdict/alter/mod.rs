@@ -92,7 +92,8 @@ pub struct Way {
     pub newly_accepted: Traffic,
     /// Accepted before, dropped or rejected after.
     pub newly_dropped: Traffic,
-    /// False when the bound of the work was met: then what is said is true, but there may be more.
+    /// False when the bound of the work was met, or a rule does more than its text says: then what is said is
+    /// true, but there may be more.
     pub complete: bool,
 }
 
@@ -122,6 +123,12 @@ impl Alteration {
         self.ways.iter().map(|way| way.newly_accepted.share()).sum()
     }
 
+    /// Whether a packet may fare otherwise. A no is certain.
+    pub fn may_touch(&self, probe: &Probe) -> bool {
+        let told = |way: &Way| way.path() == probe.path && way.complete;
+        !self.ways.iter().any(told) || self.of(probe) != (Belongs::No, Belongs::No)
+    }
+
     /// Whether a packet is let through that was not, and whether it is not that was.
     pub fn of(&self, probe: &Probe) -> (Belongs, Belongs) {
         let way = self.ways.iter().find(|way| way.path() == probe.path);
@@ -148,6 +155,8 @@ pub fn change(before: Side<'_>, after: Side<'_>, facts: &Facts) -> Alteration {
         piece::ANY
     };
     let told = one.whole == other.whole || !one.looks_at_pieces && !other.looks_at_pieces;
+    // What a rule does beside its text may lead packets to any rule that was changed.
+    let told = told && !one.does_more && !other.does_more;
     let way = |path: Path| {
         let mut book = Book::default();
         let mut put = |side: Side<'_>| {

@@ -3,6 +3,7 @@
 //! Every rule is read once; what the packet loop needs is put into flat arrays, names are left behind.
 //! Nothing is refused: what is not understood becomes a condition or an action that says so.
 
+mod doubt;
 mod matches;
 mod native;
 mod odd;
@@ -16,7 +17,7 @@ use super::program::{
 };
 use crate::flow::Hook;
 use crate::ruleset::spec::targets::RejectWith;
-use crate::ruleset::{Backend, BaseChain, ChainIdx, Family, Lossy, RuleIdx, Ruleset, TableIdx};
+use crate::ruleset::{Backend, BaseChain, ChainIdx, Family, Marked, RuleIdx, Ruleset, TableIdx};
 
 impl Program {
     /// Compiles the rulesets of `family` in the list; those of the other family are passed by. Where two
@@ -24,6 +25,17 @@ impl Program {
     /// ends registered first is in no dump.
     pub fn compile(family: Family, rulesets: &[&Ruleset]) -> Self {
         Self::compile_beside(family, rulesets, &[])
+    }
+
+    /// The same of rulesets of which it is known where the kernel holds more than they say: the way to decide
+    /// packets of a live box.
+    pub fn compile_marked(family: Family, marked: &[Marked<'_>], native: &[BaseChain]) -> Self {
+        let rulesets: Vec<&Ruleset> = marked.iter().map(|one| one.ruleset).collect();
+        let mut program = Self::compile_beside(family, &rulesets, native);
+        for (at, one) in marked.iter().enumerate() {
+            program.doubt(at, *one);
+        }
+        program
     }
 
     /// The same on a box where native nft chains stand in the way too. Where their rules were not read, one with
@@ -49,35 +61,6 @@ impl Program {
     }
 }
 
-impl Program {
-    /// Rules of one of the rulesets whose text says less than the kernel holds: whether one of them matches is
-    /// not known, whatever its text asks.
-    pub fn doubt(&mut self, ruleset: usize, lossy: &[Lossy]) {
-        for one in lossy {
-            let of =
-                |chain: &&Chain| usize::from(chain.ruleset) == ruleset && chain.index == one.chain;
-            let (Some(chain), Ok(position)) = (
-                self.chains.iter().find(of).copied(),
-                u32::try_from(one.position),
-            ) else {
-                continue;
-            };
-            let at = chain.entry.saturating_add(position);
-            let Some(rule) = self.rules.get_mut(at as usize) else {
-                continue;
-            };
-            if at < chain.end {
-                rule.first = u32::try_from(self.conds.len()).unwrap_or(u32::MAX);
-                rule.count = 1;
-                self.conds.push(matches::unknown(
-                    one.why.as_str(),
-                    "the kernel's rule says more than its text",
-                ));
-            }
-        }
-    }
-}
-
 struct Compiler {
     program: Program,
     /// Where each chain of each ruleset begins.
@@ -100,6 +83,7 @@ impl Compiler {
                 natives: Vec::new(),
                 whole: false,
                 looks_at_pieces: false,
+                does_more: false,
                 hooks: Default::default(),
             },
             entries: HashMap::new(),
@@ -245,6 +229,12 @@ impl Compiler {
             }
             for chain in native {
                 stages.extend(self.native(chain, hook));
+            }
+            let family = self.program.family;
+            for ruleset in rulesets.iter().filter(|one| one.family() == family) {
+                for chain in native::not_printed(ruleset, hook) {
+                    stages.extend(self.native(&chain, hook));
+                }
             }
             // Stable: chains of one priority stay in the order of the rulesets.
             stages.sort_by_key(|(priority, _)| *priority);

@@ -3,13 +3,19 @@
 //! A rule that iptables has words for is compiled like any other. One that may do several things becomes as many
 //! rules, each with a question of its own, so that every combination is followed. A chain whose rules were
 //! not read is one rule that may do everything.
+//!
+//! A table of iptables' own of which its save tool says no more than that it is incompatible is such chains too: it
+//! is absent from the dump, and its rules decide all the same.
 
 use super::{Compiler, matches, target};
 use crate::flow::Hook;
 use crate::ruleset::{
-    BaseChain, ChainIdx, Effects, NativeDoes, NativeRule, NativeRules, NftFamily, Policy, Spec,
+    Backend, BaseChain, ChainIdx, Effects, Family, NativeDoes, NativeRule, NativeRules, NftFamily,
+    Policy, Ruleset, Spec, Warning,
 };
-use crate::verdict::program::{Action, Chain, Change, End, NATIVE, Rule, Stage, TableKind};
+use crate::verdict::program::{
+    Action, Chain, Change, End, NATIVE, Rule, Stage, TableKind, priority,
+};
 
 /// Priorities at which the kernel runs all chains of type nat, whatever their own is: that orders them among
 /// themselves only (net/netfilter/nf_nat_proto.c, `nf_nat_ipv4_ops`).
@@ -28,6 +34,42 @@ struct Line<'a> {
     tests: &'a str,
     open: bool,
     act: Act,
+}
+
+/// The chains at a hook of tables that iptables-nft could not print.
+pub(super) fn not_printed(ruleset: &Ruleset, hook: Hook) -> impl Iterator<Item = BaseChain> {
+    let absent = ruleset
+        .warnings()
+        .iter()
+        .filter_map(|warning| match warning {
+            Warning::TableIncompatible(table) if ruleset.find_table(table).is_none() => Some(table),
+            _ => None,
+        });
+    absent.filter_map(move |table| {
+        let kind = TableKind::named(table);
+        Some(BaseChain {
+            family: match ruleset.family() {
+                Family::V4 => NftFamily::Ip,
+                Family::V6 => NftFamily::Ip6,
+            },
+            table: table.to_string(),
+            chain: hook.chain().to_owned(),
+            kind: if kind == TableKind::Nat {
+                "nat".to_owned()
+            } else {
+                "filter".to_owned()
+            },
+            hook: hook.chain(),
+            priority: priority(kind, hook, Some(Backend::Nft))?,
+            // Its rules may do anything, so that the policy says nothing more.
+            drops_by_default: false,
+            devices: Vec::new(),
+            rules: 1,
+            read: None,
+            owner: None,
+            dormant: false,
+        })
+    })
 }
 
 impl Compiler {

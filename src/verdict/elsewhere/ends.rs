@@ -15,6 +15,7 @@ impl Finder<'_> {
         let probe = self.packet.probe;
         let input = probe.input.filter(|_| probe.path != Path::Output);
         let output = probe.output.filter(|_| probe.path != Path::Input);
+        let output = output.filter(|_| output != input);
         for name in [input, output].into_iter().flatten() {
             let (grade, says, evidence) = match self.machine.interface(name) {
                 None => (

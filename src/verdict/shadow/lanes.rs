@@ -78,7 +78,8 @@ impl Lanes {
                 .is_some_and(|chain| chain.policy.is_some());
             let is_called = calls.get(number).is_some_and(|calls| *calls > 0);
             // Chains that call each other are no ruleset that a kernel holds.
-            lane.open = builtin || !is_called || loops;
+            // Nor is it known which chains a rule calls that does more than its text says.
+            lane.open = builtin || !is_called || loops || program.does_more;
         }
         for chain in lanes.order.clone().into_iter().rev() {
             let called = lanes.summary(program, chain);
@@ -190,7 +191,7 @@ impl Lanes {
                 Action::Jump(_) | Action::Goto(_) => inner.is_some_and(|inner| inner.ends),
                 _ => false,
             };
-            called.changes |= matches!(rule.action, Action::Change(_))
+            called.changes |= matches!(rule.action, Action::Change(_) | Action::Beyond(_))
                 || inner.is_some_and(|inner| inner.changes);
             let near = at - chain.entry < RULES && called.takes.len() < TAKES;
             if ends && !may_be_back && near && !all {

@@ -288,7 +288,7 @@ impl<'a> Survey<'a> {
             return;
         };
         match action {
-            Action::Change(_) => self.stretch += 1,
+            Action::Change(_) | Action::Beyond(_) => self.stretch += 1,
             Action::Jump(to) => {
                 let Some(called) = self.lanes.called(self.program, to) else {
                     return;

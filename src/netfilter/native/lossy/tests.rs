@@ -48,6 +48,34 @@ fn verdict() -> Vec<u8> {
     expression("immediate", &[number(1, VERDICT)])
 }
 
+#[test]
+fn what_a_rule_does_beside_its_text() {
+    let lookup = |more: &[Vec<u8>]| {
+        let set = [attribute(1, b"good\0"), number(2, 1)];
+        expression("lookup", &[&set[..], more].concat())
+    };
+    let write = expression("payload", &[number(5, 1), number(2, 1)]);
+    let set_mark = expression("meta", &[number(2, 3), number(3, 1)]);
+    let trace = expression("meta", &[number(2, META_NFTRACE), number(3, 1)]);
+    let value = expression("immediate", &[number(1, 1)]);
+    for (expressions, more) in [
+        (vec![load(1, 12, 4), lookup(&[]), verdict()], false),
+        // A map of verdicts; a map of values.
+        (vec![load(1, 12, 4), lookup(&[number(3, VERDICT)])], true),
+        (vec![load(1, 12, 4), lookup(&[number(3, 2)])], false),
+        (vec![value.clone(), write, verdict()], true),
+        (vec![value.clone(), set_mark, verdict()], true),
+        (vec![value, trace, verdict()], false),
+        (vec![verdict(), verdict()], true),
+        (vec![expression("target", &[]), verdict()], true),
+        (vec![expression("dynset", &[]), verdict()], true),
+        (vec![expression("log", &[]), verdict()], false),
+        (vec![attribute(1, &[])], true),
+    ] {
+        assert_eq!(does_more(&expressions.concat()), more, "{expressions:?}");
+    }
+}
+
 fn judged(expressions: &[Vec<u8>]) -> Result<(), Why> {
     judge(Family::V4, &expressions.concat())
 }
