@@ -74,10 +74,7 @@ impl From<CarryError> for ApplyError {
                 };
             }
             CarryError::Restore(error) => return error.into(),
-            CarryError::Read(error) => (
-                error.remedy(),
-                matches!(error, XtablesError::Permission { .. }),
-            ),
+            CarryError::Read(error) => return error.into(),
             CarryError::Netlink(error) => ("run as root (sudo)", error.is_permission()),
             CarryError::Parse { .. } => ("run the save tool by hand to see more", false),
         };
@@ -85,6 +82,16 @@ impl From<CarryError> for ApplyError {
             what: error.to_string(),
             remedy: remedy.to_owned(),
             privilege,
+        }
+    }
+}
+
+impl From<&XtablesError> for ApplyError {
+    fn from(error: &XtablesError) -> Self {
+        Self::Tool {
+            what: error.to_string(),
+            remedy: error.remedy().to_owned(),
+            privilege: matches!(error, XtablesError::Permission { .. }),
         }
     }
 }
@@ -205,7 +212,7 @@ pub(super) fn carry(
         } else {
             script
         };
-        let done = run(tools, origin, &script, held);
+        let done = write(tools, origin, &script, Mode::Amend, held);
         let fresh = read(tools, origin)?;
         let unchanged = same(&fresh, &now);
         match done {
@@ -237,10 +244,12 @@ fn of_others(base: &Ruleset, goal: &Ruleset, now: &Ruleset) -> HashSet<Vec<u8>> 
     texts.filter(|text| !ours.contains(text)).collect()
 }
 
-fn run(
+/// Runs a script, and waits for the xtables lock as long as a tool at work may need it.
+pub(super) fn write(
     tools: &Tools,
     origin: Origin,
     script: &[u8],
+    mode: Mode,
     held: Option<&Held>,
 ) -> Result<(), RestoreError> {
     let mut wait = Wait {
@@ -248,7 +257,7 @@ fn run(
         stop: &mut || false,
         told: &mut |_| {},
     };
-    restore(tools, origin, script, Mode::Amend, held, &mut wait)
+    restore(tools, origin, script, mode, held, &mut wait)
 }
 
 fn worth_saying(remarks: &[Remark]) -> Vec<String> {
@@ -336,21 +345,14 @@ type Place = (Vec<u8>, Vec<u8>);
 /// The script with each `-D CHAIN NUMBER` said as `-D CHAIN RULE`, where that means the same rule: the first
 /// with that text. `None` where the script has words that are not followed here.
 fn by_text(from: &Ruleset, script: &[u8]) -> Option<Vec<u8>> {
-    let mut chains: HashMap<Place, Vec<Vec<u8>>> = HashMap::new();
-    for table in from.tables() {
-        for index in table.chains() {
-            let chain = from.chain(*index);
-            let specs = chain.rules().iter();
-            let specs = specs
-                .map(|rule| from.normal_spec(*rule).into_owned())
-                .collect();
-            let key = (
-                table.name().as_bytes().to_vec(),
-                chain.name_bytes().to_vec(),
-            );
-            chains.insert(key, specs);
-        }
-    }
+    let mut chains: HashMap<Place, Vec<Vec<u8>>> = chains(from)
+        .map(|(table, chain)| {
+            let place = (table.as_bytes().to_vec(), chain.name_bytes().to_vec());
+            let rules = chain.rules().iter();
+            let specs = rules.map(|rule| from.normal_spec(*rule).into_owned());
+            (place, specs.collect())
+        })
+        .collect();
     let mut table: Vec<u8> = Vec::new();
     let mut out = Vec::with_capacity(script.len());
     for line in script.split_inclusive(|byte| *byte == b'\n') {

@@ -168,18 +168,15 @@ impl State {
     /// guard, if it lives, writes it anew.
     pub fn read(&self) -> Result<Option<Record>, PlaceError> {
         let path = self.file();
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(at("read", &path))?,
+        let Some(bytes) = places::if_there(fs::read(&path), &path)? else {
+            return Ok(None);
         };
         let record: Option<Record> = serde_json::from_slice(&bytes).ok();
         Ok(record.filter(|record| record.schema == SCHEMA && is_name(&record.id)))
     }
 
     pub fn write(&self, record: &Record) -> Result<(), PlaceError> {
-        let mut text = serde_json::to_vec_pretty(record).unwrap_or_default();
-        text.push(b'\n');
-        places::replace(&self.file(), &text)
+        places::replace_json(&self.file(), record)
     }
 
     /// Writes the texts of the way; `sets` are the ipsets that are going to be made.
@@ -202,9 +199,8 @@ impl State {
         for origin in Origin::ALL {
             let read = |end: &str| {
                 let path = folder.join(format!("{origin}.{end}"));
-                let text = match fs::read(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                    read => read.map_err(at("read", &path))?,
+                let Some(text) = places::if_there(fs::read(&path), &path)? else {
+                    return Ok(None);
                 };
                 Ruleset::parse(text, origin)
                     .map(|ruleset| Some(Arc::new(ruleset)))
@@ -271,14 +267,7 @@ impl State {
     /// Held while a decision is read and written.
     pub fn decide(&self) -> Result<Flock<File>, PlaceError> {
         let path = self.folder.join("lock");
-        let mut file = open(&path)?;
-        loop {
-            file = match Flock::lock(file, FlockArg::LockExclusive) {
-                Ok(lock) => return Ok(lock),
-                Err((file, Errno::EINTR)) => file,
-                Err((_, errno)) => return Err(at("lock", &path)(errno.into())),
-            }
-        }
+        places::lock(open(&path)?, &path)
     }
 
     /// The guard's own lock; `None` while another guard lives and `wait` is over.

@@ -32,9 +32,8 @@ use std::fs::File;
 use std::process::ExitCode;
 
 use nix::fcntl::Flock;
-use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::setsid;
 
+use super::apart::step_apart;
 use super::launch;
 use super::places::Places;
 use super::record::{Leg, Record, State};
@@ -68,20 +67,7 @@ struct Guard {
 ///
 /// To be called before anything else in `main`: a guard has no command line, no threads and no terminal.
 pub fn guard_main() -> ExitCode {
-    // Blocked and not ignored: an ignored signal would be inherited by the tools.
-    let shut_out = [
-        Signal::SIGHUP,
-        Signal::SIGINT,
-        Signal::SIGQUIT,
-        Signal::SIGTERM,
-        Signal::SIGPIPE,
-        Signal::SIGALRM,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-        Signal::SIGTSTP,
-    ];
-    let _ = shut_out.into_iter().collect::<SigSet>().thread_block();
-    let _ = setsid(); // fails only for who leads one already
+    step_apart();
     launch::say_here();
     let mut line = Line::new();
     match line.order() {
