@@ -11,6 +11,7 @@ mod commands;
 mod harness;
 mod keep;
 mod killing;
+mod lockout;
 mod matrix;
 mod probe;
 mod sets;
