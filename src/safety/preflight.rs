@@ -286,7 +286,7 @@ fn probe(session: &Session, moment: Moment, tracked: bool) -> Probe {
         dst: Some(local.ip()),
         sport: far,
         dport: Some(local.port()),
-        mark: None,
+        ..Connection::default()
     };
     probe
 }

@@ -8,6 +8,7 @@
 use serde_json::{Map, Value, json};
 
 use super::compile::table_name;
+use super::connection::Other;
 use super::explain::{Decider, Explanation, Step, Translated};
 use super::program::Place;
 use crate::ruleset::{Family, Ruleset};
@@ -57,6 +58,22 @@ impl Explanation {
             out.insert("would_accept".into(), names.place(place));
         }
         Value::Object(out)
+    }
+}
+
+impl Other {
+    /// One of the list `connection`: which packet (`out`, `in`, `answer`, `rest`), in words, and what becomes of it.
+    /// `rulesets` are those that were compiled.
+    pub fn to_json(&self, rulesets: &[&Ruleset]) -> Value {
+        let said = self.explanation.to_json(self.probe.family, rulesets);
+        let field = |name: &str| said.get(name).cloned().unwrap_or_default();
+        json!({
+            "packet": self.part.name(),
+            "words": self.words(),
+            "verdict": field("verdict"),
+            "decided_by": field("decided_by"),
+            "unknown": field("unknown"),
+        })
     }
 }
 

@@ -17,7 +17,7 @@
 //!
 //! It is pure: what is known of the box is handed in as [`Facts`].
 //!
-//! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
+//! Rooms within: `connection` asks about the packets that must follow the one that was asked about; `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
 //! `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it; `typical`
 //! thinks of packets for a rule, `complete` of what they leave open;
 //! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
@@ -32,6 +32,7 @@ mod clock;
 mod compile;
 mod complete;
 mod cond;
+mod connection;
 mod elsewhere;
 mod explain;
 mod facts;
@@ -54,12 +55,13 @@ mod walk;
 mod words;
 
 pub use alter::{Alteration, Policed, Reach, Side, Stopped, Way, change};
+pub use connection::{Other, Part, causes, connection_seen, opens};
 pub use complete::{complete, fitting, gaps, settle, toward, way_out};
 pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
 pub use facts::Facts;
 pub use json::SCHEMA;
-pub use probe::{Connection, CtState, Ends, LinkType, Path, Probe, ProbeError};
+pub use probe::{Bound, Connection, CtState, End, Ends, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
 pub use shadow::{Dead, Redundancies, Redundant, Shadow, Shadows};
 pub use traffic::{Belongs, Line, Traffic};

@@ -96,6 +96,33 @@ pub struct Connection {
     pub dport: Option<u16>,
     /// The connection's mark; `None` is 0 for the first packet, else not known.
     pub mark: Option<u32>,
+    /// What NAT does to it, where that was decided before this packet and is known.
+    pub nat: Option<Bound>,
+    /// The interface by which packets leave to whoever sent the first one, where it is known: ways need not be
+    /// the same in both directions.
+    pub back: Option<IfName>,
+}
+
+/// What NAT does to a connection after its first packet: conntrack translates the others without asking a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// Its destination is translated.
+    pub dnat: Option<bool>,
+    /// Its source is translated.
+    pub snat: Option<bool>,
+    /// What the source of this very packet becomes, last of all.
+    pub src: Option<End>,
+    /// What the destination of this very packet becomes, in PREROUTING or OUTPUT.
+    pub dst: Option<End>,
+}
+
+/// An end of a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// Its port.
+    pub port: Option<u16>,
 }
 
 /// Source and destination, either or both of them.
@@ -307,6 +334,7 @@ impl Form {
                 sport: self.ctorigsrcport,
                 dport: self.ctorigdstport,
                 mark: self.connmark,
+                ..Connection::default()
             },
             length: self.length,
             ttl: self.ttl,

@@ -31,6 +31,8 @@ pub struct Program {
     pub(super) does_more: bool,
     /// What happens at each hook, in the order of the kernel's priorities.
     pub(super) hooks: [Vec<Stage>; 5],
+    /// How many stages of each hook come before NAT of the destination, whether or not a chain stands there.
+    pub(super) before_dnat: [u8; 5],
 }
 
 /// One rule, or the end of a chain.
@@ -183,6 +185,9 @@ pub(super) const HOOKS: [Hook; 5] = [
 
 /// Where conntrack stands among the priorities (`NF_IP_PRI_CONNTRACK`).
 pub(super) const CONNTRACK: i32 = -200;
+
+/// Where destinations are translated (`NF_IP_PRI_NAT_DST`).
+pub(super) const DNAT: i32 = -100;
 
 /// Position of a hook in [`HOOKS`].
 pub(super) fn index(hook: Hook) -> usize {

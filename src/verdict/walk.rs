@@ -137,6 +137,7 @@ impl<'a, W: Watch> Walk<'a, W> {
         if self.is_met(thread) {
             return None;
         }
+        self.carry_on(thread);
         let stages = self.program.hooks.get(index(thread.hook));
         let stage = stages.and_then(|stages| stages.get(usize::from(thread.stage)));
         match stage {
@@ -165,6 +166,31 @@ impl<'a, W: Watch> Walk<'a, W> {
             }
         }
         Some(Step::On)
+    }
+
+    /// What NAT decided for the connection is done to a later packet where NAT stands, without asking it.
+    fn carry_on(&self, thread: &mut Thread) {
+        let state = &mut thread.state;
+        if !state.dst_due && !state.src_due {
+            return;
+        }
+        let bound = self.view.probe.connection.nat;
+        let at = index(thread.hook);
+        let is_there = |all: &[u8; 5]| all.get(at).is_none_or(|before| thread.stage >= *before);
+        match thread.hook {
+            Hook::Prerouting | Hook::Output => {
+                if state.dst_due && is_there(&self.program.before_dnat) {
+                    state.carry_dst(bound);
+                }
+            }
+            Hook::Input | Hook::Postrouting => {
+                let stages = self.program.hooks.get(at).map_or(0, Vec::len);
+                if state.src_due && usize::from(thread.stage) >= stages {
+                    state.carry_src(bound);
+                }
+            }
+            Hook::Forward => {}
+        }
     }
 
     /// A packet of which NAT leaves open whether it is for this box goes both ways.

@@ -10,8 +10,9 @@ use std::net::IpAddr;
 use crate::edit::template::rank;
 use crate::edit::{Operation, RowId, Spot, Stage};
 use crate::flow::{Hook, IfName};
+use crate::ruleset::spec::Target;
 use crate::ruleset::{ChainIdx, Family, RuleIdx, Ruleset};
-use crate::verdict::{Connection, CtState, Decider, Explanation, Path, Place, Probe, Verdict};
+use crate::verdict::{Answer, CtState, Decider, Explanation, Path, Place, Probe, Step, Verdict};
 
 use super::spot::asks_who_or_what;
 use super::{FixStep, Kind};
@@ -197,11 +198,38 @@ impl<'a> Blocked<'a> {
 
     /// The destination as rules see it here.
     fn seen_dst(&self) -> (Option<IpAddr>, Option<u16>) {
-        let translated = self.explanation.dst.as_ref();
-        match translated.filter(|_| self.hook != Hook::Prerouting) {
-            Some(to) => (to.address, to.port),
-            None => (self.probe.dst, self.probe.dport),
+        if self.hook == Hook::Prerouting {
+            return (self.probe.dst, self.probe.dport);
         }
+        // Of a later packet it was decided with the first one.
+        let bound = self.probe.connection.nat.and_then(|bound| bound.dst);
+        match (&self.explanation.dst, bound) {
+            (Some(to), _) => (to.address, to.port),
+            (None, Some(end)) => (end.address, end.port),
+            (None, None) => (self.probe.dst, self.probe.dport),
+        }
+    }
+
+    /// It answers another packet: the far end is its destination.
+    fn is_answer(&self) -> bool {
+        self.probe.connection.reply == Some(true)
+    }
+
+    /// A state can be asked for: conntrack has seen it, and was not told to leave it alone.
+    fn has_state(&self) -> bool {
+        let Some(ruleset) = self.ruleset() else {
+            return false;
+        };
+        let table = ruleset.table(ruleset.chain(self.at.chain).table()).name();
+        let untracked = |step: &Step| {
+            let rule = step.place.rule.filter(|_| step.answer != Answer::No);
+            let stage = self.stages.get(step.place.ruleset).map(Stage::staged);
+            let target = |(stage, rule): (std::sync::Arc<Ruleset>, RuleIdx)| {
+                matches!(stage.parse_rule(rule).target, Some(Target::Ct(ct)) if ct.notrack)
+            };
+            stage.zip(rule).is_some_and(target)
+        };
+        table != "raw" && !self.explanation.path.iter().any(untracked)
     }
 
     /// The conditions of a rule for the packet's kind, each with a space behind it; `None` where there are none.
@@ -212,11 +240,16 @@ impl<'a> Blocked<'a> {
         }
         let mut spec = String::new();
         let (dst, dport) = self.seen_dst();
-        if let Some(src) = probe.src.filter(|_| from_there_only) {
+        let (says_src, says_dst) = if self.is_answer() {
+            (from_there_only || probe.path != Path::Output, from_there_only)
+        } else {
+            // To this host itself the address says nothing; through it, it says which host is opened.
+            (from_there_only, from_there_only || probe.path != Path::Input)
+        };
+        if let Some(src) = probe.src.filter(|_| says_src) {
             let _ = write!(spec, "-s {} ", host(src));
         }
-        // To this host itself the address says nothing; through it, it says which host is opened.
-        if let Some(dst) = dst.filter(|_| probe.path != Path::Input || from_there_only) {
+        if let Some(dst) = dst.filter(|_| says_dst) {
             let _ = write!(spec, "-d {} ", host(dst));
         }
         let shows_input = self.hook != Hook::Output && self.hook != Hook::Postrouting;
@@ -243,7 +276,7 @@ impl<'a> Blocked<'a> {
             Some(CtState::Related) => "RELATED",
             _ => "",
         };
-        if !state.is_empty() && self.hook != Hook::Prerouting {
+        if !state.is_empty() && self.hook != Hook::Prerouting && self.has_state() {
             let _ = write!(spec, "-m conntrack --ctstate {state} ");
         }
         (!spec.is_empty()).then_some(spec)
@@ -257,6 +290,10 @@ impl<'a> Blocked<'a> {
         let _ = write!(spec, "-p {proto} ");
         if proto.has_ports() {
             let ports = match (dport, self.probe.sport) {
+                (_, from) if self.is_answer() => match from {
+                    Some(from) => format!("--sport {from} "),
+                    None => return,
+                },
                 // An answer is told by the port that it comes from.
                 (Some(to), Some(from)) if from < 1024 && to >= 1024 => format!("--sport {from} "),
                 (Some(to), _) => format!("--dport {to} "),
@@ -289,37 +326,6 @@ impl<'a> Blocked<'a> {
         );
         Some(vec![self.insert(&there)?, self.insert(&back)?])
     }
-}
-
-/// What comes back to the sender of a first packet, as conntrack sees it; `None` where too little is known.
-pub(super) fn answer_to(probe: &Probe, there: &Explanation) -> Option<Probe> {
-    if probe.ctstate != Some(CtState::New) || probe.path != Path::Forward {
-        return None;
-    }
-    let (dst, dport) = match &there.dst {
-        Some(to) => (to.address, to.port),
-        None => (probe.dst, probe.dport),
-    };
-    Some(Probe {
-        input: probe.output,
-        output: probe.input,
-        proto: probe.proto,
-        src: dst,
-        dst: probe.src,
-        sport: dport,
-        dport: probe.sport,
-        icmp_type: None,
-        ctstate: Some(CtState::Established),
-        connection: Connection {
-            reply: Some(true),
-            src: probe.src,
-            dst: probe.dst,
-            sport: probe.sport,
-            dport: probe.dport,
-            mark: None,
-        },
-        ..Probe::new(probe.family, Path::Forward)
-    })
 }
 
 /// One address as a network.

@@ -4,7 +4,8 @@
 //! administrator would try: move the rule that would accept it above the one that decides, put an accept just
 //! before that one, add the rule for answers, open FORWARD for a DNAT in both directions, delete the rule that
 //! decides. Each is carried out on a copy of the stage, and the packet is walked through the result; what does
-//! not let it through is not offered. With each comes what else it would let through, and they are ordered by
+//! not let it through is not offered. Nor is what helps the first packet of a connection alone: its answer and what
+//! follows are walked too, and the rules that they need are part of the same fix ([`whole`]). With each comes what else it would let through, and they are ordered by
 //! that.
 //!
 //! A rule that is known to say less than the kernel holds ([`Marked`]) is matched as unknown in all of this: no way
@@ -14,7 +15,7 @@
 //! not the rules' doing (a native chain, no hops left) has no fix here, but for one: where the connection table
 //! is full, rules can leave a service's packets untracked ([`untracked`]).
 //!
-//! `candidate` says what to try and `spot` where it goes; `what_if` puts many packets through both rulesets.
+//! `candidate` says what to try, `spot` where it goes and `whole` what the rest of the connection needs; `what_if` puts many packets through both rulesets.
 
 mod candidate;
 mod spot;
@@ -22,6 +23,7 @@ mod spot;
 mod tests;
 mod untracked;
 mod what_if;
+mod whole;
 
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ use crate::edit::{Operation, Refused, Stage};
 use crate::ruleset::spec::Match;
 use crate::ruleset::{BaseChain, Lossy, Marked, Ruleset};
 use crate::verdict::{
-    Alteration, Answer, Explanation, Facts, Possible, Probe, Program, Side, Step, Verdict, change,
+    Alteration, Answer, Explanation, Facts, Other, Possible, Probe, Program, Side, Step, Verdict, change,
 };
 pub use untracked::untracked;
 pub use what_if::{WhatIf, what_if};
@@ -77,16 +79,15 @@ pub struct Fix {
     pub steps: Vec<FixStep>,
     /// All that it lets through, this packet included, and all that it stops.
     pub alteration: Alteration,
-    /// What comes back in answer to it is stopped still.
-    pub answers_blocked: bool,
-    /// Limits that the packet still has to keep to; empty where it passes in any case.
+    /// Limits that the packet still has to keep to, and what else the connection depends on; empty where it passes
+    /// in any case.
     pub limits: Vec<String>,
 }
 
-/// Finds changes that let `probe` through, the one that opens least first. `stages` are those of one family,
+/// Finds changes that let `probe` and the connection that it opens through, the one that opens least first. `stages` are those of one family,
 /// in the order in which their rulesets are compiled, and `marked` the kernel's rulesets that they are about, in
-/// the same order; `native` are the chains beside them. Empty for a packet that is not blocked by a rule or a
-/// policy.
+/// the same order; `native` are the chains beside them. Empty where no rule and no policy stops
+/// it or what follows it.
 pub fn fixes(
     stages: &[Stage],
     marked: &[Marked<'_>],
@@ -101,16 +102,12 @@ pub fn fixes(
         facts,
     };
     let before = bench.compiled(stages);
-    let explanation = bench.explain(&before, probe);
-    if explanation.verdict == Verdict::Accept {
+    let Some(stopped) = bench.stopped(&before) else {
         return Vec::new();
-    }
+    };
     let mut found: Vec<Fix> = Vec::new();
     let mut results: Vec<Vec<Arc<Ruleset>>> = Vec::new();
-    let attempt = |kind| {
-        let returned = bench.attempt_return(kind, stages, &explanation, &before);
-        returned.or_else(|| bench.attempt(kind, stages, &explanation))
-    };
+    let mut others_stopped = false;
     for kind in [
         Kind::MoveAccept,
         Kind::AcceptSource,
@@ -120,28 +117,33 @@ pub fn fixes(
         Kind::Delete,
     ] {
         // The way back is opened where it is closed.
-        if kind == Kind::Forward && !found.iter().any(|fix| fix.answers_blocked) {
+        if kind == Kind::Forward && !others_stopped {
             continue;
         }
-        let Some((steps, after)) = attempt(kind) else {
+        let returned = bench.attempt_return(kind, stages, &stopped, &before);
+        let Some(steps) = returned.or_else(|| bench.attempt(kind, stages, &stopped)) else {
             continue;
         };
+        let for_it = steps.len();
+        let Some(done) = whole::complete(&bench, stages, steps) else {
+            others_stopped = true;
+            continue;
+        };
+        others_stopped |= done.steps.len() > for_it;
         let texts = |one: &[Arc<Ruleset>], other: &[Arc<Ruleset>]| {
             one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.bytes() == b.bytes())
         };
-        if results.iter().any(|known| texts(known, &after.rulesets)) {
+        let is_known = |known: &Vec<Arc<Ruleset>>| texts(known, &done.after.rulesets);
+        if results.iter().any(is_known) {
             continue;
         }
-        let there = bench.explain(&after, probe);
-        let answers_blocked = bench.answers_are_blocked(&there, &after);
-        let alteration = bench.change(&before, &after);
-        results.push(after.rulesets);
+        let alteration = bench.change(&before, &done.after);
+        results.push(done.after.rulesets);
         found.push(Fix {
             kind,
-            steps,
+            steps: done.steps,
             alteration,
-            answers_blocked,
-            limits: there.unknown,
+            limits: done.limits,
         });
     }
     let dearness = |fix: &Fix| {
@@ -182,6 +184,21 @@ impl Compiled {
     }
 }
 
+/// A packet that does not get through, and why.
+struct Stopped {
+    probe: Probe,
+    explanation: Explanation,
+}
+
+impl From<Other> for Stopped {
+    fn from(other: Other) -> Self {
+        Self {
+            probe: other.probe,
+            explanation: other.explanation,
+        }
+    }
+}
+
 /// What does not change from one attempt to the next.
 struct Bench<'a> {
     marked: &'a [Marked<'a>],
@@ -215,19 +232,34 @@ impl Bench<'_> {
         compiled.program.explain(probe, self.facts, &list)
     }
 
-    /// Changes of one kind until the packet comes through: the steps and what they lead to.
-    fn attempt(
-        &self,
-        kind: Kind,
-        stages: &[Stage],
-        explained: &Explanation,
-    ) -> Option<(Vec<FixStep>, Compiled)> {
+    /// The first packet of the connection that is stopped: the one that was asked about, or one that must follow it.
+    /// `None` where all get through.
+    fn stopped(&self, compiled: &Compiled) -> Option<Stopped> {
+        let explanation = self.explain(compiled, self.probe);
+        if explanation.verdict != Verdict::Accept {
+            return Some(Stopped {
+                probe: self.probe.clone(),
+                explanation,
+            });
+        }
+        let mut others = self.others(compiled).into_iter();
+        others.find(Other::is_blocked).map(Stopped::from)
+    }
+
+    /// The other packets of the connection.
+    fn others(&self, compiled: &Compiled) -> Vec<Other> {
+        let list: Vec<&Ruleset> = compiled.rulesets.iter().map(AsRef::as_ref).collect();
+        compiled.program.others(self.probe, self.facts, &list)
+    }
+
+    /// Changes of one kind until the packet comes through.
+    fn attempt(&self, kind: Kind, stages: &[Stage], stopped: &Stopped) -> Option<Vec<FixStep>> {
         let mut stages = stages.to_vec();
         let mut steps = Vec::new();
         let mut stopped_in = Vec::new();
-        let mut explanation = explained.clone();
+        let mut explanation = stopped.explanation.clone();
         for _ in 0..STEPS {
-            let blocked = Blocked::of(&stages, self.probe, &explanation)?;
+            let blocked = Blocked::of(&stages, &stopped.probe, &explanation)?;
             // Stopped again in the same chain: this kind does not help.
             if stopped_in.contains(&blocked.chain()) {
                 return None;
@@ -238,9 +270,9 @@ impl Bench<'_> {
                 steps.push(step);
             }
             let after = self.compiled(&stages);
-            let next = self.explain(&after, self.probe);
-            if is_way_out(explained, &next, &after) {
-                return Some((steps, after));
+            let next = self.explain(&after, &stopped.probe);
+            if is_way_out(&stopped.explanation, &next, &after) {
+                return Some(steps);
             }
             explanation = next;
         }
@@ -252,25 +284,20 @@ impl Bench<'_> {
         &self,
         kind: Kind,
         stages: &[Stage],
-        explanation: &Explanation,
+        stopped: &Stopped,
         before: &Compiled,
-    ) -> Option<(Vec<FixStep>, Compiled)> {
-        let step = Blocked::of(stages, self.probe, explanation)?.return_step(kind)?;
+    ) -> Option<Vec<FixStep>> {
+        let explanation = &stopped.explanation;
+        let step = Blocked::of(stages, &stopped.probe, explanation)?.return_step(kind)?;
         let mut stages = stages.to_vec();
         carry_out(&mut stages, &step).ok()?;
         let after = self.compiled(&stages);
-        if !is_way_out(explanation, &self.explain(&after, self.probe), &after) {
+        if !is_way_out(explanation, &self.explain(&after, &stopped.probe), &after) {
             return None;
         }
         let change = self.change(before, &after);
         let stops = change.ways.iter().any(|way| !way.newly_dropped.is_empty());
-        (!stops && change.is_complete()).then_some((vec![step], after))
-    }
-
-    /// What comes back from where the packet goes is stopped.
-    fn answers_are_blocked(&self, there: &Explanation, after: &Compiled) -> bool {
-        candidate::answer_to(self.probe, there)
-            .is_some_and(|answer| after.program.passes(&answer, self.facts) == Some(false))
+        (!stops && change.is_complete()).then_some(vec![step])
     }
 
     fn change(&self, before: &Compiled, after: &Compiled) -> Alteration {

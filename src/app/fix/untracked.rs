@@ -85,7 +85,6 @@ pub fn untracked(
         kind: Kind::Untracked,
         steps,
         alteration,
-        answers_blocked: false,
         limits: Vec::new(),
     })
 }

@@ -17,7 +17,7 @@ use offer::{Offer, Offers};
 use question::{Answered, Beside, Held, Spot};
 
 use crate::app::board::Cursor;
-use crate::verdict::{Answer, Decider, Place, Probe, Step, read_words};
+use crate::verdict::{Answer, Decider, Other, Place, Probe, Step, Verdict, read_words};
 
 /// Runs of "no" that are shorter than this stand as they are, however small the screen.
 const SHORT: usize = 3;
@@ -223,6 +223,14 @@ impl Why {
             .as_ref()
             .and_then(|answer| answer.explanation.by);
         by == Some(Decider::Place(place))
+    }
+
+    /// The packet gets through, and another one of its connection is stopped: the first such.
+    pub fn blocked_part(&self) -> Option<&Other> {
+        let answer = self.answer.as_ref()?;
+        let passes = answer.explanation.verdict == Verdict::Accept;
+        let mut others = answer.others.iter().filter(|_| passes);
+        others.find(|other| other.is_blocked())
     }
 
     /// A step of the path.

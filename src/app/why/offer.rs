@@ -29,8 +29,6 @@ pub struct Offer {
     pub stops: Vec<String>,
     /// There may be more than is said.
     pub undecided: bool,
-    /// Answers are stopped still.
-    pub answers_blocked: bool,
     /// Limits that the packet still has to keep to. Other people's text in it.
     pub limits: Vec<String>,
     /// What to stage, on which ruleset.
@@ -110,7 +108,6 @@ fn offer(fix: &Fix, stages: &[Stage], held: &[&Held], answered: &Answered) -> Of
         opens,
         stops,
         undecided,
-        answers_blocked: fix.answers_blocked,
         limits: fix.limits.clone(),
         steps: fix.steps.iter().filter_map(step).collect(),
     }

@@ -11,8 +11,8 @@ use crate::edit::Stage;
 use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQuestion, TcpFlags};
 use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, Marked, RuleIdx, Ruleset};
 use crate::verdict::{
-    Answer, Cause, CtState, Ends, Explanation, Facts, Path, Probe, Program, complete, fitting,
-    gaps, settle, toward, way_out,
+    Answer, Cause, CtState, Ends, Explanation, Facts, Other, Path, Probe, Program, causes, complete,
+    fitting, gaps, settle, toward, way_out,
 };
 
 /// A rule, or the policy of a chain (`None`), of one of the rulesets.
@@ -83,6 +83,8 @@ pub struct Answered {
     pub met: bool,
     /// What the rules say.
     pub explanation: Explanation,
+    /// What they say of the packets that must follow it.
+    pub others: Vec<Other>,
     /// The rulesets of the packet's family, as [`Explanation`]'s places count them.
     pub sets: Vec<Held>,
 }
@@ -103,6 +105,12 @@ impl Answered {
             && self.sets.len() == other.sets.len()
             && self.sets.iter().zip(&other.sets).all(same)
             && self.explanation == other.explanation
+            && self.others == other.others
+    }
+
+    /// What stops other packets of its connection, or may, each once. None where it does not get through itself.
+    pub fn connection(&self) -> Vec<Cause> {
+        causes(&self.explanation, &self.others, &self.rulesets())
     }
 
     /// The rulesets, for who asks the explanation about them.
@@ -211,12 +219,16 @@ fn answer_one(
     let sets: Vec<Held> = question.sets.iter().filter(of_family).cloned().collect();
     let rulesets: Vec<&Ruleset> = sets.iter().map(|held| held.ruleset.as_ref()).collect();
     let program = programs.of(probe.family, &sets, &question.natives);
+    if question.live {
+        probe = with_way_back(&probe, machine, ask);
+    }
     let mut explanation = program.explain(&probe, facts, &rulesets);
     // A DNAT sends it on: only now is it known where to.
     if let Some(through) = sent_on(packet, &probe, &explanation, machine, ask) {
         explanation = program.explain(&through, facts, &rulesets);
         probe = through;
     }
+    let others = program.others(&probe, facts, &rulesets);
     let met = question
         .meets
         .is_none_or(|spot| meets(&explanation, &sets, spot));
@@ -225,6 +237,7 @@ fn answer_one(
         probe,
         met,
         explanation,
+        others,
         sets,
     }
 }
@@ -262,9 +275,19 @@ fn learn(mut asked: Vec<RouteQuestion>, machine: &mut Machine, ask: &mut Ask<'_>
     }
 }
 
+/// The packet with the interface by which its answers leave.
+pub fn with_way_back(probe: &Probe, machine: &mut Machine, ask: &mut Ask<'_>) -> Probe {
+    let mut probe = probe.clone();
+    if let Some(src) = probe.src.filter(|_| probe.path != Path::Output) {
+        learn(vec![toward(src)], machine, ask);
+        probe.connection.back = way_out(machine, Some(src));
+    }
+    probe
+}
+
 /// A packet that a rule of nat sends on: one to this box is one through it, and both leave by the way to their new
 /// destination, unless somebody `asked` about another way. `None` where the packet is that already.
-fn sent_on(
+pub fn sent_on(
     asked: &Probe,
     probe: &Probe,
     explanation: &Explanation,

@@ -2,9 +2,11 @@
 //!
 //! One packet in words or as JSON, or a file of packets with one verdict a line. With `--file` it asks a
 //! saved dump and needs no root; without, this box, whose addresses and clock are then known too, and of which
-//! the causes that are not its firewall are told beside (`elsewhere` in the JSON). Exit code 0: every packet is
-//! accepted; 1: a packet is blocked, by a rule or by something else, or it cannot be told (what is not known
-//! to get through is a finding).
+//! the causes that are not its firewall are told beside (`elsewhere` in the JSON). Of one packet that opens a
+//! connection its answer and what follows are asked about too (`connection` in the JSON), since nobody is served
+//! without them; the verdict is about the packet alone. Exit code 0: every packet is accepted; 1: a packet is
+//! blocked, by a rule or by something else, or what must follow it is, or it cannot be told (what is not known to
+//! get through is a finding).
 
 mod show;
 
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::app::why::question::{sent_on, with_way_back};
 use crate::cli::{Failure, export, input, print};
 use crate::flow::{Machine, RouteQuestion};
 use crate::host;
@@ -26,8 +29,8 @@ use crate::netfilter::xtables::beside::sets_for;
 use crate::ruleset::{Backend, BaseChain, Document, Family, Lossy, Marked, Ruleset};
 use crate::verdict::Probe;
 use crate::verdict::{
-    Cause, EXAMPLE, Explanation, Facts, Grade, Program, SCHEMA, Verdict, complete, elsewhere, gaps,
-    questions, read_words, sets, settle,
+    Cause, EXAMPLE, Explanation, Facts, Grade, Program, SCHEMA, Verdict, causes, complete,
+    elsewhere, gaps, questions, read_words, sets, settle,
 };
 
 /// Which packet, and where.
@@ -103,6 +106,7 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
         Some(path) => many(path)?,
         None => vec![words(&explain.packet)?],
     };
+    let asked = probes.first().cloned();
     let probes = on_their_way(probes, &links);
     let document = match &explain.file {
         Some(path) => input::document(path)?,
@@ -124,26 +128,51 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
             Family::V4 => &four,
             Family::V6 => &six,
         };
-        let explanation = side.explain(probe, &facts);
+        let alone = explain.packets.is_none();
+        let (probe, explanation) = if alone && live {
+            on_the_box(side, asked.as_ref(), probe, &facts, &links)
+        } else {
+            (probe.clone(), side.explain(probe, &facts))
+        };
+        let probe = &probe;
         all_accepted &= explanation.verdict == Verdict::Accept;
-        // Of one packet the rest of the box is looked at too; a file of them is about the rules alone.
-        let causes = match (&explain.file, &explain.packets) {
+        // Of one packet its connection and the rest of the box are looked at too; a file of them is about the rules
+        // and these packets alone.
+        let others = if alone {
+            side.program.others(probe, &facts, &side.rulesets)
+        } else {
+            Vec::new()
+        };
+        let connection = causes(&explanation, &others, &side.rulesets);
+        all_accepted &= connection.iter().all(|cause| cause.grade == Grade::Fine);
+        let around = match (&explain.file, &explain.packets) {
             (None, None) => beside(probe, &explanation, &links, &native),
             _ => Vec::new(),
         };
-        all_accepted &= causes.iter().all(|cause| cause.grade != Grade::Blocks);
+        all_accepted &= around.iter().all(|cause| cause.grade != Grade::Blocks);
         if explain.json {
             let mut json = explanation.to_json(probe.family, &side.rulesets);
             if let (None, Some(fields)) = (&explain.packets, json.as_object_mut()) {
                 fields.insert("schema".into(), SCHEMA.into());
+                let others = others.iter();
+                let others = others.map(|other| other.to_json(&side.rulesets));
+                fields.insert("connection".into(), others.collect());
                 if explain.file.is_none() {
-                    fields.insert("elsewhere".into(), serde_json::json!(causes));
+                    fields.insert("elsewhere".into(), serde_json::json!(around));
                 }
             }
             out.extend_from_slice(json.to_string().as_bytes());
             out.push(b'\n');
         } else {
-            show::show(&mut out, probe, &explanation, &side.rulesets, &causes);
+            let page = show::Page {
+                probe,
+                explanation: &explanation,
+                rulesets: &side.rulesets,
+                others: &others,
+                connection: &connection,
+                causes: &around,
+            };
+            show::show(&mut out, &page);
         }
     }
     print(&out)?;
@@ -201,6 +230,30 @@ fn on_their_way(mut probes: Vec<Probe>, links: &Machine) -> Vec<Probe> {
         }
     }
     probes
+}
+
+/// The packet as this box sends it on, with the way of its answers, and what the rules say of it. `asked` is it as it
+/// was written.
+fn on_the_box(
+    side: &Side<'_>,
+    asked: Option<&Probe>,
+    probe: &Probe,
+    facts: &Facts,
+    links: &Machine,
+) -> (Probe, Explanation) {
+    let mut machine = links.clone();
+    let mut ask = |asked: &[RouteQuestion], machine: &Machine| host::routes(asked, machine);
+    let probe = with_way_back(probe, &mut machine, &mut ask);
+    let explanation = side.explain(&probe, facts);
+    let asked = asked.unwrap_or(&probe);
+    // A DNAT sends it on: only now is it known where to.
+    match sent_on(asked, &probe, &explanation, &mut machine, &mut ask) {
+        Some(through) => {
+            let explanation = side.explain(&through, facts);
+            (through, explanation)
+        }
+        None => (probe, explanation),
+    }
 }
 
 /// What is known of the box: of this one its addresses and its clock, of a dump's only what is said.

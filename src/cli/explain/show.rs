@@ -6,33 +6,32 @@ use crate::flow::Hook;
 use crate::ruleset::{Policy, Ruleset};
 use crate::ui::words::clean_str;
 use crate::verdict::Probe;
-use crate::verdict::{Answer, Cause, Decider, Explanation, Grade, Place, Step, Verdict, Words};
+use crate::verdict::{
+    Answer, Cause, Decider, Explanation, Grade, Other, Place, Step, Verdict, Words, connection_seen,
+};
 
 /// Writes it.
-pub fn show(
-    out: &mut Vec<u8>,
-    probe: &Probe,
-    explanation: &Explanation,
-    rulesets: &[&Ruleset],
-    causes: &[Cause],
-) {
+pub fn show(out: &mut Vec<u8>, page: &Page<'_>) {
     let mut text = String::new();
-    let page = Page {
-        probe,
-        explanation,
-        rulesets,
-        causes,
-    };
     // Writing to a string does not fail.
     let _ = page.write(&mut text);
     out.extend_from_slice(text.as_bytes());
 }
 
-struct Page<'a> {
-    probe: &'a Probe,
-    explanation: &'a Explanation,
-    rulesets: &'a [&'a Ruleset],
-    causes: &'a [Cause],
+/// What is said of one packet.
+pub struct Page<'a> {
+    /// The packet.
+    pub probe: &'a Probe,
+    /// What the rules say of it.
+    pub explanation: &'a Explanation,
+    /// Those that were compiled.
+    pub rulesets: &'a [&'a Ruleset],
+    /// The other packets of its connection.
+    pub others: &'a [Other],
+    /// What stops these, or that nothing does.
+    pub connection: &'a [Cause],
+    /// What of the box may be the cause.
+    pub causes: &'a [Cause],
 }
 
 impl Page<'_> {
@@ -83,32 +82,14 @@ impl Page<'_> {
                 writeln!(out, "  nat          {word} becomes {address}{port}")?;
             }
         }
-        if let Some(sees) = self.explanation.client_sees(self.probe) {
+        causes(out, "connection", self.connection)?;
+        let seen = self.explanation.client_sees(self.probe);
+        let passes = self.explanation.verdict == Verdict::Accept;
+        let later = || connection_seen(self.others).filter(|_| passes);
+        if let Some(sees) = seen.or_else(later) {
             writeln!(out, "  client sees  {sees}")?;
         }
-        self.causes(out)
-    }
-
-    /// What of the box may be the cause, the heaviest first; what is fine on one line at the end.
-    fn causes(&self, out: &mut String) -> std::fmt::Result {
-        let mut fine = Vec::new();
-        for cause in self.causes {
-            let (says, evidence) = (clean_str(&cause.says), clean_str(&cause.evidence));
-            let mark = match cause.grade {
-                Grade::Fine => {
-                    fine.push(says);
-                    continue;
-                }
-                Grade::Note => "note",
-                Grade::Doubt => "may block",
-                Grade::Blocks => "BLOCKS",
-            };
-            writeln!(out, "  box          {mark}: {says} ({evidence})")?;
-        }
-        if !fine.is_empty() {
-            writeln!(out, "  box          fine: {}", fine.join(", "))?;
-        }
-        Ok(())
+        causes(out, "box", self.causes)
     }
 
     /// The packet in the words that it may be asked with.
@@ -181,4 +162,26 @@ impl Page<'_> {
     fn decider(&self, by: Decider) -> String {
         clean_str(&self.explanation.decider(by, self.rulesets)).into_owned()
     }
+}
+
+/// Causes, the heaviest first; what is fine on one line at the end.
+fn causes(out: &mut String, label: &str, causes: &[Cause]) -> std::fmt::Result {
+    let mut fine = Vec::new();
+    for cause in causes {
+        let (says, evidence) = (clean_str(&cause.says), clean_str(&cause.evidence));
+        let mark = match cause.grade {
+            Grade::Fine => {
+                fine.push(says);
+                continue;
+            }
+            Grade::Note => "note",
+            Grade::Doubt => "may block",
+            Grade::Blocks => "BLOCKS",
+        };
+        writeln!(out, "  {label:<12} {mark}: {says} ({evidence})")?;
+    }
+    if !fine.is_empty() {
+        writeln!(out, "  {label:<12} fine: {}", fine.join(", "))?;
+    }
+    Ok(())
 }

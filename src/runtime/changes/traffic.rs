@@ -189,6 +189,7 @@ fn probe(entry: &Tracked, facts: &Facts) -> Probe {
             sport: there.sport,
             dport: there.dport,
             mark: Some(entry.mark),
+            ..Connection::default()
         },
         ..Probe::new(family, path)
     }

@@ -13,7 +13,7 @@ mod whole;
 use std::collections::HashMap;
 
 use super::program::{
-    Action, CONNTRACK, Chain, Change, End, HOOKS, Program, Rule, Stage, TableKind, index, priority,
+    Action, CONNTRACK, Chain, Change, DNAT, End, HOOKS, Program, Rule, Stage, TableKind, index, priority,
 };
 use crate::flow::Hook;
 use crate::ruleset::spec::targets::RejectWith;
@@ -85,6 +85,7 @@ impl Compiler {
                 looks_at_pieces: false,
                 does_more: false,
                 hooks: Default::default(),
+                before_dnat: [0; 5],
             },
             entries: HashMap::new(),
             places: 0,
@@ -238,6 +239,10 @@ impl Compiler {
             }
             // Stable: chains of one priority stay in the order of the rulesets.
             stages.sort_by_key(|(priority, _)| *priority);
+            let before = stages.iter().filter(|((at, _), _)| *at < DNAT).count();
+            if let Some(own) = self.program.before_dnat.get_mut(index(hook)) {
+                *own = u8::try_from(before).unwrap_or(u8::MAX);
+            }
             if let Some(own) = self.program.hooks.get_mut(index(hook)) {
                 *own = stages.into_iter().map(|(_, stage)| stage).collect();
             }

@@ -61,6 +61,8 @@ pub enum About {
     Native,
     /// Another program that writes rules.
     Manager,
+    /// Another packet of the same connection, and the rules.
+    Connection,
     /// Something that could not be read.
     Unread,
 }

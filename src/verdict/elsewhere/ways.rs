@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use super::{About, Finder, Grade};
-use crate::flow::{RouteAnswer, Way, WayKind};
-use crate::verdict::Path;
+use crate::flow::{IfName, RouteAnswer, Way, WayKind};
+use crate::verdict::{Path, opens};
 
 impl Finder<'_> {
     /// The way there, the way back, and what the reverse path filter makes of it.
@@ -169,6 +169,19 @@ impl Finder<'_> {
         own.or(self.machine.sysctls.forward_v4)
     }
 
+    /// The interface that answers come in by, where it takes no packets for others: IPv4 has a switch for each.
+    fn answers_stay(&self) -> Option<IfName> {
+        let asked = self.packet.way_question();
+        let way = asked.and_then(|question| match self.machine.route(&question)? {
+            RouteAnswer::Way(way) => way.output,
+            _ => None,
+        });
+        let output = way.or(self.packet.probe.output)?;
+        let asks = !self.packet.v6() && opens(self.packet.probe);
+        let interface = self.machine.interface(output).filter(|_| asks)?;
+        (interface.forwards_v4 == Some(false)).then_some(output)
+    }
+
     pub(super) fn forwarding(&mut self) {
         if self.packet.path != Path::Forward {
             return;
@@ -179,7 +192,15 @@ impl Finder<'_> {
             (false, Some(input)) => format!("net.ipv4.conf.{input}.forwarding"),
             (false, None) => "net.ipv4.ip_forward".to_owned(),
         };
-        if on {
+        let back = self.answers_stay();
+        if let (true, Some(output)) = (on, back) {
+            self.say(
+                About::Forwarding,
+                Grade::Blocks,
+                "this box does not forward the answers",
+                format!("net.ipv4.conf.{output}.forwarding = 0"),
+            );
+        } else if on {
             let says = if self.packet.v6() {
                 "forwarding"
             } else {

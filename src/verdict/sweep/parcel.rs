@@ -117,8 +117,9 @@ impl Parcel {
             connmark: Field::Own,
             dnat: Nat::Before,
             snat: Nat::Before,
-            dst_bound: false,
-            src_bound: false,
+            // Nat had its say on the way out.
+            dst_bound: seen,
+            src_bound: seen,
             changes: 0,
             translations: 0,
         };

@@ -96,12 +96,17 @@ fn frame_path(why: &Why, theme: &Theme, shape: Shape, area: Rect, buffer: &mut B
     match &why.answer {
         Some(answer) => {
             let (word, style) = verdict(answer.explanation.verdict, theme);
-            let sure = match answer.explanation.verdict {
-                Verdict::Unknown => " depends ",
-                _ => " certain ",
-            };
             aside.push((format!(" {word}"), style));
-            aside.push((sure.to_owned(), quiet));
+            match (why.blocked_part(), answer.explanation.verdict) {
+                // That it gets through is not what one wants to know then.
+                (Some(other), _) => {
+                    let (word, style) = verdict(other.explanation.verdict, theme);
+                    aside.push((format!(" · {} ", other.part.name()), quiet));
+                    aside.push((format!("{word} "), style));
+                }
+                (None, Verdict::Unknown) => aside.push((" depends ".to_owned(), quiet)),
+                (None, _) => aside.push((" certain ".to_owned(), quiet)),
+            }
         }
         None => aside.push((" … ".to_owned(), quiet)),
     }

@@ -14,14 +14,14 @@ use crate::ui::dialogs::Line;
 use crate::ui::pen::Pen;
 use crate::ui::theme::Theme;
 use crate::ui::words;
-use crate::verdict::{Cause, Grade, Translated, Verdict};
+use crate::verdict::{Cause, Grade, Translated, Verdict, connection_seen};
 
 /// Cells of the words at the left.
 const LABEL: usize = 13;
 
 /// The lines below the path.
 pub fn lines(state: &State, why: &Why, theme: &Theme, cells: usize) -> Vec<Line> {
-    let mut lines = verdict_lines(why, theme, cells);
+    let mut lines = verdict_lines(why, theme, cells, false);
     lines.extend(box_lines(state, why, theme, cells, false));
     lines.extend(fix_lines(state, why, theme, cells));
     lines
@@ -46,7 +46,7 @@ pub fn draw_lines(lines: &[Line], theme: &Theme, area: Rect, buffer: &mut Buffer
 /// The column beside the path.
 pub fn draw_tall(state: &State, why: &Why, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     let cells = usize::from(area.width.saturating_sub(2));
-    let mut lines = verdict_lines(why, theme, cells);
+    let mut lines = verdict_lines(why, theme, cells, true);
     if !lines.is_empty() {
         lines.push(Line::new());
     }
@@ -68,6 +68,7 @@ fn fix_lines(state: &State, why: &Why, theme: &Theme, cells: usize) -> Vec<Line>
     );
     let blocked = why.answer.as_ref().is_some_and(|answer| {
         matches!(answer.explanation.verdict, Verdict::Drop | Verdict::Reject)
+            || why.blocked_part().is_some()
     });
     // What the rules let through may have a way out all the same: past a full connection table.
     let offers = why.offers.as_ref();
@@ -82,7 +83,7 @@ fn fix_lines(state: &State, why: &Why, theme: &Theme, cells: usize) -> Vec<Line>
         add(
             &mut lines,
             "fix",
-            "no single change of these rules lets it through",
+            "nothing that was tried lets it through",
             quiet,
         );
         return lines;
@@ -133,14 +134,6 @@ fn fix_lines(state: &State, why: &Why, theme: &Theme, cells: usize) -> Vec<Line>
             caution,
         );
     }
-    if offer.answers_blocked {
-        add(
-            &mut lines,
-            "",
-            "the answers are stopped still, by another rule",
-            caution,
-        );
-    }
     lines
 }
 
@@ -162,7 +155,7 @@ fn labelled(
 }
 
 /// What the rules mean for who sent the packet.
-fn verdict_lines(why: &Why, theme: &Theme, cells: usize) -> Vec<Line> {
+fn verdict_lines(why: &Why, theme: &Theme, cells: usize, tall: bool) -> Vec<Line> {
     let Some(answer) = &why.answer else {
         return Vec::new();
     };
@@ -193,8 +186,19 @@ fn verdict_lines(why: &Why, theme: &Theme, cells: usize) -> Vec<Line> {
             add("nat", &format!("{word} {}", spelled(end)), text);
         }
     }
-    if let Some(sees) = explanation.client_sees(&answer.probe) {
-        add("client sees", sees, text);
+    let seen = explanation.client_sees(&answer.probe);
+    let later = why.blocked_part().and(connection_seen(&answer.others));
+    let connection = answer.connection();
+    let mut told: Vec<Line> = Vec::new();
+    for cause in &connection {
+        cause_lines(&mut told, cause, theme, cells, tall);
+    }
+    if let Some(first) = told.first_mut().and_then(|line| line.first_mut()) {
+        *first = (format!("{:<LABEL$}", "connection"), quiet);
+    }
+    lines.extend(told);
+    if let Some(sees) = seen.or(later) {
+        labelled(&mut lines, "client sees", sees, text, quiet, cells);
     }
     lines
 }
