@@ -62,18 +62,25 @@ fn filter(rules: &str) -> String {
     )
 }
 
+/// The same where what is established has its accept, as the first rule of INPUT.
+fn stateful(rules: &str) -> String {
+    filter(&format!(
+        "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n{rules}"
+    ))
+}
+
 #[test]
 fn an_accept_that_stands_too_low_is_moved() {
-    let dump = filter(
+    let dump = stateful(
         "-A INPUT -s 203.0.113.0/24 -j DROP\n-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\n",
     );
     assert_eq!(
         told(&dump, TCP),
         [
-            "AcceptSource: 1 -A INPUT -s 203.0.113.9/32 -d 192.0.2.1/32 -i eth0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT => tcp 203.0.113.9 -> 192.0.2.1:443 on eth0, new",
-            "AcceptAll: 1 -A INPUT -i eth0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT => tcp 203.0.113.0/24 -> :443 on eth0, new",
-            "MoveAccept: 1 -A INPUT -p tcp -m tcp --dport 443 -j ACCEPT => tcp 203.0.113.0/24 -> :443",
-            "Delete: gone -A INPUT -s 203.0.113.0/24 -j DROP => tcp 203.0.113.0/24 -> :443",
+            "AcceptSource: 2 -A INPUT -s 203.0.113.9/32 -d 192.0.2.1/32 -i eth0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT => tcp 203.0.113.9 -> 192.0.2.1:443 on eth0, new",
+            "AcceptAll: 2 -A INPUT -i eth0 -p tcp -m tcp --dport 443 -m conntrack --ctstate NEW -j ACCEPT => tcp 203.0.113.0/24 -> :443 on eth0, new",
+            "MoveAccept: 2 -A INPUT -p tcp -m tcp --dport 443 -j ACCEPT => tcp 203.0.113.0/24 -> :443, new/invalid/untracked",
+            "Delete: gone -A INPUT -s 203.0.113.0/24 -j DROP => tcp 203.0.113.0/24 -> :443, new/invalid/untracked",
         ]
     );
 }
@@ -94,35 +101,35 @@ fn an_accept_goes_above_the_log_and_before_the_call_of_what_only_drops() {
     let log =
         "-A INPUT -p udp -j LOG\n-A INPUT -p tcp -j LOG\n-A INPUT -m limit --limit 1/sec -j LOG\n";
     let own = [
-        format!("AcceptSource: 2 -A INPUT {ONE} -j ACCEPT"),
-        format!("AcceptAll: 2 -A INPUT {ANY} -j ACCEPT"),
+        format!("AcceptSource: 3 -A INPUT {ONE} -j ACCEPT"),
+        format!("AcceptAll: 3 -A INPUT {ANY} -j ACCEPT"),
     ];
-    assert_eq!(rules_of(&filter(log), TCP), own, "the policy drops");
-    let dump = filter(&format!("{log}-A INPUT -j DROP\n"));
+    assert_eq!(rules_of(&stateful(log), TCP), own, "the policy drops");
+    let dump = stateful(&format!("{log}-A INPUT -j DROP\n"));
     assert_eq!(rules_of(&dump, TCP), own);
     let called = "-A INPUT -p udp -j ACCEPT\n-A INPUT -j a\n-A a -j LOG\n-A a -j DROP\n";
-    assert_eq!(rules_of(&filter(called), TCP), own);
+    assert_eq!(rules_of(&stateful(called), TCP), own);
     // A list of what is blocked has more to say than that.
     let list = "-A INPUT -j a\n-A INPUT -i eth0 -j ACCEPT\n-A a -s 10.0.0.0/8 -j DROP\n-A a -s 203.0.113.0/24 -j DROP\n";
     assert_eq!(
-        rules_of(&filter(list), TCP),
+        rules_of(&stateful(list), TCP),
         [
             format!("AcceptSource: 2 -A a {ONE} -j RETURN"),
             format!("AcceptAll: 2 -A a {ANY} -j RETURN"),
             "Delete: gone -A a -s 203.0.113.0/24 -j DROP".to_owned(),
-            "MoveAccept: 1 -A INPUT -i eth0 -j ACCEPT".to_owned(),
+            "MoveAccept: 2 -A INPUT -i eth0 -j ACCEPT".to_owned(),
         ]
     );
     // Where the caller stops it too, or others would be stopped, only an accept helps.
     let stopped = list.replace("-A INPUT -i eth0 -j ACCEPT\n", "");
     assert_eq!(
-        rules_of(&filter(&stopped), TCP),
+        rules_of(&stateful(&stopped), TCP),
         [
             format!("AcceptSource: 2 -A a {ONE} -j ACCEPT"),
             format!("AcceptAll: 2 -A a {ANY} -j ACCEPT"),
         ]
     );
-    let others = filter(
+    let others = stateful(
         "-A INPUT -j a\n-A INPUT -s 203.0.113.9 -j ACCEPT\n-A a -s 203.0.113.9 -j DROP\n-A a -j ACCEPT\n",
     );
     assert!(
@@ -225,10 +232,10 @@ fn a_call_is_gone_before() {
 
 #[test]
 fn the_end_of_a_chain_is_before_its_policy() {
-    let told = told(&filter("-A INPUT -i lo -j ACCEPT\n"), TCP);
+    let told = told(&stateful("-A INPUT -i lo -j ACCEPT\n"), TCP);
     assert_eq!(told.len(), 2, "{told:#?}");
     assert!(
-        told[1].starts_with("AcceptAll: 2 -A INPUT -i eth0 -p tcp"),
+        told[1].starts_with("AcceptAll: 3 -A INPUT -i eth0 -p tcp"),
         "{told:#?}"
     );
 }
@@ -252,12 +259,11 @@ fn a_dnat_gets_its_forward_both_ways() {
     let found = fixes(&stages, &[], &[], &probe, &Facts::default());
     let forward = found.iter().find(|fix| fix.kind == Kind::Forward).unwrap();
     assert_eq!(forward.steps.len(), 2);
-    assert!(!forward.answers_blocked);
     let one_way = found
         .iter()
         .find(|fix| fix.kind == Kind::AcceptSource)
         .unwrap();
-    assert!(one_way.answers_blocked);
+    assert_eq!(one_way.steps.len(), 2, "the answers have a rule too");
     let Operation::Insert { spec, .. } = &one_way.steps[0].operation else {
         panic!("{one_way:?}");
     };
