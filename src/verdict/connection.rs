@@ -77,10 +77,7 @@ pub struct Other {
 impl Other {
     /// It does not get through.
     pub fn is_blocked(&self) -> bool {
-        matches!(
-            self.explanation.verdict,
-            Verdict::Drop | Verdict::Reject
-        )
+        matches!(self.explanation.verdict, Verdict::Drop | Verdict::Reject)
     }
 
     /// What it means for who sent the first packet; `None` for one that gets through. `rulesets` are those that

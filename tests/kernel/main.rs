@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on says so by panicking
 #![allow(clippy::format_collect, clippy::format_push_string)] // dumps are built once, plainly
 
+mod connection;
 mod conntrack;
 mod counters;
 mod drops;

@@ -224,9 +224,7 @@ impl<'a> Blocked<'a> {
         let untracked = |step: &Step| {
             let rule = step.place.rule.filter(|_| step.answer != Answer::No);
             let stage = self.stages.get(step.place.ruleset).map(Stage::staged);
-            let target = |(stage, rule): (std::sync::Arc<Ruleset>, RuleIdx)| {
-                matches!(stage.parse_rule(rule).target, Some(Target::Ct(ct)) if ct.notrack)
-            };
+            let target = |(stage, rule): (std::sync::Arc<Ruleset>, RuleIdx)| matches!(stage.parse_rule(rule).target, Some(Target::Ct(ct)) if ct.notrack);
             stage.zip(rule).is_some_and(target)
         };
         table != "raw" && !self.explanation.path.iter().any(untracked)
@@ -241,10 +239,16 @@ impl<'a> Blocked<'a> {
         let mut spec = String::new();
         let (dst, dport) = self.seen_dst();
         let (says_src, says_dst) = if self.is_answer() {
-            (from_there_only || probe.path != Path::Output, from_there_only)
+            (
+                from_there_only || probe.path != Path::Output,
+                from_there_only,
+            )
         } else {
             // To this host itself the address says nothing; through it, it says which host is opened.
-            (from_there_only, from_there_only || probe.path != Path::Input)
+            (
+                from_there_only,
+                from_there_only || probe.path != Path::Input,
+            )
         };
         if let Some(src) = probe.src.filter(|_| says_src) {
             let _ = write!(spec, "-s {} ", host(src));

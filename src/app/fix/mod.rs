@@ -33,7 +33,8 @@ use crate::edit::{Operation, Refused, Stage};
 use crate::ruleset::spec::Match;
 use crate::ruleset::{BaseChain, Lossy, Marked, Ruleset};
 use crate::verdict::{
-    Alteration, Answer, Explanation, Facts, Other, Possible, Probe, Program, Side, Step, Verdict, change,
+    Alteration, Answer, Explanation, Facts, Other, Possible, Probe, Program, Side, Step, Verdict,
+    change,
 };
 pub use untracked::untracked;
 pub use what_if::{WhatIf, what_if};

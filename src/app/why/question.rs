@@ -11,8 +11,8 @@ use crate::edit::Stage;
 use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQuestion, TcpFlags};
 use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, Marked, RuleIdx, Ruleset};
 use crate::verdict::{
-    Answer, Cause, CtState, Ends, Explanation, Facts, Other, Path, Probe, Program, causes, complete,
-    fitting, gaps, settle, toward, way_out,
+    Answer, Cause, CtState, Ends, Explanation, Facts, Other, Path, Probe, Program, causes,
+    complete, fitting, gaps, settle, toward, way_out,
 };
 
 /// A rule, or the policy of a chain (`None`), of one of the rulesets.

@@ -13,7 +13,8 @@ mod whole;
 use std::collections::HashMap;
 
 use super::program::{
-    Action, CONNTRACK, Chain, Change, DNAT, End, HOOKS, Program, Rule, Stage, TableKind, index, priority,
+    Action, CONNTRACK, Chain, Change, DNAT, End, HOOKS, Program, Rule, Stage, TableKind, index,
+    priority,
 };
 use crate::flow::Hook;
 use crate::ruleset::spec::targets::RejectWith;
