@@ -125,16 +125,21 @@ impl Other {
     }
 }
 
-/// What stops the other packets of a connection, or may, each cause once; of a connection of which all gets through
+/// What stops the other packets of a connection, or may, each once; of a connection of which all gets through
 /// that it does. None for a first packet that does not get through itself: what follows it is not the question then.
 pub fn causes(first: &Explanation, others: &[Other], rulesets: &[&Ruleset]) -> Vec<Cause> {
     let mut causes: Vec<Cause> = Vec::new();
     if first.verdict != Verdict::Accept || others.is_empty() {
         return causes;
     }
-    for cause in others.iter().filter_map(|other| other.cause(rulesets)) {
-        if !causes.iter().any(|known| known.says == cause.says) {
-            causes.push(cause);
+    let mut known = Vec::new();
+    for other in others {
+        let said = &other.explanation;
+        let stands = (said.verdict, said.by, &said.unknown);
+        // What stops the answer stops what follows it: once is enough.
+        if !known.contains(&stands) {
+            known.push(stands);
+            causes.extend(other.cause(rulesets));
         }
     }
     if causes.is_empty() {

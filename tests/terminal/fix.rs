@@ -22,7 +22,7 @@ fn offer(screen: &Screen) -> Option<(usize, usize)> {
     let row = rows.next()?;
     let Some((at, of)) = row.split(' ').next()?.split_once('/') else {
         // One alone is not numbered; and it may be said that there is none.
-        return (!row.contains("no single change")).then_some((1, 1));
+        return (!row.contains("nothing that was tried")).then_some((1, 1));
     };
     Some((at.parse().ok()?, of.parse().ok()?))
 }

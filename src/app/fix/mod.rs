@@ -122,11 +122,11 @@ pub fn fixes(
             continue;
         }
         let returned = bench.attempt_return(kind, stages, &stopped, &before);
-        let Some(steps) = returned.or_else(|| bench.attempt(kind, stages, &stopped)) else {
+        let Some(first) = returned.or_else(|| bench.attempt(kind, stages, &stopped)) else {
             continue;
         };
-        let for_it = steps.len();
-        let Some(done) = whole::complete(&bench, stages, steps) else {
+        let for_it = first.0.len();
+        let Some(done) = whole::complete(&bench, stages, first) else {
             others_stopped = true;
             continue;
         };
@@ -253,8 +253,13 @@ impl Bench<'_> {
         compiled.program.others(self.probe, self.facts, &list)
     }
 
-    /// Changes of one kind until the packet comes through.
-    fn attempt(&self, kind: Kind, stages: &[Stage], stopped: &Stopped) -> Option<Vec<FixStep>> {
+    /// Changes of one kind until the packet comes through: the steps and what they lead to.
+    fn attempt(
+        &self,
+        kind: Kind,
+        stages: &[Stage],
+        stopped: &Stopped,
+    ) -> Option<(Vec<FixStep>, Compiled)> {
         let mut stages = stages.to_vec();
         let mut steps = Vec::new();
         let mut stopped_in = Vec::new();
@@ -273,7 +278,7 @@ impl Bench<'_> {
             let after = self.compiled(&stages);
             let next = self.explain(&after, &stopped.probe);
             if is_way_out(&stopped.explanation, &next, &after) {
-                return Some(steps);
+                return Some((steps, after));
             }
             explanation = next;
         }
@@ -287,7 +292,7 @@ impl Bench<'_> {
         stages: &[Stage],
         stopped: &Stopped,
         before: &Compiled,
-    ) -> Option<Vec<FixStep>> {
+    ) -> Option<(Vec<FixStep>, Compiled)> {
         let explanation = &stopped.explanation;
         let step = Blocked::of(stages, &stopped.probe, explanation)?.return_step(kind)?;
         let mut stages = stages.to_vec();
@@ -298,7 +303,7 @@ impl Bench<'_> {
         }
         let change = self.change(before, &after);
         let stops = change.ways.iter().any(|way| !way.newly_dropped.is_empty());
-        (!stops && change.is_complete()).then_some(vec![step])
+        (!stops && change.is_complete()).then_some((vec![step], after))
     }
 
     fn change(&self, before: &Compiled, after: &Compiled) -> Alteration {

@@ -25,18 +25,18 @@ pub(super) struct Whole {
     pub limits: Vec<String>,
 }
 
-/// Adds to steps that let one packet of the connection through what the others need. `None` where they stay stopped.
+/// Adds to steps that let one packet of the connection through what the others need. `after` is what they lead to.
+/// `None` where the others stay stopped.
 pub(super) fn complete(
     bench: &Bench<'_>,
     stages: &[Stage],
-    mut steps: Vec<FixStep>,
+    (mut steps, mut after): (Vec<FixStep>, Compiled),
 ) -> Option<Whole> {
     let mut stages = stages.to_vec();
     for step in &steps {
         carry_out(&mut stages, step).ok()?;
     }
     for _ in 0..=STEPS {
-        let after = bench.compiled(&stages);
         let there = bench.explain(&after, bench.probe);
         if matches!(there.verdict, Verdict::Drop | Verdict::Reject) {
             return None;
@@ -52,10 +52,9 @@ pub(super) fn complete(
                 limits,
             });
         };
-        for step in mend(bench, &stages, other)? {
-            carry_out(&mut stages, &step).ok()?;
-            steps.push(step);
-        }
+        let (more, next) = mend(bench, &mut stages, other)?;
+        steps.extend(more);
+        after = next;
     }
     None
 }
@@ -67,26 +66,32 @@ fn doubts(other: &Other) -> Vec<String> {
         .collect()
 }
 
-/// What gets a packet past the chain that stops it.
-fn mend(bench: &Bench<'_>, stages: &[Stage], other: &Other) -> Option<Vec<FixStep>> {
-    let blocked = Blocked::of(stages, &other.probe, &other.explanation)?;
+/// Gets a packet past the chain that stops it: the steps, and what they lead to.
+fn mend(
+    bench: &Bench<'_>,
+    stages: &mut Vec<Stage>,
+    other: &Other,
+) -> Option<(Vec<FixStep>, Compiled)> {
+    let before = stages.clone();
+    let blocked = Blocked::of(&before, &other.probe, &other.explanation)?;
     for kind in [Kind::AcceptAnswers, Kind::AcceptAll] {
         let Some(steps) = blocked.steps(kind) else {
             continue;
         };
-        let mut stages = stages.to_vec();
-        let done = steps
-            .iter()
-            .all(|step| carry_out(&mut stages, step).is_ok());
-        if !done {
+        let mut changed = before.clone();
+        let mut all = steps.iter();
+        if !all.all(|step| carry_out(&mut changed, step).is_ok()) {
             continue;
         }
-        let next = bench.explain(&bench.compiled(&stages), &other.probe);
-        let again = Blocked::of(&stages, &other.probe, &next);
+        let after = bench.compiled(&changed);
+        let next = bench.explain(&after, &other.probe);
+        let again = Blocked::of(&changed, &other.probe, &next);
         let still = matches!(next.verdict, Verdict::Drop | Verdict::Reject);
         // Another chain may be the next to stop it, which is for the next round.
-        if !still || again.is_some_and(|again| again.chain() != blocked.chain()) {
-            return Some(steps);
+        let elsewhere = again.is_some_and(|again| again.chain() != blocked.chain());
+        if !still || elsewhere {
+            *stages = changed;
+            return Some((steps, after));
         }
     }
     None

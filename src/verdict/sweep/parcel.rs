@@ -118,8 +118,8 @@ impl Parcel {
             dnat: Nat::Before,
             snat: Nat::Before,
             // Nat had its say on the way out.
-            dst_bound: seen,
-            src_bound: seen,
+            dst_bound: seen && path == Path::Input,
+            src_bound: seen && path == Path::Input,
             changes: 0,
             translations: 0,
         };
