@@ -346,9 +346,10 @@ pub(super) fn is_name(id: &str) -> bool {
 pub(super) fn fresh_name() -> String {
     let now = jiff::Timestamp::now();
     let day = now.strftime("%Y%m%d-%H%M%S");
-    // Two changes of one second are kept apart by their fraction and process.
-    let mix = (now.subsec_nanosecond().unsigned_abs() / 1000) ^ std::process::id().rotate_left(9);
-    format!("{day}-{:06x}", mix & 0x00ff_ffff)
+    // Names are in the order of their time within a second too; two of one moment differ by their process.
+    let micros = now.subsec_nanosecond().unsigned_abs() / 1000;
+    let process = std::process::id() & 0xfff;
+    format!("{day}-{micros:05x}{process:03x}")
 }
 
 #[cfg(test)]

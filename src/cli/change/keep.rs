@@ -81,7 +81,7 @@ fn told(plan: &Plan) -> String {
     for file in &plan.files {
         let _ = writeln!(
             out,
-            "{} ({}), loaded at boot by {}{}",
+            "{} ({}), {}{}",
             file.path.display(),
             file.origin,
             plan.place,

@@ -152,3 +152,28 @@ fn the_shelf_keeps_what_is_not_of_here() {
         .is_empty()
     );
 }
+
+/// A copy of the rule that stays in the kernel is no sign that the disabled one was enabled.
+#[test]
+fn of_two_alike_the_disabled_one_stays_on_the_shelf() {
+    let text = |rules: &str| ruleset(&format!("*filter\n:INPUT ACCEPT [0:0]\n{rules}COMMIT\n"));
+    let both = "-A INPUT -p tcp -j DROP\n-A INPUT -p udp -j DROP\n-A INPUT -p tcp -j DROP\n";
+    let mut stage = Stage::new(text(both));
+    act(&mut stage, Operation::Disable { row: RowId(0) });
+    let shelf = stage.shelf();
+    assert_eq!(shelf.rules[0].others, 1);
+    let one = text("-A INPUT -p udp -j DROP\n-A INPUT -p tcp -j DROP\n");
+    let later = Stage::new_with(one, &shelf);
+    assert_eq!(
+        screen(&later, "INPUT"),
+        [
+            "- Disabled -p tcp -j DROP",
+            "1 Same -p udp -j DROP",
+            "2 Same -p tcp -j DROP"
+        ]
+    );
+    assert_eq!(later.shelf(), shelf);
+    // Somebody enabled it elsewhere.
+    let enabled = Stage::new_with(text(both), &shelf);
+    assert_eq!(enabled.shelf().rules.len(), 0);
+}
