@@ -33,9 +33,14 @@ COMMIT
 
 /// Runs the program on the dump, with that on standard input.
 fn explain(args: &[&str], input: &str) -> Output {
+    explain_dump(DUMP, args, input)
+}
+
+/// The same on another dump.
+fn explain_dump(text: &str, args: &[&str], input: &str) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let dump = folder.path().join("dump");
-    std::fs::write(&dump, DUMP).unwrap();
+    std::fs::write(&dump, text).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_ruletop"))
         .args(["explain", "--file", dump.to_str().unwrap()])
         .args(args)
@@ -111,6 +116,38 @@ fn one_packet_as_json_is_one_document_with_a_schema() {
     assert_eq!(json["path"][3]["result"], "match");
     assert_eq!(json["path"][3]["target"], "REJECT");
     assert_eq!(json["path"][0]["why"], "in lo");
+}
+
+#[test]
+fn what_stops_the_answer_is_a_finding_of_one_packet_and_not_of_many() {
+    // The client is let in, the answer is not let out.
+    let dump = DUMP.replacen(":OUTPUT ACCEPT", ":OUTPUT DROP", 1);
+    let run = |args: &[&str], input: &str| explain_dump(&dump, args, input);
+    let words = "tcp 203.0.113.9 -> 10.0.0.5:443 in eth1";
+    let output = run(&[words], "");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for part in [
+        "verdict ACCEPT  certain",
+        "connection   BLOCKS: the answer is dropped by filter OUTPUT policy (tcp 10.0.0.5:443 -> 203.0.113.9 out eth1 established)",
+        "client sees  a timeout",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    let output = run(&[words, "--json"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["verdict"], "accept");
+    let answer = &json["connection"][0];
+    assert_eq!(answer["packet"], "answer");
+    assert_eq!(answer["verdict"], "drop");
+    let by = serde_json::json!({"table": "filter", "chain": "OUTPUT", "policy": true});
+    assert_eq!(answer["decided_by"], by);
+    let packet = "{\"proto\":\"tcp\",\"dport\":443,\"in\":\"eth1\",\"ctstate\":\"NEW\"}\n";
+    let output = run(&["--packets", "-", "--json"], packet);
+    assert_eq!(output.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(json.get("connection").is_none(), "{json:#}");
 }
 
 #[test]

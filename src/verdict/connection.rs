@@ -180,6 +180,16 @@ pub fn opens(probe: &Probe) -> bool {
     asks && is_first && !probe.fragment && probe.dst.is_none_or(|dst| !dst.is_multicast())
 }
 
+/// A packet that comes in by lo, with what that means: nat had its say when it went out, and is not asked again.
+/// Any other packet as it is.
+pub fn looped(probe: &Probe) -> Probe {
+    let mut probe = probe.clone();
+    if probe.path == Path::Input && probe.input == lo() && probe.connection.nat.is_none() {
+        probe.connection.nat = Some(Bound::default());
+    }
+    probe
+}
+
 impl Program {
     /// The other packets of the connection that `probe` opens, in the order in which they come. Empty for a packet
     /// that opens none, or does not get through itself, or where it cannot be told where it goes.
@@ -270,7 +280,13 @@ impl Opened {
         if self.is_to_itself(facts) {
             match self.first.path {
                 Path::Output => parts.extend(self.again(&self.end, &self.first, Part::WayIn)),
-                _ => parts.push((Part::WayOut, self.sent(&self.first))),
+                _ => {
+                    let out = Probe {
+                        connection: Connection::default(),
+                        ..self.sent(&self.first)
+                    };
+                    parts.push((Part::WayOut, out));
+                }
             }
             for (part, packet) in following {
                 let out = self.sent(&packet);

@@ -56,7 +56,7 @@ mod words;
 
 pub use alter::{Alteration, Policed, Reach, Side, Stopped, Way, change};
 pub use complete::{complete, fitting, gaps, settle, toward, way_out};
-pub use connection::{Other, Part, causes, connection_seen, opens};
+pub use connection::{Other, Part, causes, connection_seen, looped, opens};
 pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
 pub use facts::Facts;

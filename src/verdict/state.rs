@@ -163,11 +163,9 @@ impl State {
             Path::Output => Some(0),
             _ => named(probe.input),
         };
-        // What comes in by lo was seen by conntrack on its way out, so it is no news to it, nor to nat.
+        // What comes in by lo was seen by conntrack on its way out, so it is no news to it.
         let seen = input == Some(LO) && probe.path != Path::Output;
         let bound = probe.connection.nat;
-        // What comes in by lo is not passed on: that nobody meets.
-        let settled = bound.is_some() || seen && probe.path == Path::Input;
         let first = (to_be & !(ct::NEW | ct::INVALID | ct::UNTRACKED) == 0).then_some(false);
         let leaves_by = match probe.path {
             Path::Input => Some(0),
@@ -206,8 +204,8 @@ impl State {
             altered: false,
             dnat: bound.map_or(first, |bound| bound.dnat),
             snat: bound.map_or(first, |bound| bound.snat),
-            dst_bound: settled,
-            src_bound: settled,
+            dst_bound: bound.is_some(),
+            src_bound: bound.is_some(),
             dst_due: bound.is_some_and(|bound| bound.dst.is_some()),
             src_due: bound.is_some_and(|bound| bound.src.is_some()),
         }

@@ -1,5 +1,6 @@
 //! Behaviour of the whole engine on small rulesets: what the kernel does, one case a line.
 
+mod connection;
 mod marked;
 mod translated;
 

@@ -379,3 +379,106 @@ fn no_way_out_rests_on_a_rule_that_says_less_than_the_kernel_holds() {
         assert_eq!(offered(true), 0, "{accepts}");
     }
 }
+
+/// The steps of a fix, in words: chain and rule.
+fn steps_of(fix: &Fix) -> Vec<String> {
+    let said = |step: &FixStep| match &step.operation {
+        Operation::Insert { at, spec } => format!(
+            "{} {} {}",
+            String::from_utf8_lossy(&at.table),
+            String::from_utf8_lossy(&at.chain),
+            String::from_utf8_lossy(spec)
+        ),
+        Operation::Delete { .. } => "delete".to_owned(),
+        Operation::Move { .. } => "move".to_owned(),
+        other => panic!("{other:?}"),
+    };
+    fix.steps.iter().map(said).collect()
+}
+
+#[test]
+fn what_a_connection_needs_beside_its_first_packet_is_part_of_the_fix() {
+    const EST: &str = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT";
+    let closed = filter("").replace("OUTPUT ACCEPT", "OUTPUT DROP");
+    let accepts = "-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\n";
+    let raw = |chain: &str, rule: &str| {
+        format!("*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A {chain} {rule}\nCOMMIT\n")
+    };
+    let any = format!("filter INPUT {ANY} -j ACCEPT");
+    let plain = any.replace(" -m conntrack --ctstate NEW", "");
+    let (inside, out) = (
+        format!("filter INPUT {EST}"),
+        format!("filter OUTPUT {EST}"),
+    );
+    let sport = "raw OUTPUT -o eth0 -p tcp -m tcp --sport 443 -j ACCEPT".to_owned();
+    for (dump, kind, steps) in [
+        (
+            filter(""),
+            Kind::AcceptAll,
+            vec![any.clone(), inside.clone()],
+        ),
+        (
+            closed.clone(),
+            Kind::AcceptAll,
+            vec![any, out.clone(), inside.clone()],
+        ),
+        (
+            stateful("").replace("OUTPUT ACCEPT", "OUTPUT DROP"),
+            Kind::AcceptAll,
+            vec![format!("filter INPUT {ANY} -j ACCEPT"), out.clone()],
+        ),
+        // The first packet is let through already.
+        (
+            closed.replace("COMMIT", &format!("{accepts}COMMIT")),
+            Kind::AcceptAnswers,
+            vec![out],
+        ),
+        (
+            filter("-A INPUT -m conntrack --ctstate NEW -j ACCEPT\n"),
+            Kind::AcceptAnswers,
+            vec![inside],
+        ),
+        // Conntrack is not asked yet.
+        (
+            raw("OUTPUT", "-p tcp -m tcp --sport 443 -j DROP") + &filter(accepts),
+            Kind::AcceptAll,
+            vec![sport],
+        ),
+        // Nor of packets that it was told to leave alone: their rule is for all of them.
+        (
+            raw("PREROUTING", "-p tcp -m tcp --dport 443 -j CT --notrack") + &stateful(""),
+            Kind::AcceptAll,
+            vec![plain],
+        ),
+    ] {
+        let stages = stages(&dump);
+        let probe = Probe::from_json(TCP.as_bytes()).unwrap();
+        let found = fixes(&stages, &[], &[], &probe, &Facts::default());
+        let fix = found.iter().find(|fix| fix.kind == kind);
+        assert_eq!(fix.map(steps_of), Some(steps), "{dump}");
+    }
+    // Nothing helps where a native chain stops the answer: half of a connection is no way out.
+    let native = BaseChain {
+        family: crate::ruleset::NftFamily::Ip,
+        table: "fw".to_owned(),
+        chain: "out".to_owned(),
+        kind: "filter".to_owned(),
+        hook: "output",
+        priority: 0,
+        drops_by_default: true,
+        devices: Vec::new(),
+        rules: 0,
+        read: None,
+        owner: None,
+        dormant: false,
+    };
+    let probe = Probe::from_json(TCP.as_bytes()).unwrap();
+    let found = fixes(
+        &stages(&filter("")),
+        &[],
+        &[native],
+        &probe,
+        &Facts::default(),
+    );
+    assert!(found.is_empty(), "{found:?}");
+}

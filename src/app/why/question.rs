@@ -12,7 +12,7 @@ use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQu
 use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, Marked, RuleIdx, Ruleset};
 use crate::verdict::{
     Answer, Cause, CtState, Ends, Explanation, Facts, Other, Path, Probe, Program, causes,
-    complete, fitting, gaps, settle, toward, way_out,
+    complete, fitting, gaps, looped, settle, toward, way_out,
 };
 
 /// A rule, or the policy of a chain (`None`), of one of the rulesets.
@@ -219,6 +219,7 @@ fn answer_one(
     let sets: Vec<Held> = question.sets.iter().filter(of_family).cloned().collect();
     let rulesets: Vec<&Ruleset> = sets.iter().map(|held| held.ruleset.as_ref()).collect();
     let program = programs.of(probe.family, &sets, &question.natives);
+    probe = looped(&probe);
     if question.live {
         probe = with_way_back(&probe, machine, ask);
     }

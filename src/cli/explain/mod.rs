@@ -30,7 +30,7 @@ use crate::ruleset::{Backend, BaseChain, Document, Family, Lossy, Marked, Rulese
 use crate::verdict::Probe;
 use crate::verdict::{
     Cause, EXAMPLE, Explanation, Facts, Grade, Program, SCHEMA, Verdict, causes, complete,
-    elsewhere, gaps, questions, read_words, sets, settle,
+    elsewhere, gaps, looped, questions, read_words, sets, settle,
 };
 
 /// Which packet, and where.
@@ -129,6 +129,8 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
             Family::V6 => &six,
         };
         let alone = explain.packets.is_none();
+        let looped = if alone { looped(probe) } else { probe.clone() };
+        let probe = &looped;
         let (probe, explanation) = if alone && live {
             on_the_box(side, asked.as_ref(), probe, &facts, &links)
         } else {

@@ -117,9 +117,8 @@ impl Parcel {
             connmark: Field::Own,
             dnat: Nat::Before,
             snat: Nat::Before,
-            // Nat had its say on the way out.
-            dst_bound: seen && path == Path::Input,
-            src_bound: seen && path == Path::Input,
+            dst_bound: false,
+            src_bound: false,
             changes: 0,
             translations: 0,
         };
