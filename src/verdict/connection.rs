@@ -248,7 +248,7 @@ impl Program {
     }
 }
 
-fn agree<T: PartialEq>(one: &mut Option<T>, other: Option<T>) {
+fn agree<T: PartialEq + Copy>(one: &mut Option<T>, other: Option<T>) {
     if *one != other {
         *one = None;
     }
@@ -283,13 +283,13 @@ impl Opened {
                 _ => {
                     let out = Probe {
                         connection: Connection::default(),
-                        ..self.sent(&self.first)
+                        ..Self::sent(&self.first)
                     };
                     parts.push((Part::WayOut, out));
                 }
             }
             for (part, packet) in following {
-                let out = self.sent(&packet);
+                let out = Self::sent(&packet);
                 let end = program.end(&out, facts);
                 parts.push((part, out));
                 // What is stopped on its way out does not come in again.
@@ -319,7 +319,7 @@ impl Opened {
     }
 
     /// The packet where a program of this box sends it to this box.
-    fn sent(&self, packet: &Probe) -> Probe {
+    fn sent(packet: &Probe) -> Probe {
         Probe {
             path: Path::Output,
             input: None,
