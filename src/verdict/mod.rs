@@ -56,12 +56,12 @@ mod words;
 
 pub use alter::{Alteration, Policed, Reach, Side, Stopped, Way, change};
 pub use complete::{complete, fitting, gaps, settle, toward, way_out};
-pub use connection::{Other, Part, causes, connection_seen, looped, opens};
+pub use connection::{Bound, Connection, End, Other, Part, causes, connection_seen, looped, opens};
 pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
 pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
 pub use facts::Facts;
 pub use json::SCHEMA;
-pub use probe::{Bound, Connection, CtState, End, Ends, LinkType, Path, Probe, ProbeError};
+pub use probe::{CtState, Ends, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
 pub use shadow::{Dead, Redundancies, Redundant, Shadow, Shadows};
 pub use traffic::{Belongs, Line, Traffic};
