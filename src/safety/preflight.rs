@@ -256,6 +256,7 @@ fn probe(session: &Session, moment: Moment, tracked: bool) -> Probe {
         sport: far,
         dport: Some(local.port()),
         mark: None,
+        becomes: None,
     };
     probe
 }

@@ -48,7 +48,7 @@ pub fn gaps(probe: &Probe) -> Vec<RouteQuestion> {
     }
     if probe.path != Path::Input && probe.output.is_none() {
         asked.extend(onward(probe));
-        asked.extend(probe.dst.map(toward));
+        asked.extend(probe.goal().map(toward));
     }
     asked
 }
@@ -61,7 +61,7 @@ pub fn complete(probe: &Probe, machine: &Machine) -> Probe {
     }
     if probe.path != Path::Input && probe.output.is_none() {
         let onward = onward(&probe).and_then(|asked| output(machine, &asked));
-        probe.output = onward.or_else(|| way_out(machine, probe.dst));
+        probe.output = onward.or_else(|| way_out(machine, probe.goal()));
     }
     if probe.path == Path::Input && probe.dst.is_none() {
         probe.dst = probe
@@ -129,7 +129,7 @@ fn onward(probe: &Probe) -> Option<RouteQuestion> {
         from: Some(probe.src?),
         input: Some(probe.input?),
         mark: probe.mark.filter(|mark| *mark != 0),
-        ..toward(probe.dst?)
+        ..toward(probe.goal()?)
     })
 }
 

@@ -13,8 +13,8 @@ use super::thread::{By, Fate, Outcome};
 use super::tri::Tri;
 use super::walk::{Unwatched, Walk, Watch};
 use crate::flow::Hook;
-use crate::ruleset::Ruleset;
 use crate::ruleset::spec::targets::RejectWith;
+use crate::ruleset::{Family, Ruleset};
 use crate::verdict::Probe;
 
 /// What happens to the packet.
@@ -102,8 +102,8 @@ pub struct Step {
 /// A change by NAT: what an end of the packet becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translated {
-    /// The rule.
-    pub place: Place,
+    /// The rule; `None` where conntrack had settled it before.
+    pub place: Option<Place>,
     /// The address, where it is known.
     pub address: Option<std::net::IpAddr>,
     /// The port, where there is one and it is known.
@@ -133,6 +133,29 @@ pub struct Explanation {
     pub natives: Vec<String>,
     /// For a packet that is blocked: the first later rule that would have let it pass.
     pub would_accept: Option<Place>,
+}
+
+impl Explanation {
+    /// Nothing can be told of the packet, for this reason.
+    pub fn untold(why: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Unknown,
+            by: None,
+            reject: None,
+            path: Vec::new(),
+            dst: None,
+            src: None,
+            unknown: vec![why.into()],
+            possible: Vec::new(),
+            natives: Vec::new(),
+            would_accept: None,
+        }
+    }
+}
+
+/// Why nothing is known of a packet whose family a dump does not hold: its absence there says nothing of the box.
+pub fn not_in_dump(family: Family) -> String {
+    format!("the dump holds no {} rules", family.name())
 }
 
 impl Program {
@@ -242,7 +265,10 @@ impl Program {
             }
             _ => None,
         });
-        let agreed = |side: usize| self.translated(&outcomes, side, rulesets);
+        let agreed = |side: usize| {
+            let settled = settled(probe, side);
+            settled.or_else(|| self.translated(&outcomes, side, rulesets))
+        };
         Explanation {
             verdict,
             by,
@@ -299,7 +325,7 @@ impl Program {
             (state.src, state.sport)
         };
         Some(Translated {
-            place: self.place(at, rulesets)?,
+            place: Some(self.place(at, rulesets)?),
             address: address.map(|bits| address_of(bits, state.v6)),
             port,
         })
@@ -381,6 +407,21 @@ impl Program {
             rule,
         })
     }
+}
+
+/// What conntrack had settled about an end of the packet before any rule was asked.
+fn settled(probe: &Probe, side: usize) -> Option<Translated> {
+    let new = probe.connection.becomes?;
+    let (old, new) = if side == 0 {
+        ((probe.dst, probe.dport), (new.dst, new.dport))
+    } else {
+        ((probe.src, probe.sport), (new.src, new.sport))
+    };
+    (old != (Some(new.0), new.1)).then_some(Translated {
+        place: None,
+        address: Some(new.0),
+        port: new.1,
+    })
 }
 
 fn verdict_of(fate: Fate) -> Verdict {

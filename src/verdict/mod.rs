@@ -64,4 +64,4 @@ pub use program::{Place, Program};
 pub use shadow::{Dead, Redundancies, Redundant, Shadow, Shadows};
 pub use traffic::{Belongs, Line, Traffic};
 pub use typical::typical;
-pub use words::{EXAMPLE, Words, WordsError, read as read_words};
+pub use words::{EXAMPLE, Words, WordsError, read as read_words, read_as as read_words_as};

@@ -5,13 +5,13 @@
 //! that looks at such a field can be neither matched nor passed for certain.
 //!
 //! The JSON form is the contract of `ruletop explain --packets`. What may be left out there without
-//! becoming a wildcard: `family` (that of the addresses, else 4), `path` (as the interfaces tell: both is
+//! becoming a wildcard: `family` (that of the addresses, else that of the dump if it is of one, else 4), `path` (as the interfaces tell: both is
 //! `forward`, only `out` is `output`, else `input`), `mark` (0, which is what the kernel gives a packet
 //! that arrives) and `fragment` (false).
 
 use std::net::IpAddr;
 
-use crate::flow::{IfName, Mac, Protocol, TcpFlags};
+use crate::flow::{Direction, IfName, Mac, Protocol, TcpFlags};
 use crate::ruleset::Family;
 
 /// The way of a packet through the box.
@@ -96,6 +96,9 @@ pub struct Connection {
     pub dport: Option<u16>,
     /// The connection's mark; `None` is 0 for the first packet, else not known.
     pub mark: Option<u32>,
+    /// Both ends of the packet after all NAT, as conntrack has settled them for the connection: rules of nat are not
+    /// asked any more. `None`: not settled, or not known.
+    pub becomes: Option<Direction>,
 }
 
 /// Source and destination, either or both of them.
@@ -193,10 +196,35 @@ impl Probe {
         }
     }
 
+    /// Where it is routed to, as far as that is known before rules are asked: what conntrack has settled, else its
+    /// destination as it arrives.
+    pub fn goal(&self) -> Option<IpAddr> {
+        let settled = self.connection.becomes.map(|becomes| becomes.dst);
+        settled.or(self.dst)
+    }
+
+    /// Conntrack changes an end of it.
+    pub fn is_translated(&self) -> bool {
+        self.connection.becomes.is_some_and(|becomes| {
+            (self.src, self.sport, self.dst, self.dport)
+                != (
+                    Some(becomes.src),
+                    becomes.sport,
+                    Some(becomes.dst),
+                    becomes.dport,
+                )
+        })
+    }
+
     /// Reads the JSON form of one packet.
     pub fn from_json(text: &[u8]) -> Result<Self, ProbeError> {
+        Self::from_json_as(text, Family::V4)
+    }
+
+    /// Reads the JSON form of one packet that is of `usual` where it does not tell its family.
+    pub fn from_json_as(text: &[u8], usual: Family) -> Result<Self, ProbeError> {
         let form: Form = serde_json::from_slice(text)?;
-        form.read()
+        form.read(usual)
     }
 }
 
@@ -276,8 +304,8 @@ enum Number {
 }
 
 impl Form {
-    fn read(self) -> Result<Probe, ProbeError> {
-        let family = self.family()?;
+    fn read(self, usual: Family) -> Result<Probe, ProbeError> {
+        let family = self.family(usual)?;
         let path = self.path.unwrap_or(match (&self.input, &self.out) {
             (Some(_), Some(_)) => Path::Forward,
             (None, Some(_)) => Path::Output,
@@ -307,6 +335,7 @@ impl Form {
                 sport: self.ctorigsrcport,
                 dport: self.ctorigdstport,
                 mark: self.connmark,
+                becomes: None,
             },
             length: self.length,
             ttl: self.ttl,
@@ -321,7 +350,7 @@ impl Form {
     }
 
     /// What is said, else what the addresses are; they must not be of the other family.
-    fn family(&self) -> Result<Family, ProbeError> {
+    fn family(&self, usual: Family) -> Result<Family, ProbeError> {
         let of = |address: &IpAddr| match address {
             IpAddr::V4(_) => Family::V4,
             IpAddr::V6(_) => Family::V6,
@@ -332,7 +361,7 @@ impl Form {
             (Some(4), _) => Family::V4,
             (Some(6), _) => Family::V6,
             (Some(other), _) => return Err(ProbeError::value("family", &other, "4 or 6")),
-            (None, told) => told.map_or(Family::V4, of),
+            (None, told) => told.map_or(usual, of),
         };
         for (field, address) in addresses {
             if let Some(address) = address.filter(|address| of(address) != family) {

@@ -169,6 +169,18 @@ impl State {
             Path::Output => leaves_by,
             _ => Some(0),
         };
+        let connection = &probe.connection;
+        // Whether an end of the connection's first packet was changed, of an answer the other one of its own.
+        let settled = connection.becomes.map(|new| {
+            let dst = (probe.dst, probe.dport) != (Some(new.dst), new.dport);
+            let src = (probe.src, probe.sport) != (Some(new.src), new.sport);
+            match connection.reply {
+                Some(true) => (src, dst),
+                _ => (dst, src),
+            }
+        });
+        let untouched = to_be & !(ct::NEW | ct::INVALID | ct::UNTRACKED) == 0;
+        let changed = |by: Option<bool>| by.or(untouched.then_some(false));
         Self {
             v6: probe.family == Family::V6,
             path: probe.path,
@@ -196,10 +208,10 @@ impl State {
             ct_to_be: to_be,
             ct_settled: seen,
             altered: false,
-            dnat: (to_be & !(ct::NEW | ct::INVALID | ct::UNTRACKED) == 0).then_some(false),
-            snat: (to_be & !(ct::NEW | ct::INVALID | ct::UNTRACKED) == 0).then_some(false),
-            dst_bound: false,
-            src_bound: false,
+            dnat: changed(settled.map(|(dnat, _)| dnat)),
+            snat: changed(settled.map(|(_, snat)| snat)),
+            dst_bound: settled.is_some(),
+            src_bound: settled.is_some(),
         }
     }
 

@@ -4,9 +4,9 @@
 //! no program: passing a chain, being translated, going from hook to hook.
 
 use super::facts::Facts;
-use super::program::{Change, Program, TableKind};
-use super::state::{State, To};
-use crate::flow::Hook;
+use super::program::{Change, Program};
+use super::state::{State, To, bits_of};
+use crate::flow::{Direction, Hook};
 use crate::verdict::{Path, Probe};
 
 /// How deep chains may call each other: nf_tables stops at 16, and nobody nests deeper by hand.
@@ -56,7 +56,8 @@ pub(super) struct Thread {
     pub depth: u8,
     /// The rule or policy of the filter table that let it pass, else of the last table.
     pub passed: By,
-    pub passed_filter: bool,
+    /// How much that says, as [`Program::weight`] has it.
+    pub passed_weight: u8,
     pub nat: [Option<u32>; 2],
 }
 
@@ -81,7 +82,7 @@ impl Thread {
             stack: [0; DEPTH],
             depth: 0,
             passed: By::Nobody,
-            passed_filter: false,
+            passed_weight: 0,
             nat: [None; 2],
         }
     }
@@ -100,13 +101,11 @@ impl Thread {
 
     /// This chain lets it pass.
     pub(super) fn pass(&mut self, program: &Program, at: u32) {
-        let filter = program
-            .chain_at(at)
-            .is_some_and(|(_, chain)| chain.table == TableKind::Filter);
+        let weight = program.weight(at);
         // Who lets it pass is a rule that people see; a native chain only does not stop it.
-        if program.native_at(at).is_none() && (filter || !self.passed_filter) {
+        if program.native_at(at).is_none() && weight >= self.passed_weight {
             self.passed = By::Place(at);
-            self.passed_filter |= filter;
+            self.passed_weight = weight;
         }
         self.stack = [0; DEPTH];
         self.depth = 0;
@@ -125,6 +124,34 @@ impl Thread {
         } else {
             self.state.src_bound = true;
             *src = Some(at);
+        }
+    }
+
+    /// Gives the packet the end that NAT has settled for its connection at this hook.
+    pub(super) fn translated(&mut self, becomes: &Direction) {
+        let state = &mut self.state;
+        let is_dst = matches!(self.hook, Hook::Prerouting | Hook::Output);
+        let (address, port, new) = if is_dst {
+            (
+                &mut state.dst,
+                &mut state.dport,
+                (becomes.dst, becomes.dport),
+            )
+        } else {
+            (
+                &mut state.src,
+                &mut state.sport,
+                (becomes.src, becomes.sport),
+            )
+        };
+        let new = (Some(bits_of(new.0)), new.1.or(*port));
+        if (*address, *port) == new {
+            return;
+        }
+        (*address, *port) = new;
+        state.altered = true;
+        if is_dst {
+            state.to = To::Here;
         }
     }
 

@@ -151,6 +151,12 @@ impl<'a, W: Watch> Walk<'a, W> {
                 }
                 thread.stage += 1;
             }
+            Some(Stage::Translation) => {
+                if let Some(becomes) = &self.view.probe.connection.becomes {
+                    thread.translated(becomes);
+                }
+                thread.stage += 1;
+            }
             Some(Stage::Chain(chain)) => {
                 let Some(chain) = self.program.chains.get(*chain as usize) else {
                     thread.stage += 1;

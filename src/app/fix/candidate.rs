@@ -317,6 +317,7 @@ pub(super) fn answer_to(probe: &Probe, there: &Explanation) -> Option<Probe> {
             sport: probe.sport,
             dport: probe.dport,
             mark: None,
+            becomes: None,
         },
         ..Probe::new(probe.family, Path::Forward)
     })

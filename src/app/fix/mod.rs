@@ -34,7 +34,7 @@ use crate::verdict::{
     Alteration, Answer, Explanation, Facts, Possible, Probe, Program, Side, Step, Verdict, change,
 };
 pub use untracked::untracked;
-pub use what_if::{WhatIf, what_if};
+pub use what_if::{WhatIf, cut_connections, what_if};
 
 /// Rules that one fix may take: a packet may be stopped by one table after the other.
 const STEPS: usize = 4;

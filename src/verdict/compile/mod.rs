@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 use super::program::{
     Action, CONNTRACK, Chain, Change, End, HOOKS, Program, Rule, Stage, TableKind, index, priority,
+    translation,
 };
 use crate::flow::Hook;
 use crate::ruleset::spec::targets::RejectWith;
@@ -209,6 +210,8 @@ impl Compiler {
     fn hooks(&mut self, rulesets: &[&Ruleset], native: &[BaseChain]) {
         for hook in HOOKS {
             let mut stages: Vec<((i32, i32), Stage)> = Vec::new();
+            // The first of its priority: the sort is stable.
+            stages.extend(translation(hook).map(|at| ((at, i32::MIN), Stage::Translation)));
             for (at, chain) in self.program.chains.iter().enumerate() {
                 let Some(ruleset) = rulesets.get(usize::from(chain.ruleset)) else {
                     continue;

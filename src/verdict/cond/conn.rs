@@ -138,6 +138,15 @@ fn address(end: TupleEnd, state: &State, probe: &Probe, reply: Option<bool>) -> 
     if let Some(told) = told {
         return Some(bits_of(told));
     }
+    if let Some(becomes) = connection.becomes.filter(|_| reply.is_some()) {
+        // The answer comes from where the first packet goes in the end, and is for whom that then is from.
+        return match (end, reply == Some(true)) {
+            (TupleEnd::ReplSrc, true) => probe.src.map(bits_of),
+            (TupleEnd::ReplDst, true) => probe.dst.map(bits_of),
+            (TupleEnd::ReplSrc | TupleEnd::OrigDst, _) => Some(bits_of(becomes.dst)),
+            (TupleEnd::ReplDst | TupleEnd::OrigSrc, _) => Some(bits_of(becomes.src)),
+        };
+    }
     // Of the first packet both tuples are known: it is the original one, and the answer comes from
     // where it goes, NAT included. Its source is changed last of all.
     if state.ct != ct::NEW || reply != Some(false) {
