@@ -125,23 +125,22 @@ fn onward(probe: &Probe) -> Option<RouteQuestion> {
     if probe.path != Path::Forward {
         return None;
     }
-    Some(RouteQuestion {
+    let dport = probe
+        .connection
+        .becomes
+        .map_or(probe.dport, |new| new.dport);
+    let question = RouteQuestion {
         from: Some(probe.src?),
         input: Some(probe.input?),
         mark: probe.mark.filter(|mark| *mark != 0),
         ..toward(probe.goal()?)
-    })
+    };
+    Some(question.of(probe.proto, probe.sport, dport))
 }
 
 /// The way to an address, for a packet of this box.
 pub fn toward(address: IpAddr) -> RouteQuestion {
-    RouteQuestion {
-        to: address,
-        from: None,
-        input: None,
-        output: None,
-        mark: None,
-    }
+    RouteQuestion::toward(address)
 }
 
 /// The interface by which packets to an address leave, where `machine` has the answer to [`toward`].
@@ -149,7 +148,7 @@ pub fn way_out(machine: &Machine, address: Option<IpAddr>) -> Option<IfName> {
     output(machine, &toward(address?))
 }
 
-fn output(machine: &Machine, asked: &RouteQuestion) -> Option<IfName> {
+pub(super) fn output(machine: &Machine, asked: &RouteQuestion) -> Option<IfName> {
     match machine.route(asked)? {
         RouteAnswer::Way(way) => way.output,
         RouteAnswer::None { .. } | RouteAnswer::NotAsked(_) => None,

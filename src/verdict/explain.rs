@@ -125,6 +125,8 @@ pub struct Explanation {
     pub dst: Option<Translated>,
     /// The new source.
     pub src: Option<Translated>,
+    /// The fwmark that it is routed with, after the rules that may set it; `None` where that is not known.
+    pub mark: Option<u32>,
     /// What is not known and matters, each reason once.
     pub unknown: Vec<String>,
     /// All the ways that it may go, each once.
@@ -145,6 +147,7 @@ impl Explanation {
             path: Vec::new(),
             dst: None,
             src: None,
+            mark: None,
             unknown: vec![why.into()],
             possible: Vec::new(),
             natives: Vec::new(),
@@ -265,6 +268,9 @@ impl Program {
             }
             _ => None,
         });
+        let marks = |outcome: &Outcome| outcome.state.routed_mark;
+        let first = outcomes.first().and_then(marks);
+        let mark = first.filter(|_| outcomes.iter().all(|one| marks(one) == first));
         let agreed = |side: usize| {
             let settled = settled(probe, side);
             settled.or_else(|| self.translated(&outcomes, side, rulesets))
@@ -276,6 +282,7 @@ impl Program {
             path,
             dst: agreed(0),
             src: agreed(1),
+            mark,
             unknown,
             possible,
             natives: self.natives.iter().map(ToString::to_string).collect(),

@@ -19,7 +19,7 @@
 //!
 //! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
 //! `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it; `typical`
-//! thinks of packets for a rule, `complete` of what they leave open;
+//! thinks of packets for a rule, `complete` of what they leave open, `onward` explains them on a live box;
 //! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at. Of packets by the set, and not one by one: `space` is what a set is, `shadow` finds
 //! rules that nothing can match, `sweep` puts sets through the program, `alter` says what a change of the rules
@@ -36,6 +36,7 @@ mod elsewhere;
 mod explain;
 mod facts;
 mod json;
+mod onward;
 mod probe;
 mod program;
 pub mod sets;
@@ -56,9 +57,12 @@ mod words;
 pub use alter::{Alteration, Policed, Reach, Side, Stopped, Way, change};
 pub use complete::{complete, fitting, gaps, settle, toward, way_out};
 pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
-pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
+pub use explain::{
+    Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict, not_in_dump,
+};
 pub use facts::Facts;
 pub use json::SCHEMA;
+pub use onward::{Ask, completed, explained};
 pub use probe::{Connection, CtState, Ends, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
 pub use shadow::{Dead, Redundancies, Redundant, Shadow, Shadows};

@@ -11,7 +11,7 @@
 
 use std::net::IpAddr;
 
-use crate::flow::{Direction, IfName, Mac, Protocol, TcpFlags};
+use crate::flow::{Direction, IfName, Mac, Protocol, RouteAnswer, TcpFlags};
 use crate::ruleset::Family;
 
 /// The way of a packet through the box.
@@ -163,6 +163,8 @@ pub struct Probe {
     pub link: Option<LinkType>,
     /// The whole packet from the network header on, for tests of bytes.
     pub bytes: Option<Box<[u8]>>,
+    /// What the kernel says of the way back to its source, where a rule looks at that.
+    pub back: Option<RouteAnswer>,
 }
 
 impl Probe {
@@ -193,6 +195,7 @@ impl Probe {
             mac: None,
             link: None,
             bytes: None,
+            back: None,
         }
     }
 

@@ -27,6 +27,8 @@ pub struct Program {
     pub(super) whole: bool,
     /// A rule asks whether a packet is a later fragment.
     pub(super) looks_at_pieces: bool,
+    /// A rule looks at the way back to a packet's source.
+    pub(super) looks_back: bool,
     /// A rule is known to do more than its text says: it may call any chain and change anything.
     pub(super) does_more: bool,
     /// What happens at each hook, in the order of the kernel's priorities.

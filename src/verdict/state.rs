@@ -68,6 +68,8 @@ pub(super) struct State {
     pub ttl: Option<u8>,
     pub tos: Option<u8>,
     pub mark: Option<u32>,
+    /// The mark that it was last routed with.
+    pub routed_mark: Option<u32>,
     pub connmark: Option<u32>,
     /// The interface that this hook shows as the incoming one; 0 is none.
     pub input: Option<u128>,
@@ -198,6 +200,7 @@ impl State {
             ttl: probe.ttl,
             tos: probe.tos,
             mark: probe.mark,
+            routed_mark: probe.mark,
             connmark: probe.connection.mark.or(is_first.then_some(0)),
             input,
             output,

@@ -4,7 +4,7 @@
 //! no program: passing a chain, being translated, going from hook to hook.
 
 use super::facts::Facts;
-use super::program::{Change, Program};
+use super::program::{Chain, Change, Program, TableKind};
 use super::state::{State, To, bits_of};
 use crate::flow::{Direction, Hook};
 use crate::verdict::{Path, Probe};
@@ -59,6 +59,8 @@ pub(super) struct Thread {
     /// How much that says, as [`Program::weight`] has it.
     pub passed_weight: u8,
     pub nat: [Option<u32>; 2],
+    /// The mark that the packet entered the last chain with.
+    pub entered_mark: Option<u32>,
 }
 
 /// What a step leads to.
@@ -84,6 +86,7 @@ impl Thread {
             passed: By::Nobody,
             passed_weight: 0,
             nat: [None; 2],
+            entered_mark: probe.mark,
         }
     }
 
@@ -107,6 +110,14 @@ impl Thread {
             self.passed = By::Place(at);
             self.passed_weight = weight;
         }
+        // What this box sends is routed anew where mangle changed its mark (ipt_mangle_out, nf_route_table_hook4).
+        let is_mangle = |(_, chain): (u32, &Chain)| chain.table == TableKind::Mangle;
+        if self.hook == Hook::Output
+            && self.state.mark != self.entered_mark
+            && program.chain_at(at).is_some_and(is_mangle)
+        {
+            self.state.routed_mark = self.state.mark;
+        }
         self.stack = [0; DEPTH];
         self.depth = 0;
         self.at = None;
@@ -121,6 +132,8 @@ impl Thread {
         if is_dst {
             self.state.dst_bound = true;
             *dst = Some(at);
+            // To another destination it is routed anew.
+            self.state.routed_mark = self.state.mark;
         } else {
             self.state.src_bound = true;
             *src = Some(at);
@@ -162,6 +175,7 @@ impl Thread {
         match self.hook {
             Hook::Prerouting => {
                 state.routed = true;
+                state.routed_mark = state.mark;
                 if let Turn::Goes(path) = state.turn(facts) {
                     state.go(path);
                 }

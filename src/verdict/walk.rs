@@ -167,6 +167,7 @@ impl<'a, W: Watch> Walk<'a, W> {
                 } else {
                     thread.at = Some(chain.entry);
                     thread.depth = 0;
+                    thread.entered_mark = thread.state.mark;
                 }
             }
         }

@@ -200,12 +200,7 @@ fn facts(live: bool) -> Facts {
         return Facts::default();
     }
     let links = host::links();
-    Facts {
-        local: links.addresses(),
-        broadcast: links.broadcasts(),
-        first: Facts::first_addresses(links.interfaces.as_deref().unwrap_or_default()),
-        ..Facts::default()
-    }
+    Facts::of(&links)
 }
 
 /// The administrator's sessions, put through what is staged.

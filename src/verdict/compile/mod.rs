@@ -84,6 +84,7 @@ impl Compiler {
                 natives: Vec::new(),
                 whole: false,
                 looks_at_pieces: false,
+                looks_back: false,
                 does_more: false,
                 hooks: Default::default(),
             },
@@ -154,6 +155,7 @@ impl Compiler {
         let nft = ruleset.backend() == Some(Backend::Nft);
         self.program.whole |= whole::needs(&spec);
         self.program.looks_at_pieces |= whole::looks(&spec);
+        self.program.looks_back |= odd::looks_back(&spec);
         matches::conditions(&spec, nft, &mut self.program.conds);
         let count = u16::try_from(self.program.conds.len() - first).unwrap_or(u16::MAX);
         let jump = |name: &[u8]| {
