@@ -6,12 +6,13 @@
 use std::collections::HashSet;
 
 use super::compile::rule_at;
+use super::diary::{Diary, Entry};
 use super::facts::Facts;
 use super::program::{Action, NATIVE, Place, Program};
 use super::state::{State, address_of};
 use super::thread::{By, Fate, Outcome};
 use super::tri::Tri;
-use super::walk::{Unwatched, Walk, Watch};
+use super::walk::{Unwatched, Walk};
 use crate::flow::Hook;
 use crate::ruleset::spec::targets::RejectWith;
 use crate::ruleset::{Family, Ruleset};
@@ -437,54 +438,5 @@ fn verdict_of(fate: Fate) -> Verdict {
         Fate::Drop => Verdict::Drop,
         Fate::Reject(_) => Verdict::Reject,
         Fate::Beyond(_) => Verdict::Unknown,
-    }
-}
-
-/// What a walk wrote down. The first thread is written down whole; of the others, what it did not meet.
-#[derive(Debug, Default)]
-struct Diary {
-    entries: Vec<Entry>,
-    met: HashSet<((u8, u8), u32)>,
-    forked: bool,
-    doubts: Vec<String>,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    order: (u8, u8),
-    place: u32,
-    answer: Tri,
-    cond: Option<u32>,
-}
-
-impl Diary {
-    fn write(&mut self, order: (u8, u8), place: u32, answer: Tri, cond: Option<u32>) {
-        let is_new = self.met.insert((order, place));
-        if is_new || !self.forked {
-            self.entries.push(Entry {
-                order,
-                place,
-                answer,
-                cond,
-            });
-        }
-    }
-}
-
-impl Watch for Diary {
-    fn tried(&mut self, order: (u8, u8), place: u32, answer: Tri, cond: Option<u32>) {
-        self.write(order, place, answer, cond);
-    }
-
-    fn ended(&mut self, order: (u8, u8), place: u32) {
-        self.write(order, place, Tri::Yes, None);
-    }
-
-    fn doubt(&mut self, why: &'static str) {
-        self.doubts.push(why.to_owned());
-    }
-
-    fn next_thread(&mut self) {
-        self.forked = true;
     }
 }

@@ -18,7 +18,7 @@
 //! It is pure: what is known of the box is handed in as [`Facts`].
 //!
 //! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
-//! `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it; `typical`
+//! `diary` is what a walk writes down; `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it; `typical`
 //! thinks of packets for a rule, `complete` of what they leave open, `onward` explains them on a live box;
 //! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at. Of packets by the set, and not one by one: `space` is what a set is, `shadow` finds
@@ -32,9 +32,11 @@ mod clock;
 mod compile;
 mod complete;
 mod cond;
+mod diary;
 mod elsewhere;
 mod explain;
 mod facts;
+mod form;
 mod json;
 mod onward;
 mod probe;

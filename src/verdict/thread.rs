@@ -33,6 +33,16 @@ pub(super) enum By {
     Hops,
 }
 
+impl By {
+    /// How much it says that this let a packet pass, as [`Program::weight`] has it.
+    pub(super) fn weight(self, program: &Program) -> u8 {
+        match self {
+            Self::Place(at) => program.weight(at),
+            Self::Nobody | Self::Hops => 0,
+        }
+    }
+}
+
 /// How a thread ended.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {

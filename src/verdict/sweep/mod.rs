@@ -236,10 +236,7 @@ impl<'a> Sweep<'a> {
                 passing.push(parcel);
                 return;
             }
-            let weight = match by {
-                By::Place(at) => program.weight(at),
-                By::Nobody | By::Hops => 0,
-            };
+            let weight = by.weight(program);
             if weight >= parcel.passed_weight {
                 (parcel.passed, parcel.passed_weight) = (by, weight);
             }
