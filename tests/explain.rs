@@ -233,8 +233,6 @@ fn a_file_of_no_packets_has_no_verdicts_and_a_mark_before_the_first_is_none_of_i
         "\u{feff}{\"in\":\"lo\"}\r\n{\"in\":\"lo\"}",
     );
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(
-        output.stdout.iter().filter(|byte| **byte == b'\n').count(),
-        2
-    );
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
 }

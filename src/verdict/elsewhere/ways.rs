@@ -86,17 +86,18 @@ impl Finder<'_> {
         match answer {
             RouteAnswer::Way(way) if leads(way) => {
                 let by = by(way);
+                let (grade, on) = match (self.machine.routes_by_mark, self.packet.mark) {
+                    (false, _) => (Grade::Fine, String::new()),
+                    (true, Some(mark)) => (Grade::Note, format!(", taken as {mark:#x}")),
+                    (true, None) => (Grade::Doubt, ", which is not known".to_owned()),
+                };
                 // To ourselves there is no more to say.
-                let is_open = self.machine.routes_by_mark && self.packet.mark.is_none();
-                if self.packet.path != Path::Input && is_open {
-                    self.say(
-                        About::Route,
-                        Grade::Doubt,
-                        format!("route to {dst}{by} depends on the mark, which is not known"),
-                        BY_MARK,
-                    );
-                } else if self.packet.path != Path::Input {
-                    self.say(About::Route, Grade::Fine, format!("route to {dst}{by}"), "");
+                let onward = self.packet.path != Path::Input;
+                if onward && grade == Grade::Fine {
+                    self.say(About::Route, grade, format!("route to {dst}{by}"), "");
+                } else if onward {
+                    let says = format!("route to {dst}{by} depends on the mark{on}");
+                    self.say(About::Route, grade, says, BY_MARK);
                 }
                 self.other_way(dst, way);
             }
