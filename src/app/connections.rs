@@ -130,8 +130,9 @@ fn packet(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::fix::cut_connections;
     use crate::ruleset::{Document, Hints, Ruleset};
-    use crate::verdict::{Facts, Program, Verdict};
+    use crate::verdict::{Facts, Program, Side, Verdict, change};
 
     /// 10.0.0.1 on eth0 and 10.1.0.1 on eth1.
     fn is_local(ip: IpAddr) -> bool {
@@ -282,6 +283,68 @@ mod tests {
              *nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j DNAT --to-destination 10.1.0.9\n";
         for packet in &packets {
             assert_eq!(fate(packet, dump), Verdict::Accept);
+        }
+    }
+
+    /// A connection is cut by whatever stops one of its directions, or its second way through lo.
+    #[test]
+    fn a_connection_is_cut_when_either_direction_is() {
+        let own = "10.0.0.2:7>10.0.0.1:80";
+        let all = [
+            tracked(own, "10.0.0.1:80>10.0.0.2:7", true),
+            tracked("127.0.0.1:7>127.0.0.1:80", "127.0.0.1:80>127.0.0.1:7", true),
+            tracked("10.0.0.2:7>10.1.0.2:80", "10.1.0.2:80>10.1.0.1:7", true),
+        ];
+        let all: Vec<Vec<Probe>> = all.iter().map(|one| packets(one, &is_local)).collect();
+        let cut = |before: &str, after: &str| {
+            let chains = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n";
+            let read = |rules: &str| {
+                let dump = format!("*filter\n{chains}{rules}COMMIT\n").into_bytes();
+                Document::parse(dump, Hints::default()).unwrap()
+            };
+            let (before, after) = (read(before), read(after));
+            let (old, new) = ([&before.rulesets()[0]], [&after.rulesets()[0]]);
+            let programs = [
+                Program::compile(Family::V4, &old),
+                Program::compile(Family::V4, &new),
+            ];
+            let (was, is) = (
+                Side {
+                    program: &programs[0],
+                    rulesets: &old,
+                },
+                Side {
+                    program: &programs[1],
+                    rulesets: &new,
+                },
+            );
+            let facts = Facts::default();
+            let done = change(was, is, &facts);
+            let count = cut_connections(was, is, &done, &all, &facts);
+            (count.packets, count.newly_cut, count.not_certain)
+        };
+        for (before, after, expected) in [
+            (
+                "",
+                "-A OUTPUT -m conntrack --ctstate ESTABLISHED -j DROP\n",
+                2,
+            ),
+            ("", "-A INPUT -s 127.0.0.1/32 -j DROP\n", 1),
+            ("", "-A FORWARD -d 10.0.0.2/32 -j DROP\n", 1),
+            ("", "-A FORWARD -m conntrack --ctstate NEW -j DROP\n", 0),
+            (
+                "-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n-A FORWARD -j DROP\n",
+                "-A FORWARD -j DROP\n",
+                1,
+            ),
+            // What is cut already is not cut once more.
+            (
+                "-A FORWARD -s 10.0.0.2/32 -j DROP\n",
+                "-A FORWARD -j DROP\n",
+                0,
+            ),
+        ] {
+            assert_eq!(cut(before, after), (3, expected, 0), "{before}{after}");
         }
     }
 }

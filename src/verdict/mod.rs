@@ -13,13 +13,14 @@
 //! otherwise idle nat table of the legacy back end is not even consulted.
 //!
 //! It does not know: routes (the packet's way is said by whoever asks), what conntrack holds (so is its
-//! state; an established packet is not translated), the rules of native nft chains (which may drop).
+//! state; an established packet is translated only where its connection's ends are said), the rules of native nft
+//! chains (which may drop).
 //!
 //! It is pure: what is known of the box is handed in as [`Facts`].
 //!
 //! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
-//! `diary` is what a walk writes down; `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it; `typical`
-//! thinks of packets for a rule, `complete` of what they leave open, `onward` explains them on a live box;
+//! `diary` is what a walk writes down; `elsewhere` weighs what is not the firewall; `words` (and `form`, as JSON) reads
+//! and writes a packet as people say it; `typical` thinks of packets for a rule, `complete` of what they leave open, `onward` explains them on a live box;
 //! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at. Of packets by the set, and not one by one: `space` is what a set is, `shadow` finds
 //! rules that nothing can match, `sweep` puts sets through the program, `alter` says what a change of the rules
