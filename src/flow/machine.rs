@@ -60,16 +60,8 @@ impl Machine {
     /// Broadcast addresses of its networks: those that addresses came with, and the last one of each network
     /// wider than /31, to which the kernel makes a broadcast route whatever was said (`fib_add_ifaddr`).
     pub fn broadcasts(&self) -> Vec<IpAddr> {
-        let interfaces = self.interfaces.iter().flatten().filter(|one| one.up);
-        let of = |interface: &Interface| {
-            let said = interface.broadcasts.iter().copied();
-            let last = interface.addresses.iter().filter_map(|net| match net {
-                IpNet::V4(four) if four.prefix_len() < 31 => Some(four.broadcast()),
-                _ => None,
-            });
-            said.chain(last).map(IpAddr::V4).collect::<Vec<_>>()
-        };
-        let mut all: Vec<IpAddr> = interfaces.flat_map(of).collect();
+        let interfaces = self.interfaces.iter().flatten();
+        let mut all: Vec<IpAddr> = interfaces.flat_map(Interface::to_many).collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -109,6 +101,19 @@ pub struct Interface {
     pub forwards_v4: Option<bool>,
     /// `net.ipv6.conf.NAME.forwarding`.
     pub forwards_v6: Option<bool>,
+}
+
+impl Interface {
+    /// Broadcast addresses of its networks, as [`Machine::broadcasts`] has them; none while it is down.
+    pub fn to_many(&self) -> Vec<IpAddr> {
+        let said = self.broadcasts.iter().copied();
+        let last = self.addresses.iter().filter_map(|net| match net {
+            IpNet::V4(four) if four.prefix_len() < 31 => Some(four.broadcast()),
+            _ => None,
+        });
+        let all = said.chain(last).filter(|_| self.up);
+        all.map(IpAddr::V4).collect()
+    }
 }
 
 /// A socket that waits for packets.
@@ -189,6 +194,49 @@ pub struct RouteQuestion {
     pub output: Option<IfName>,
     /// Its fwmark, which policy routing may look at.
     pub mark: Option<u32>,
+    /// Its protocol, at which policy routing may look too; the kernel takes TCP, UDP and its family's ICMP.
+    pub proto: Option<Protocol>,
+    /// Its source port.
+    pub sport: Option<u16>,
+    /// Its destination port.
+    pub dport: Option<u16>,
+    /// Every way is asked for that the route has, and not one of them: an answer that names no interface then has
+    /// several.
+    pub every: bool,
+}
+
+impl RouteQuestion {
+    /// The way to an address, for a packet of this box.
+    pub fn toward(to: IpAddr) -> Self {
+        Self {
+            to,
+            from: None,
+            input: None,
+            output: None,
+            mark: None,
+            proto: None,
+            sport: None,
+            dport: None,
+            every: false,
+        }
+    }
+
+    /// The same, of a packet with that protocol and those ports, as far as the kernel can be asked about them.
+    #[must_use]
+    pub fn of(self, proto: Option<Protocol>, sport: Option<u16>, dport: Option<u16>) -> Self {
+        let icmp = match self.to {
+            IpAddr::V4(_) => Protocol::ICMP,
+            IpAddr::V6(_) => Protocol::ICMPV6,
+        };
+        let proto = proto.filter(|proto| [Protocol::TCP, Protocol::UDP, icmp].contains(proto));
+        let has_ports = proto.is_some_and(Protocol::has_ports);
+        Self {
+            proto,
+            sport: sport.filter(|_| has_ports),
+            dport: dport.filter(|_| has_ports),
+            ..self
+        }
+    }
 }
 
 /// What the kernel does with such a packet.

@@ -11,7 +11,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::netlink::{Asker, NetlinkError};
-use crate::flow::{IfName, Interface, RouteAnswer, RouteQuestion, Way, WayKind};
+use crate::flow::{IfName, Interface, Protocol, RouteAnswer, RouteQuestion, Way, WayKind};
 
 /// Asks them all; `interfaces` turns names into the kernel's numbers and back.
 pub fn ask(
@@ -96,6 +96,9 @@ fn message(question: &RouteQuestion, interfaces: &[Interface]) -> Result<RouteMe
     message.header.destination_prefix_length = bits;
     // The table that the route is in, not merely "main" (ip-route(8), RTM_F_LOOKUP_TABLE).
     message.header.flags = RouteFlags::LookupTable;
+    if question.every {
+        message.header.flags |= RouteFlags::FibMatch;
+    }
     let attributes = &mut message.attributes;
     attributes.push(RouteAttribute::Destination(question.to.into()));
     if let Some(from) = question.from {
@@ -110,6 +113,12 @@ fn message(question: &RouteQuestion, interfaces: &[Interface]) -> Result<RouteMe
     }
     if let Some(mark) = question.mark {
         attributes.push(RouteAttribute::Mark(mark));
+    }
+    // Without a protocol the kernel has no ports to look at.
+    if let Some(Protocol(proto)) = question.proto {
+        attributes.push(RouteAttribute::IpProto(proto));
+        attributes.extend(question.sport.map(RouteAttribute::Sport));
+        attributes.extend(question.dport.map(RouteAttribute::Dport));
     }
     Ok(message)
 }

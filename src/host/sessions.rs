@@ -206,11 +206,8 @@ impl Search<'_> {
             return Some(interface.name);
         }
         let question = RouteQuestion {
-            to: connection.peer.ip(),
             from: Some(connection.local.ip()),
-            input: None,
-            output: None,
-            mark: None,
+            ..RouteQuestion::toward(connection.peer.ip())
         };
         match routes::ask(&[question], self.interfaces).pop()?.1 {
             RouteAnswer::Way(way) => way.output,

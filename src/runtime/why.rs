@@ -138,11 +138,8 @@ fn facts(question: &Question, machine: &Machine) -> Facts {
             .datetime()
     };
     Facts {
-        local: machine.addresses(),
-        broadcast: machine.broadcasts(),
-        first: Facts::first_addresses(machine.interfaces.as_deref().unwrap_or_default()),
         now: question.live.then(now),
-        ..Facts::default()
+        ..Facts::of(machine)
     }
 }
 

@@ -50,13 +50,7 @@ pub fn sessions() -> Result<Vec<Session>, Unjudged> {
 
 /// What verdicts may know of this box.
 pub fn facts() -> Facts {
-    let links = host::links();
-    Facts {
-        local: links.addresses(),
-        broadcast: links.broadcasts(),
-        first: Facts::first_addresses(links.interfaces.as_deref().unwrap_or_default()),
-        ..Facts::default()
-    }
+    Facts::of(&host::links())
 }
 
 /// Judges the administrator's sessions by what a change would make of the rules; none where there is no session, or

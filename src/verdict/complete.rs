@@ -48,7 +48,7 @@ pub fn gaps(probe: &Probe) -> Vec<RouteQuestion> {
     }
     if probe.path != Path::Input && probe.output.is_none() {
         asked.extend(onward(probe));
-        asked.extend(probe.dst.map(toward));
+        asked.extend(probe.goal().map(toward));
     }
     asked
 }
@@ -61,7 +61,7 @@ pub fn complete(probe: &Probe, machine: &Machine) -> Probe {
     }
     if probe.path != Path::Input && probe.output.is_none() {
         let onward = onward(&probe).and_then(|asked| output(machine, &asked));
-        probe.output = onward.or_else(|| way_out(machine, probe.dst));
+        probe.output = onward.or_else(|| way_out(machine, probe.goal()));
     }
     if probe.path == Path::Input && probe.dst.is_none() {
         probe.dst = probe
@@ -125,23 +125,23 @@ fn onward(probe: &Probe) -> Option<RouteQuestion> {
     if probe.path != Path::Forward {
         return None;
     }
-    Some(RouteQuestion {
+    let dport = probe
+        .connection
+        .becomes
+        .and_then(|new| new.dst)
+        .map_or(probe.dport, |new| new.port);
+    let question = RouteQuestion {
         from: Some(probe.src?),
         input: Some(probe.input?),
         mark: probe.mark.filter(|mark| *mark != 0),
-        ..toward(probe.dst?)
-    })
+        ..toward(probe.goal()?)
+    };
+    Some(question.of(probe.proto, probe.sport, dport))
 }
 
 /// The way to an address, for a packet of this box.
 pub fn toward(address: IpAddr) -> RouteQuestion {
-    RouteQuestion {
-        to: address,
-        from: None,
-        input: None,
-        output: None,
-        mark: None,
-    }
+    RouteQuestion::toward(address)
 }
 
 /// The interface by which packets to an address leave, where `machine` has the answer to [`toward`].
@@ -149,7 +149,7 @@ pub fn way_out(machine: &Machine, address: Option<IpAddr>) -> Option<IfName> {
     output(machine, &toward(address?))
 }
 
-fn output(machine: &Machine, asked: &RouteQuestion) -> Option<IfName> {
+pub(super) fn output(machine: &Machine, asked: &RouteQuestion) -> Option<IfName> {
     match machine.route(asked)? {
         RouteAnswer::Way(way) => way.output,
         RouteAnswer::None { .. } | RouteAnswer::NotAsked(_) => None,

@@ -6,15 +6,16 @@
 use std::collections::HashSet;
 
 use super::compile::rule_at;
+use super::diary::{Diary, Entry};
 use super::facts::Facts;
 use super::program::{Action, NATIVE, Place, Program};
 use super::state::{State, address_of};
 use super::thread::{By, Fate, Outcome};
 use super::tri::Tri;
-use super::walk::{Unwatched, Walk, Watch};
+use super::walk::{Unwatched, Walk};
 use crate::flow::Hook;
-use crate::ruleset::Ruleset;
 use crate::ruleset::spec::targets::RejectWith;
+use crate::ruleset::{Family, Ruleset};
 use crate::verdict::Probe;
 
 /// What happens to the packet.
@@ -102,8 +103,8 @@ pub struct Step {
 /// A change by NAT: what an end of the packet becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translated {
-    /// The rule.
-    pub place: Place,
+    /// The rule; `None` where conntrack had settled it before.
+    pub place: Option<Place>,
     /// The address, where it is known.
     pub address: Option<std::net::IpAddr>,
     /// The port, where there is one and it is known.
@@ -125,6 +126,8 @@ pub struct Explanation {
     pub dst: Option<Translated>,
     /// The new source.
     pub src: Option<Translated>,
+    /// The fwmark that it is routed with, after the rules that may set it; `None` where that is not known.
+    pub mark: Option<u32>,
     /// What is not known and matters, each reason once.
     pub unknown: Vec<String>,
     /// All the ways that it may go, each once.
@@ -133,6 +136,30 @@ pub struct Explanation {
     pub natives: Vec<String>,
     /// For a packet that is blocked: the first later rule that would have let it pass.
     pub would_accept: Option<Place>,
+}
+
+impl Explanation {
+    /// Nothing can be told of the packet, for this reason.
+    pub fn untold(why: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Unknown,
+            by: None,
+            reject: None,
+            path: Vec::new(),
+            dst: None,
+            src: None,
+            mark: None,
+            unknown: vec![why.into()],
+            possible: Vec::new(),
+            natives: Vec::new(),
+            would_accept: None,
+        }
+    }
+}
+
+/// Why nothing is known of a packet whose family a dump does not hold: its absence there says nothing of the box.
+pub fn not_in_dump(family: Family) -> String {
+    format!("the dump holds no {} rules", family.name())
 }
 
 impl Program {
@@ -242,7 +269,13 @@ impl Program {
             }
             _ => None,
         });
-        let agreed = |side: usize| self.translated(&outcomes, side, rulesets);
+        let marks = |outcome: &Outcome| outcome.state.routed_mark;
+        let first = outcomes.first().and_then(marks);
+        let mark = first.filter(|_| outcomes.iter().all(|one| marks(one) == first));
+        let agreed = |side: usize| {
+            let settled = settled(probe, side);
+            settled.or_else(|| self.translated(&outcomes, side, rulesets))
+        };
         Explanation {
             verdict,
             by,
@@ -250,6 +283,7 @@ impl Program {
             path,
             dst: agreed(0),
             src: agreed(1),
+            mark,
             unknown,
             possible,
             natives: self.natives.iter().map(ToString::to_string).collect(),
@@ -299,7 +333,7 @@ impl Program {
             (state.src, state.sport)
         };
         Some(Translated {
-            place: self.place(at, rulesets)?,
+            place: Some(self.place(at, rulesets)?),
             address: address.map(|bits| address_of(bits, state.v6)),
             port,
         })
@@ -383,60 +417,26 @@ impl Program {
     }
 }
 
+/// What conntrack had settled about an end of the packet before any rule was asked.
+fn settled(probe: &Probe, side: usize) -> Option<Translated> {
+    let new = probe.connection.becomes?;
+    let (old, new) = if side == 0 {
+        ((probe.dst, probe.dport), new.dst?)
+    } else {
+        ((probe.src, probe.sport), new.src?)
+    };
+    (old != (new.address, new.port)).then_some(Translated {
+        place: None,
+        address: new.address,
+        port: new.port,
+    })
+}
+
 fn verdict_of(fate: Fate) -> Verdict {
     match fate {
         Fate::Accept => Verdict::Accept,
         Fate::Drop => Verdict::Drop,
         Fate::Reject(_) => Verdict::Reject,
         Fate::Beyond(_) => Verdict::Unknown,
-    }
-}
-
-/// What a walk wrote down. The first thread is written down whole; of the others, what it did not meet.
-#[derive(Debug, Default)]
-struct Diary {
-    entries: Vec<Entry>,
-    met: HashSet<((u8, u8), u32)>,
-    forked: bool,
-    doubts: Vec<String>,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    order: (u8, u8),
-    place: u32,
-    answer: Tri,
-    cond: Option<u32>,
-}
-
-impl Diary {
-    fn write(&mut self, order: (u8, u8), place: u32, answer: Tri, cond: Option<u32>) {
-        let is_new = self.met.insert((order, place));
-        if is_new || !self.forked {
-            self.entries.push(Entry {
-                order,
-                place,
-                answer,
-                cond,
-            });
-        }
-    }
-}
-
-impl Watch for Diary {
-    fn tried(&mut self, order: (u8, u8), place: u32, answer: Tri, cond: Option<u32>) {
-        self.write(order, place, answer, cond);
-    }
-
-    fn ended(&mut self, order: (u8, u8), place: u32) {
-        self.write(order, place, Tri::Yes, None);
-    }
-
-    fn doubt(&mut self, why: &'static str) {
-        self.doubts.push(why.to_owned());
-    }
-
-    fn next_thread(&mut self) {
-        self.forked = true;
     }
 }

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use jiff::civil::DateTime;
 
 use super::sets::IpSet;
-use super::state::bits_of;
-use crate::flow::{IfName, Interface};
+use super::state::{LO, bits_of, name_bits};
+use crate::flow::{IfName, Interface, Machine};
 
 /// Facts of the box at one moment.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,8 @@ pub struct Facts {
     /// The address that an interface answers to first, as far as it is known: what REDIRECT makes the
     /// destination. The kernel's rule is that simple for IPv4 only, so there are no others.
     pub first: HashMap<IfName, Ipv4Addr>,
+    /// The interfaces that hold an address, or have it as a broadcast address; empty where that was not asked for.
+    pub held: HashMap<IpAddr, Vec<IfName>>,
     /// Broadcast addresses of its networks, where [`local`](Self::local) is known.
     pub broadcast: Vec<IpAddr>,
     /// ipsets by name. A set that is not here is unknown, not empty.
@@ -29,6 +31,45 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// What interfaces and addresses of the box say.
+    pub fn of(machine: &Machine) -> Self {
+        let interfaces = machine.interfaces.as_deref().unwrap_or_default();
+        let mut held: HashMap<IpAddr, Vec<IfName>> = HashMap::new();
+        for interface in interfaces {
+            let own = interface.addresses.iter().map(ipnet::IpNet::addr);
+            for address in own.chain(interface.to_many()) {
+                let holders = held.entry(address).or_default();
+                if !holders.contains(&interface.name) {
+                    holders.push(interface.name);
+                }
+            }
+        }
+        Self {
+            local: machine.addresses(),
+            first: Self::first_addresses(interfaces),
+            held,
+            broadcast: machine.broadcasts(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the interface holds the address; `None` also where another one holds it too, of which the kernel takes
+    /// the first that it finds.
+    pub(super) fn is_held(&self, address: IpAddr, interface: u128) -> Option<bool> {
+        if self.held.is_empty() {
+            return None;
+        }
+        let bits = |name: &IfName| name_bits(name.as_bytes());
+        let holders = self.held.get(&address).map_or(&[][..], Vec::as_slice);
+        match holders {
+            [] if address.is_loopback() => Some(interface == LO),
+            [] => Some(false),
+            [one] => bits(one).map(|own| own == interface),
+            several if several.iter().any(|one| bits(one) == Some(interface)) => None,
+            _ => Some(false),
+        }
+    }
+
     /// Whether the address is one of this box.
     pub(super) fn is_local(&self, address: IpAddr) -> Option<bool> {
         let loopback = match address {
@@ -72,7 +113,7 @@ impl Facts {
     }
 
     /// The first IPv4 address of each interface, for [`first`](Self::first).
-    pub fn first_addresses(interfaces: &[Interface]) -> HashMap<IfName, Ipv4Addr> {
+    fn first_addresses(interfaces: &[Interface]) -> HashMap<IfName, Ipv4Addr> {
         let first = |interface: &Interface| {
             let mut addresses = interface.addresses.iter();
             let address = addresses.find_map(|own| match own.addr() {

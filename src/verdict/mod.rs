@@ -13,13 +13,16 @@
 //! otherwise idle nat table of the legacy back end is not even consulted.
 //!
 //! It does not know: routes (the packet's way is said by whoever asks), what conntrack holds (so is its
-//! state; an established packet is not translated), the rules of native nft chains (which may drop).
+//! state; an established packet is translated only where its connection's ends are said), the rules of native nft
+//! chains (which may drop).
 //!
 //! It is pure: what is known of the box is handed in as [`Facts`].
 //!
-//! Rooms within: `connection` asks about the packets that must follow the one that was asked about; `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
-//! `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it; `typical`
-//! thinks of packets for a rule, `complete` of what they leave open;
+//! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
+//! `connection` asks about the packets that must follow one that opens a connection; `diary` is what a walk writes
+//! down; `elsewhere` weighs what is not the firewall; `words` (and `form`, as JSON) reads and writes a packet as people
+//! say it; `typical` thinks of packets for a rule, `complete` of what they leave open, `onward` explains them on a live
+//! box;
 //! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at. Of packets by the set, and not one by one: `space` is what a set is, `shadow` finds
 //! rules that nothing can match, `sweep` puts sets through the program, `alter` says what a change of the rules
@@ -33,10 +36,13 @@ mod compile;
 mod complete;
 mod cond;
 mod connection;
+mod diary;
 mod elsewhere;
 mod explain;
 mod facts;
+mod form;
 mod json;
+mod onward;
 mod probe;
 mod program;
 pub mod sets;
@@ -58,12 +64,15 @@ pub use alter::{Alteration, Policed, Reach, Side, Stopped, Way, change};
 pub use complete::{complete, fitting, gaps, settle, toward, way_out};
 pub use connection::{Bound, Connection, End, Other, Part, causes, connection_seen, looped, opens};
 pub use elsewhere::{About, Cause, Grade, elsewhere, questions};
-pub use explain::{Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict};
+pub use explain::{
+    Answer, Decider, Decision, Explanation, Possible, Step, Translated, Verdict, not_in_dump,
+};
 pub use facts::Facts;
 pub use json::SCHEMA;
+pub use onward::{Ask, completed, explained, homeward};
 pub use probe::{CtState, Ends, LinkType, Path, Probe, ProbeError};
 pub use program::{Place, Program};
 pub use shadow::{Dead, Redundancies, Redundant, Shadow, Shadows};
 pub use traffic::{Belongs, Line, Traffic};
 pub use typical::typical;
-pub use words::{EXAMPLE, Words, WordsError, read as read_words};
+pub use words::{EXAMPLE, Words, WordsError, read as read_words, read_as as read_words_as};

@@ -27,12 +27,12 @@ pub struct Program {
     pub(super) whole: bool,
     /// A rule asks whether a packet is a later fragment.
     pub(super) looks_at_pieces: bool,
+    /// A rule looks at the way back to a packet's source.
+    pub(super) looks_back: bool,
     /// A rule is known to do more than its text says: it may call any chain and change anything.
     pub(super) does_more: bool,
     /// What happens at each hook, in the order of the kernel's priorities.
     pub(super) hooks: [Vec<Stage>; 5],
-    /// How many stages of each hook come before NAT of the destination, whether or not a chain stands there.
-    pub(super) before_dnat: [u8; 5],
 }
 
 /// One rule, or the end of a chain.
@@ -151,6 +151,8 @@ pub(super) enum Stage {
     Chain(u32),
     /// Conntrack looks at the packet.
     Conntrack,
+    /// What NAT has settled for the packet's connection is done to it, before rules of nat are asked.
+    Translation,
 }
 
 /// The number that native chains have in the place of a ruleset's.
@@ -186,8 +188,10 @@ pub(super) const HOOKS: [Hook; 5] = [
 /// Where conntrack stands among the priorities (`NF_IP_PRI_CONNTRACK`).
 pub(super) const CONNTRACK: i32 = -200;
 
-/// Where destinations are translated (`NF_IP_PRI_NAT_DST`).
-pub(super) const DNAT: i32 = -100;
+/// Where NAT stands at a hook, whoever has rules there: destinations before the filter, sources after it.
+pub(super) fn translation(hook: Hook) -> Option<i32> {
+    priority(TableKind::Nat, hook, None)
+}
 
 /// Position of a hook in [`HOOKS`].
 pub(super) fn index(hook: Hook) -> usize {
@@ -221,6 +225,20 @@ impl Program {
     pub(super) fn native_at(&self, at: u32) -> Option<u32> {
         let (_, chain) = self.chain_at(at)?;
         (chain.ruleset == NATIVE).then_some(chain.index.0)
+    }
+
+    /// How much it says that this place let a packet pass: a rule of a filter chain more than a policy there, that of
+    /// a chain with rules more than that of an empty one (the other back end's, often), and all of it more than
+    /// another table. Of two that say as much the later one decides.
+    pub(super) fn weight(&self, at: u32) -> u8 {
+        match self.chain_at(at) {
+            Some((_, chain)) if chain.table == TableKind::Filter => match chain {
+                _ if at != chain.end => 3,
+                _ if chain.entry != chain.end => 2,
+                _ => 1,
+            },
+            _ => 0,
+        }
     }
 
     /// The number in its chain of the rule at a place, from 0.

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::facts::Facts;
 use crate::flow::IfName;
 use crate::ruleset::Family;
-use crate::verdict::{Bound, CtState, Path, Probe};
+use crate::verdict::{CtState, Path, Probe};
 
 /// A set of conntrack states: those that the packet may be in.
 pub(super) mod ct {
@@ -68,6 +68,8 @@ pub(super) struct State {
     pub ttl: Option<u8>,
     pub tos: Option<u8>,
     pub mark: Option<u32>,
+    /// The mark that it was last routed with.
+    pub routed_mark: Option<u32>,
     pub connmark: Option<u32>,
     /// The interface that this hook shows as the incoming one; 0 is none.
     pub input: Option<u128>,
@@ -93,10 +95,6 @@ pub(super) struct State {
     pub dst_bound: bool,
     /// A rule of nat has decided about the source.
     pub src_bound: bool,
-    /// What was decided for the connection is still to be done to the destination.
-    pub dst_due: bool,
-    /// The same of the source.
-    pub src_due: bool,
 }
 
 /// The bytes of an address as a number.
@@ -165,8 +163,6 @@ impl State {
         };
         // What comes in by lo was seen by conntrack on its way out, so it is no news to it.
         let seen = input == Some(LO) && probe.path != Path::Output;
-        let bound = probe.connection.nat;
-        let first = (to_be & !(ct::NEW | ct::INVALID | ct::UNTRACKED) == 0).then_some(false);
         let leaves_by = match probe.path {
             Path::Input => Some(0),
             _ => named(probe.output),
@@ -175,6 +171,10 @@ impl State {
             Path::Output => leaves_by,
             _ => Some(0),
         };
+        let connection = &probe.connection;
+        let settled = connection.becomes;
+        let untouched = to_be & !(ct::NEW | ct::INVALID | ct::UNTRACKED) == 0;
+        let untouched = untouched.then_some(false);
         Self {
             v6: probe.family == Family::V6,
             path: probe.path,
@@ -192,6 +192,7 @@ impl State {
             ttl: probe.ttl,
             tos: probe.tos,
             mark: probe.mark,
+            routed_mark: probe.mark,
             connmark: probe.connection.mark.or(is_first.then_some(0)),
             input,
             output,
@@ -202,36 +203,10 @@ impl State {
             ct_to_be: to_be,
             ct_settled: seen,
             altered: false,
-            dnat: bound.map_or(first, |bound| bound.dnat),
-            snat: bound.map_or(first, |bound| bound.snat),
-            dst_bound: bound.is_some(),
-            src_bound: bound.is_some(),
-            dst_due: bound.is_some_and(|bound| bound.dst.is_some()),
-            src_due: bound.is_some_and(|bound| bound.src.is_some()),
-        }
-    }
-
-    /// What was decided for the connection's destination is done to the packet.
-    pub(super) fn carry_dst(&mut self, bound: Option<Bound>) {
-        self.dst_due = false;
-        let Some(end) = bound.and_then(|bound| bound.dst) else {
-            return;
-        };
-        let old = self.dst;
-        (self.dst, self.dport) = (end.address.map(bits_of), end.port);
-        self.altered = true;
-        // To this box it is routed anew; to anybody else whoever asks has said the way.
-        let is_loopback = end.address.is_some_and(|address| address.is_loopback());
-        if self.path == Path::Output && old != self.dst && is_loopback {
-            self.leaves_by = Some(LO);
-        }
-    }
-
-    /// The same of its source.
-    pub(super) fn carry_src(&mut self, bound: Option<Bound>) {
-        self.src_due = false;
-        if let Some(end) = bound.and_then(|bound| bound.src) {
-            (self.src, self.sport) = (end.address.map(bits_of), end.port);
+            dnat: settled.map_or(untouched, |new| new.dnat),
+            snat: settled.map_or(untouched, |new| new.snat),
+            dst_bound: settled.is_some(),
+            src_bound: settled.is_some(),
         }
     }
 

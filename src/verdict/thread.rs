@@ -4,10 +4,10 @@
 //! no program: passing a chain, being translated, going from hook to hook.
 
 use super::facts::Facts;
-use super::program::{Change, Program, TableKind};
-use super::state::{State, To};
+use super::program::{Chain, Change, Program, TableKind};
+use super::state::{LO, State, To, bits_of};
 use crate::flow::Hook;
-use crate::verdict::{Path, Probe};
+use crate::verdict::{Bound, Path, Probe};
 
 /// How deep chains may call each other: nf_tables stops at 16, and nobody nests deeper by hand.
 pub(super) const DEPTH: usize = 64;
@@ -33,6 +33,16 @@ pub(super) enum By {
     Hops,
 }
 
+impl By {
+    /// How much it says that this let a packet pass, as [`Program::weight`] has it.
+    pub(super) fn weight(self, program: &Program) -> u8 {
+        match self {
+            Self::Place(at) => program.weight(at),
+            Self::Nobody | Self::Hops => 0,
+        }
+    }
+}
+
 /// How a thread ended.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
@@ -56,8 +66,11 @@ pub(super) struct Thread {
     pub depth: u8,
     /// The rule or policy of the filter table that let it pass, else of the last table.
     pub passed: By,
-    pub passed_filter: bool,
+    /// How much that says, as [`Program::weight`] has it.
+    pub passed_weight: u8,
     pub nat: [Option<u32>; 2],
+    /// The mark that the packet entered the last chain with.
+    pub entered_mark: Option<u32>,
 }
 
 /// What a step leads to.
@@ -81,8 +94,9 @@ impl Thread {
             stack: [0; DEPTH],
             depth: 0,
             passed: By::Nobody,
-            passed_filter: false,
+            passed_weight: 0,
             nat: [None; 2],
+            entered_mark: probe.mark,
         }
     }
 
@@ -100,13 +114,19 @@ impl Thread {
 
     /// This chain lets it pass.
     pub(super) fn pass(&mut self, program: &Program, at: u32) {
-        let filter = program
-            .chain_at(at)
-            .is_some_and(|(_, chain)| chain.table == TableKind::Filter);
+        let weight = program.weight(at);
         // Who lets it pass is a rule that people see; a native chain only does not stop it.
-        if program.native_at(at).is_none() && (filter || !self.passed_filter) {
+        if program.native_at(at).is_none() && weight >= self.passed_weight {
             self.passed = By::Place(at);
-            self.passed_filter |= filter;
+            self.passed_weight = weight;
+        }
+        // What this box sends is routed anew where mangle changed its mark (ipt_mangle_out, nf_route_table_hook4).
+        let is_mangle = |(_, chain): (u32, &Chain)| chain.table == TableKind::Mangle;
+        if self.hook == Hook::Output
+            && self.state.mark != self.entered_mark
+            && program.chain_at(at).is_some_and(is_mangle)
+        {
+            self.state.routed_mark = self.state.mark;
         }
         self.stack = [0; DEPTH];
         self.depth = 0;
@@ -122,9 +142,40 @@ impl Thread {
         if is_dst {
             self.state.dst_bound = true;
             *dst = Some(at);
+            // To another destination it is routed anew.
+            self.state.routed_mark = self.state.mark;
         } else {
             self.state.src_bound = true;
             *src = Some(at);
+        }
+    }
+
+    /// Gives the packet the end that NAT has settled for its connection at this hook.
+    pub(super) fn translated(&mut self, becomes: &Bound) {
+        let state = &mut self.state;
+        let is_dst = matches!(self.hook, Hook::Prerouting | Hook::Output);
+        let (address, port, new) = if is_dst {
+            (&mut state.dst, &mut state.dport, becomes.dst)
+        } else {
+            (&mut state.src, &mut state.sport, becomes.src)
+        };
+        let Some(end) = new else { return };
+        let new = (end.address.map(bits_of), end.port.or(*port));
+        if (*address, *port) == new {
+            return;
+        }
+        (*address, *port) = new;
+        state.altered = true;
+        if !is_dst {
+            return;
+        }
+        if new.0.is_some() {
+            state.to = To::Here;
+        }
+        // What this box sends is then routed to itself.
+        let is_loopback = end.address.is_some_and(|address| address.is_loopback());
+        if state.path == Path::Output && is_loopback {
+            state.leaves_by = Some(LO);
         }
     }
 
@@ -135,6 +186,7 @@ impl Thread {
         match self.hook {
             Hook::Prerouting => {
                 state.routed = true;
+                state.routed_mark = state.mark;
                 if let Turn::Goes(path) = state.turn(facts) {
                     state.go(path);
                 }

@@ -137,7 +137,6 @@ impl<'a, W: Watch> Walk<'a, W> {
         if self.is_met(thread) {
             return None;
         }
-        self.carry_on(thread);
         let stages = self.program.hooks.get(index(thread.hook));
         let stage = stages.and_then(|stages| stages.get(usize::from(thread.stage)));
         match stage {
@@ -152,6 +151,12 @@ impl<'a, W: Watch> Walk<'a, W> {
                 }
                 thread.stage += 1;
             }
+            Some(Stage::Translation) => {
+                if let Some(becomes) = &self.view.probe.connection.becomes {
+                    thread.translated(becomes);
+                }
+                thread.stage += 1;
+            }
             Some(Stage::Chain(chain)) => {
                 let Some(chain) = self.program.chains.get(*chain as usize) else {
                     thread.stage += 1;
@@ -162,35 +167,11 @@ impl<'a, W: Watch> Walk<'a, W> {
                 } else {
                     thread.at = Some(chain.entry);
                     thread.depth = 0;
+                    thread.entered_mark = thread.state.mark;
                 }
             }
         }
         Some(Step::On)
-    }
-
-    /// What NAT decided for the connection is done to a later packet where NAT stands, without asking it.
-    fn carry_on(&self, thread: &mut Thread) {
-        let state = &mut thread.state;
-        if !state.dst_due && !state.src_due {
-            return;
-        }
-        let bound = self.view.probe.connection.nat;
-        let at = index(thread.hook);
-        let is_there = |all: &[u8; 5]| all.get(at).is_none_or(|before| thread.stage >= *before);
-        match thread.hook {
-            Hook::Prerouting | Hook::Output => {
-                if state.dst_due && is_there(&self.program.before_dnat) {
-                    state.carry_dst(bound);
-                }
-            }
-            Hook::Input | Hook::Postrouting => {
-                let stages = self.program.hooks.get(at).map_or(0, Vec::len);
-                if state.src_due && usize::from(thread.stage) >= stages {
-                    state.carry_src(bound);
-                }
-            }
-            Hook::Forward => {}
-        }
     }
 
     /// A packet of which NAT leaves open whether it is for this box goes both ways.

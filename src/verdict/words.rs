@@ -19,10 +19,16 @@ pub const EXAMPLE: &str = "write it as: tcp 203.0.113.9 -> :443 in eth0   (or: u
 #[error("{0}")]
 pub struct WordsError(String);
 
-/// Reads a packet: words, or one JSON object.
+/// Reads a packet: words, or one JSON object. Without a word of its family it is of IPv4.
 pub fn read(text: &str) -> Result<Probe, WordsError> {
+    read_as(text, Family::V4)
+}
+
+/// Reads a packet that is of `usual` where it does not tell its family.
+pub fn read_as(text: &str, usual: Family) -> Result<Probe, WordsError> {
     if text.trim_start().starts_with('{') {
-        return Probe::from_json(text.as_bytes()).map_err(|error| WordsError(error.to_string()));
+        return Probe::from_json_as(text.as_bytes(), usual)
+            .map_err(|error| WordsError(error.to_string()));
     }
     let spaced = text.replace('→', " -> ").replace("->", " -> ");
     let mut said = Said::default();
@@ -30,7 +36,7 @@ pub fn read(text: &str) -> Result<Probe, WordsError> {
     while let Some(word) = words.next() {
         said.word(word, &mut words).map_err(WordsError)?;
     }
-    said.finish().map_err(WordsError)
+    said.finish(usual).map_err(WordsError)
 }
 
 /// A packet in the words that [`read`] reads. Names of interfaces are as they are: strip before drawing.
@@ -174,7 +180,7 @@ impl Said {
         Ok(())
     }
 
-    fn finish(self) -> Result<Probe, String> {
+    fn finish(self, usual: Family) -> Result<Probe, String> {
         let address = self.src.0.or(self.dst.0);
         let by_proto = matches!(
             self.proto.as_deref(),
@@ -182,8 +188,9 @@ impl Said {
         );
         let family = self.family.unwrap_or(match address {
             Some(IpAddr::V6(_)) => Family::V6,
+            Some(IpAddr::V4(_)) => Family::V4,
             None if by_proto => Family::V6,
-            _ => Family::V4,
+            None => usual,
         });
         for address in [self.src.0, self.dst.0].into_iter().flatten() {
             if address.is_ipv6() != (family == Family::V6) {

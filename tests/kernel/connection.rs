@@ -211,11 +211,7 @@ impl<'a> Site<'a> {
             live: true,
         };
         let mut machine = host::links();
-        let facts = Facts {
-            local: machine.addresses(),
-            first: Facts::first_addresses(machine.interfaces.as_deref().unwrap()),
-            ..Facts::default()
-        };
+        let facts = Facts::of(&machine);
         let mut ask = |asked: &[RouteQuestion], machine: &Machine| host::routes(asked, machine);
         let mut programs = Programs::default();
         let answered = answer(&question, &mut programs, &facts, &mut machine, &mut ask).unwrap();

@@ -13,13 +13,7 @@ fn name(text: &str) -> IfName {
 }
 
 fn question(to: &str) -> RouteQuestion {
-    RouteQuestion {
-        to: to.parse().unwrap(),
-        from: None,
-        input: None,
-        output: None,
-        mark: None,
-    }
+    RouteQuestion::toward(to.parse().unwrap())
 }
 
 fn answer<'a>(machine: &'a Machine, asked: &RouteQuestion) -> &'a RouteAnswer {

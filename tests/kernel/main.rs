@@ -15,6 +15,7 @@ mod lossy;
 mod native;
 mod poller;
 mod preflight;
+mod routed;
 mod save;
 mod support;
 mod verdict;

@@ -202,7 +202,7 @@ impl<'a> Blocked<'a> {
             return (self.probe.dst, self.probe.dport);
         }
         // Of a later packet it was decided with the first one.
-        let bound = self.probe.connection.nat.and_then(|bound| bound.dst);
+        let bound = self.probe.connection.becomes.and_then(|bound| bound.dst);
         match (&self.explanation.dst, bound) {
             (Some(to), _) => (to.address, to.port),
             (None, Some(end)) => (end.address, end.port),

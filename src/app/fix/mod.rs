@@ -37,7 +37,7 @@ use crate::verdict::{
     change,
 };
 pub use untracked::untracked;
-pub use what_if::{WhatIf, what_if};
+pub use what_if::{WhatIf, cut_connections, what_if};
 
 /// Rules that one fix may take: a packet may be stopped by one table after the other.
 const STEPS: usize = 4;

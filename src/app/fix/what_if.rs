@@ -48,3 +48,41 @@ pub fn what_if<'p>(
     }
     count
 }
+
+/// Puts connections through both, each with all the packets that it is made of: it stands as long as every one of
+/// them passes, and is cut when one of them is stopped that was not before.
+pub fn cut_connections(
+    before: Side<'_>,
+    after: Side<'_>,
+    change: &Alteration,
+    connections: &[Vec<Probe>],
+    facts: &Facts,
+) -> WhatIf {
+    let mut count = WhatIf::default();
+    let family = after.program.family();
+    let of_family = |packets: &&Vec<Probe>| packets.first().is_some_and(|one| one.family == family);
+    for packets in connections.iter().filter(of_family) {
+        count.packets += 1;
+        let stands = |side: Side<'_>| {
+            let mut ends = packets
+                .iter()
+                .map(|one| side.program.decide(one, facts, side.rulesets).verdict);
+            ends.try_fold(Some(true), |stands, end| match end {
+                Verdict::Accept => Ok(stands),
+                Verdict::Unknown => Ok(None),
+                Verdict::Drop | Verdict::Reject => Err(()),
+            })
+            .unwrap_or(Some(false))
+        };
+        // What the change does is told of packets as they arrive, and says nothing of what NAT makes of them.
+        let may_touch = |one: &Probe| one.is_translated() || change.may_touch(one);
+        match (stands(before), stands(after)) {
+            (Some(true), Some(false)) => count.newly_cut += 1,
+            (Some(false), Some(true)) => count.newly_accepted += 1,
+            (None, None) if !packets.iter().any(may_touch) => {}
+            (None, _) | (_, None) => count.not_certain += 1,
+            _ => {}
+        }
+    }
+    count
+}

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use crate::app::firewall::FirewallId;
 use crate::edit::Stage;
-use crate::flow::{IpVersion, KernelLine, Machine, Protocol, RouteAnswer, RouteQuestion, TcpFlags};
+use crate::flow::{IpVersion, KernelLine, Machine, Protocol, TcpFlags};
 use crate::ruleset::{BaseChain, ChainIdx, Family, Lossy, Marked, RuleIdx, Ruleset};
 use crate::verdict::{
-    Answer, Cause, CtState, Ends, Explanation, Facts, Other, Path, Probe, Program, causes,
-    complete, fitting, gaps, looped, settle, toward, way_out,
+    Answer, Ask, Cause, CtState, Explanation, Facts, Other, Path, Probe, Program, causes,
+    completed, explained, homeward, looped, not_in_dump,
 };
 
 /// A rule, or the policy of a chain (`None`), of one of the rulesets.
@@ -180,9 +180,6 @@ impl Programs {
     }
 }
 
-/// Asks the kernel about the ways of packets.
-pub type Ask<'a> = dyn FnMut(&[RouteQuestion], &Machine) -> Vec<(RouteQuestion, RouteAnswer)> + 'a;
-
 /// Answers. `machine` holds the interfaces of the box, or nothing at all for a dump; `ask` is asked for routes,
 /// which are added to it. `None` for a question without a packet.
 pub fn answer(
@@ -194,7 +191,13 @@ pub fn answer(
 ) -> Option<Answered> {
     let mut first = None;
     for packet in &question.packets {
-        for probe in completed(packet, question.live, machine, ask) {
+        // Of a dump's box nothing is known.
+        let probes = if question.live {
+            completed(packet, machine, ask)
+        } else {
+            vec![packet.clone()]
+        };
+        for probe in probes {
             let answered = answer_one(question, packet, probe, programs, facts, machine, ask);
             if answered.met {
                 return Some(answered);
@@ -209,7 +212,7 @@ pub fn answer(
 fn answer_one(
     question: &Question,
     packet: &Probe,
-    mut probe: Probe,
+    probe: Probe,
     programs: &mut Programs,
     facts: &Facts,
     machine: &mut Machine,
@@ -219,16 +222,25 @@ fn answer_one(
     let sets: Vec<Held> = question.sets.iter().filter(of_family).cloned().collect();
     let rulesets: Vec<&Ruleset> = sets.iter().map(|held| held.ruleset.as_ref()).collect();
     let program = programs.of(probe.family, &sets, &question.natives);
-    probe = looped(&probe);
-    if question.live {
-        probe = with_way_back(&probe, machine, ask);
-    }
-    let mut explanation = program.explain(&probe, facts, &rulesets);
-    // A DNAT sends it on: only now is it known where to.
-    if let Some(through) = sent_on(packet, &probe, &explanation, machine, ask) {
-        explanation = program.explain(&through, facts, &rulesets);
-        probe = through;
-    }
+    let probe = looped(&probe);
+    let (probe, explanation) = match question.live {
+        true => explained(
+            program,
+            (homeward(probe, machine, ask), packet.output.is_none()),
+            (facts, &rulesets),
+            machine,
+            ask,
+        ),
+        // That a dump lacks a family says nothing of the box.
+        false if rulesets.is_empty() => {
+            let explanation = Explanation::untold(not_in_dump(probe.family));
+            (probe, explanation)
+        }
+        false => {
+            let explanation = program.explain(&probe, facts, &rulesets);
+            (probe, explanation)
+        }
+    };
     let others = program.others(&probe, facts, &rulesets);
     let met = question
         .meets
@@ -241,77 +253,6 @@ fn answer_one(
         others,
         sets,
     }
-}
-
-/// The packet with what the box says of it; where ends were made up, first one with ends that fit. Of a dump's box
-/// nothing is known.
-fn completed(packet: &Probe, live: bool, machine: &mut Machine, ask: &mut Ask<'_>) -> Vec<Probe> {
-    if !live {
-        return vec![packet.clone()];
-    }
-    let packet = settle(packet, machine);
-    let mut asked = gaps(&packet);
-    let ends = [
-        packet.src.filter(|_| packet.made_up.src),
-        packet.dst.filter(|_| packet.made_up.dst),
-    ];
-    asked.extend(ends.into_iter().flatten().map(toward));
-    learn(asked, machine, ask);
-    let whole = complete(&packet, machine);
-    let mut probes: Vec<Probe> = fitting(&whole, machine).into_iter().collect();
-    probes.push(whole);
-    // Settled from here on: asked again, it is the same packet.
-    for probe in &mut probes {
-        probe.made_up = Ends::default();
-    }
-    probes
-}
-
-/// Asks what is not known yet.
-fn learn(mut asked: Vec<RouteQuestion>, machine: &mut Machine, ask: &mut Ask<'_>) {
-    asked.retain(|one| machine.route(one).is_none());
-    if !asked.is_empty() {
-        let answers = ask(&asked, machine);
-        machine.routes.extend(answers);
-    }
-}
-
-/// The packet with the interface by which its answers leave.
-pub fn with_way_back(probe: &Probe, machine: &mut Machine, ask: &mut Ask<'_>) -> Probe {
-    let mut probe = probe.clone();
-    if let Some(src) = probe.src.filter(|_| probe.path != Path::Output) {
-        learn(vec![toward(src)], machine, ask);
-        probe.connection.back = way_out(machine, Some(src));
-    }
-    probe
-}
-
-/// A packet that a rule of nat sends on: one to this box is one through it, and both leave by the way to their new
-/// destination, unless somebody `asked` about another way. `None` where the packet is that already.
-pub fn sent_on(
-    asked: &Probe,
-    probe: &Probe,
-    explanation: &Explanation,
-    machine: &mut Machine,
-    ask: &mut Ask<'_>,
-) -> Option<Probe> {
-    let to = explanation.dst.as_ref()?.address?;
-    let is_local = machine.addresses()?.contains(&to) || to.is_loopback();
-    let is_open = match probe.path {
-        Path::Input => true,
-        Path::Forward => asked.output.is_none(),
-        Path::Output => false,
-    };
-    if is_local || !is_open {
-        return None;
-    }
-    learn(vec![toward(to)], machine, ask);
-    let through = Probe {
-        path: Path::Forward,
-        output: way_out(machine, Some(to)),
-        ..probe.clone()
-    };
-    (through != *probe).then_some(through)
 }
 
 fn meets(explanation: &Explanation, sets: &[Held], spot: Spot) -> bool {

@@ -10,27 +10,26 @@
 
 mod show;
 
-use std::collections::HashSet;
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::app::why::question::{sent_on, with_way_back};
 use crate::cli::{Failure, export, input, print};
-use crate::flow::{Machine, RouteQuestion};
+use crate::flow::Machine;
 use crate::host;
 use crate::netfilter::native;
 use crate::netfilter::netlink::Netlink;
 use crate::netfilter::nftables::inspect::inspect;
 use crate::netfilter::xtables::beside::sets_for;
 use crate::ruleset::{Backend, BaseChain, Document, Family, Lossy, Marked, Ruleset};
+use crate::ui::words::clean_str;
 use crate::verdict::Probe;
 use crate::verdict::{
-    Cause, EXAMPLE, Explanation, Facts, Grade, Program, SCHEMA, Verdict, causes, complete,
-    elsewhere, gaps, looped, questions, read_words, sets, settle,
+    Cause, EXAMPLE, Explanation, Facts, Grade, Program, SCHEMA, Verdict, Words, causes, completed,
+    elsewhere, explained, homeward, looped, not_in_dump, questions, read_words_as, sets, settle,
 };
 
 /// Which packet, and where.
@@ -90,65 +89,71 @@ impl<'a> Side<'a> {
         let program = Program::compile_marked(family, &marked, native);
         Self { rulesets, program }
     }
+}
 
-    fn explain(&self, probe: &Probe, facts: &Facts) -> Explanation {
-        self.program.explain(probe, facts, &self.rulesets)
-    }
+/// What of the box the packets are about: nothing of a dump's.
+struct Here {
+    live: bool,
+    machine: Machine,
+    facts: Facts,
+    native: Vec<BaseChain>,
 }
 
 /// Explains.
 pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
-    let links = match explain.file {
-        Some(_) => Machine::default(),
-        None => host::links(),
-    };
-    let probes = match &explain.packets {
-        Some(path) => many(path)?,
-        None => vec![words(&explain.packet)?],
-    };
-    let asked = probes.first().cloned();
-    let probes = on_their_way(probes, &links);
+    let asked = Asked::of(explain)?;
+    // What is no packet is said before anything is read.
+    let mut probes = asked.probes(Family::V4)?;
     let document = match &explain.file {
         Some(path) => input::document(path)?,
         None => export::live()?,
     };
-    let native = if explain.file.is_none() {
-        natives()
-    } else {
-        Vec::new()
-    };
     let live = explain.file.is_none();
-    let facts = facts(explain, &document, &links)?;
-    let four = Side::new(Family::V4, &document, &native, live);
-    let six = Side::new(Family::V6, &document, &native, live);
+    if !live && family_of(&document) == Some(Family::V6) {
+        probes = asked.probes(Family::V6)?;
+    }
+    let machine = if live {
+        host::links()
+    } else {
+        Machine::default()
+    };
+    let mut here = Here {
+        live,
+        facts: facts(explain, &document, &machine)?,
+        machine,
+        native: if live { natives() } else { Vec::new() },
+    };
+    let four = Side::new(Family::V4, &document, &here.native, live);
+    let six = Side::new(Family::V6, &document, &here.native, live);
     let mut out = Vec::new();
     let mut all_accepted = true;
-    for probe in &probes {
+    for probe in probes {
         let side = match probe.family {
             Family::V4 => &four,
             Family::V6 => &six,
         };
-        let alone = explain.packets.is_none();
-        let looped = if alone { looped(probe) } else { probe.clone() };
-        let probe = &looped;
-        let (probe, explanation) = if alone && live {
-            on_the_box(side, asked.as_ref(), probe, &facts, &links)
-        } else {
-            (probe.clone(), side.explain(probe, &facts))
+        let (probe, explanation) = match &explain.packets {
+            _ if !live && side.rulesets.is_empty() => match explain.packets {
+                None => return Err(not_of_it(&probe)),
+                Some(_) => {
+                    let untold = Explanation::untold(not_in_dump(probe.family));
+                    (probe, untold)
+                }
+            },
+            None => side.explain_one(probe, &mut here),
+            Some(_) => side.explain_of_many(probe, &mut here),
         };
-        let probe = &probe;
         all_accepted &= explanation.verdict == Verdict::Accept;
         // Of one packet its connection and the rest of the box are looked at too; a file of them is about the rules
         // and these packets alone.
-        let others = if alone {
-            side.program.others(probe, &facts, &side.rulesets)
-        } else {
-            Vec::new()
+        let others = match explain.packets {
+            None => side.program.others(&probe, &here.facts, &side.rulesets),
+            Some(_) => Vec::new(),
         };
         let connection = causes(&explanation, &others, &side.rulesets);
         all_accepted &= connection.iter().all(|cause| cause.grade == Grade::Fine);
-        let around = match (&explain.file, &explain.packets) {
-            (None, None) => beside(probe, &explanation, &links, &native),
+        let around = match explain.packets {
+            None if live => beside(&probe, &explanation, &here),
             _ => Vec::new(),
         };
         all_accepted &= around.iter().all(|cause| cause.grade != Grade::Blocks);
@@ -159,7 +164,7 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
                 let others = others.iter();
                 let others = others.map(|other| other.to_json(&side.rulesets));
                 fields.insert("connection".into(), others.collect());
-                if explain.file.is_none() {
+                if live {
                     fields.insert("elsewhere".into(), serde_json::json!(around));
                 }
             }
@@ -167,7 +172,7 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
             out.push(b'\n');
         } else {
             let page = show::Page {
-                probe,
+                probe: &probe,
                 explanation: &explanation,
                 rulesets: &side.rulesets,
                 others: &others,
@@ -185,82 +190,126 @@ pub fn run(explain: &Explain) -> Result<ExitCode, Failure> {
     })
 }
 
-/// The arguments: words, or one JSON object.
-fn words(arguments: &[String]) -> Result<Probe, Failure> {
-    let text = arguments.join(" ");
-    read_words(&text).map_err(|error| Failure::input(error.to_string(), EXAMPLE))
+/// The family of a dump that holds rules of one.
+fn family_of(document: &Document) -> Option<Family> {
+    let mut families = document.rulesets().iter().map(Ruleset::family);
+    let first = families.next()?;
+    families.all(|family| family == first).then_some(first)
 }
 
-/// One packet a line; empty lines are passed by.
-fn many(path: &Path) -> Result<Vec<Probe>, Failure> {
-    let text = input::read(path)?;
+/// A dump that lacks the packet's family says nothing of it: not that there are no rules.
+fn not_of_it(probe: &Probe) -> Failure {
+    let packet = Words(probe).to_string();
+    Failure::input(
+        format!(
+            "{}, and {} is of that family",
+            not_in_dump(probe.family),
+            clean_str(&packet)
+        ),
+        "give a dump of that family, as iptables-save or ip6tables-save prints it, or one of both",
+    )
+}
+
+/// What was asked, as it was typed.
+enum Asked {
+    /// Words, or one JSON object.
+    One(String),
+    /// One JSON object a line, and the name of their file.
+    Many(Vec<u8>, String),
+}
+
+impl Asked {
+    fn of(explain: &Explain) -> Result<Self, Failure> {
+        Ok(match &explain.packets {
+            Some(path) => Self::Many(input::read(path)?, input::name(path)),
+            None => Self::One(explain.packet.join(" ")),
+        })
+    }
+
+    /// The packets, of `usual` where they do not tell their family. All or none: one that is not understood is
+    /// refused before there is an answer to any.
+    fn probes(&self, usual: Family) -> Result<Vec<Probe>, Failure> {
+        match self {
+            Self::One(text) => read_words_as(text, usual)
+                .map(|probe| vec![probe])
+                .map_err(|error| Failure::input(error.to_string(), EXAMPLE)),
+            Self::Many(text, name) => many(text, name, usual),
+        }
+    }
+}
+
+/// One packet a line; empty lines are passed by, and the mark that some editors begin a text with (U+FEFF).
+fn many(text: &[u8], name: &str, usual: Family) -> Result<Vec<Probe>, Failure> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let lines = text.split(|byte| *byte == b'\n').zip(1_u64..);
     let filled = lines.filter(|(line, _)| !line.trim_ascii().is_empty());
     filled
         .map(|(line, number)| {
-            Probe::from_json(line).map_err(|error| {
-                let what = format!("{}: line {number}: {error}", input::name(path));
+            Probe::from_json_as(line, usual).map_err(|error| {
                 Failure::input(
-                    what,
-                    "each line is one packet, a JSON object as in the manual",
+                    format!("{name}: line {number}: {error}"),
+                    "each line is one packet, a JSON object as in the manual; nothing was answered",
                 )
             })
         })
         .collect()
 }
 
-/// Packets whose routes are asked for at a time.
-const AT_A_TIME: usize = 256;
+/// Answers of the kernel that are kept while a file of packets is gone through.
+const KEPT: usize = 256;
 
-/// The packets on the ways that their destinations tell, where nobody said which. Of a dump's box nothing is known.
-fn on_their_way(mut probes: Vec<Probe>, links: &Machine) -> Vec<Probe> {
-    for part in probes.chunks_mut(AT_A_TIME) {
-        let mut turned: Vec<&mut Probe> = Vec::new();
-        for probe in part {
-            let path = probe.path;
-            *probe = settle(probe, links);
-            if probe.path != path {
-                turned.push(probe);
-            }
+impl Side<'_> {
+    /// One packet: on a live box with what the box says of it, as on the screen.
+    fn explain_one(&self, packet: Probe, here: &mut Here) -> (Probe, Explanation) {
+        if !here.live {
+            return self.as_said(looped(&packet), here);
         }
-        let asked: HashSet<RouteQuestion> = turned.iter().flat_map(|probe| gaps(probe)).collect();
-        let asked: Vec<RouteQuestion> = asked.into_iter().collect();
-        let mut machine = links.clone();
-        machine.routes = host::routes(&asked, links);
-        for probe in turned {
-            probe.output = complete(probe, &machine).output;
-        }
+        let open = packet.output.is_none();
+        let probe = completed(&packet, &mut here.machine, &mut host::routes).pop();
+        let probe = looped(&probe.unwrap_or(packet));
+        let probe = homeward(probe, &mut here.machine, &mut host::routes);
+        self.explained(probe, open, here)
     }
-    probes
-}
 
-/// The packet as this box sends it on, with the way of its answers, and what the rules say of it. `asked` is it as it
-/// was written.
-fn on_the_box(
-    side: &Side<'_>,
-    asked: Option<&Probe>,
-    probe: &Probe,
-    facts: &Facts,
-    links: &Machine,
-) -> (Probe, Explanation) {
-    let mut machine = links.clone();
-    let mut ask = |asked: &[RouteQuestion], machine: &Machine| host::routes(asked, machine);
-    let probe = with_way_back(probe, &mut machine, &mut ask);
-    let explanation = side.explain(&probe, facts);
-    let asked = asked.unwrap_or(&probe);
-    // A DNAT sends it on: only now is it known where to.
-    match sent_on(asked, &probe, &explanation, &mut machine, &mut ask) {
-        Some(through) => {
-            let explanation = side.explain(&through, facts);
-            (through, explanation)
+    /// One of a file of packets, where what is left out stays open, but for the way that its destination tells.
+    fn explain_of_many(&self, packet: Probe, here: &mut Here) -> (Probe, Explanation) {
+        if !here.live {
+            return self.as_said(packet, here);
         }
-        None => (probe, explanation),
+        if here.machine.routes.len() > KEPT {
+            here.machine.routes.clear();
+        }
+        let turned = settle(&packet, &here.machine);
+        if turned.path == packet.path {
+            return self.explained(turned, false, here);
+        }
+        let whole = completed(&packet, &mut here.machine, &mut host::routes).pop();
+        let output = whole.and_then(|whole| whole.output);
+        self.explained(Probe { output, ..turned }, true, here)
+    }
+
+    fn as_said(&self, probe: Probe, here: &Here) -> (Probe, Explanation) {
+        let explanation = self.program.explain(&probe, &here.facts, &self.rulesets);
+        (probe, explanation)
+    }
+
+    fn explained(&self, probe: Probe, open: bool, here: &mut Here) -> (Probe, Explanation) {
+        explained(
+            &self.program,
+            (probe, open),
+            (&here.facts, &self.rulesets),
+            &mut here.machine,
+            &mut host::routes,
+        )
     }
 }
 
 /// What is known of the box: of this one its addresses and its clock, of a dump's only what is said.
 fn facts(explain: &Explain, document: &Document, links: &Machine) -> Result<Facts, Failure> {
-    let mut facts = Facts::default();
+    let mut facts = match explain.file {
+        Some(_) => Facts::default(),
+        None => Facts::of(links),
+    };
     if let Some(path) = &explain.sets {
         facts.sets = sets::read(&input::read(path)?);
     } else if explain.file.is_none() {
@@ -269,10 +318,6 @@ fn facts(explain: &Explain, document: &Document, links: &Machine) -> Result<Fact
     }
     if !explain.local.is_empty() {
         facts.local = Some(explain.local.clone());
-    } else if explain.file.is_none() {
-        facts.local = links.addresses();
-        facts.first = Facts::first_addresses(links.interfaces.as_deref().unwrap_or_default());
-        facts.broadcast = links.broadcasts();
     }
     if explain.file.is_none() {
         facts.now = Some(
@@ -285,14 +330,9 @@ fn facts(explain: &Explain, document: &Document, links: &Machine) -> Result<Fact
 }
 
 /// What of this box beside its rules stops the packet, or may.
-fn beside(
-    probe: &Probe,
-    explanation: &Explanation,
-    links: &Machine,
-    native: &[BaseChain],
-) -> Vec<Cause> {
-    let asked = questions(probe, explanation, links);
-    elsewhere(probe, explanation, &host::machine(&asked), native)
+fn beside(probe: &Probe, explanation: &Explanation, here: &Here) -> Vec<Cause> {
+    let asked = questions(probe, explanation, &here.machine);
+    elsewhere(probe, explanation, &host::machine(&asked), &here.native)
 }
 
 /// Rules of this box whose text says less than the kernel holds. Where that cannot be told it is said.

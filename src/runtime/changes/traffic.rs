@@ -4,16 +4,14 @@
 use std::collections::HashSet;
 
 use crate::app::change::Checked;
-use crate::app::connections::Connection as Listed;
-use crate::app::fix::{WhatIf, what_if};
-use crate::flow::{Protocol, RouteQuestion, TcpFlags, Tracked};
+use crate::app::connections::{Connection as Listed, packets};
+use crate::app::fix::{WhatIf, cut_connections, what_if};
+use crate::flow::{RouteQuestion, Tracked};
 use crate::host;
 use crate::netfilter::tracked;
 use crate::ruleset::{Family, Ruleset};
 use crate::runtime::changes::check::Material;
-use crate::verdict::{
-    Connection, CtState, Facts, Path, Probe, Program, Side, Traffic, change, complete, gaps,
-};
+use crate::verdict::{Facts, Path, Probe, Program, Side, Traffic, change, complete, gaps};
 
 /// Lines of traffic that the dialog has room for, for each way and direction.
 const LINES: usize = 4;
@@ -22,7 +20,7 @@ const LINES: usize = 4;
 pub(super) fn look(
     material: &Material,
     family: Family,
-    (facts, live): (&Facts, &[Probe]),
+    (facts, live): (&Facts, &[Vec<Probe>]),
     checked: &mut Checked,
 ) {
     if !material.families.contains(&family) {
@@ -48,7 +46,7 @@ pub(super) fn look(
     );
     let done = change(old, new, facts);
     let drops = what_if(old, new, &done, &material.drops, facts);
-    let live = what_if(old, new, &done, live, facts);
+    let live = cut_connections(old, new, &done, live, facts);
     checked.what_if.extend(drops_words(family, drops));
     checked.what_if.extend(live_words(family, live));
     for way in &done.ways {
@@ -120,9 +118,8 @@ fn doubt(count: WhatIf) -> String {
 /// Connections that are looked at.
 const CONNECTIONS: usize = 10_000;
 
-/// The next packet of each connection that stands, as the filter sees it. Connections that NAT translates are
-/// left out: what they meet before it is not what they meet after.
-pub(super) fn connections(facts: &Facts) -> Vec<Probe> {
+/// The next packets of each connection that stands, in both directions.
+pub(super) fn connections(facts: &Facts) -> Vec<Vec<Probe>> {
     let table = match tracked::table(CONNECTIONS) {
         Ok(table) => table,
         Err(error) => {
@@ -130,9 +127,18 @@ pub(super) fn connections(facts: &Facts) -> Vec<Probe> {
             return Vec::new();
         }
     };
-    let plain = table.entries.iter().filter(|entry| !entry.is_translated());
-    let probes: Vec<Probe> = plain.map(|entry| probe(entry, facts)).collect();
-    completed(&probes)
+    let of = |entry| packets(entry, &|ip| is_local(ip, facts));
+    let all: Vec<Vec<Probe>> = table.entries.iter().map(of).collect();
+    let flat: Vec<Probe> = all.iter().flatten().cloned().collect();
+    let mut flat = completed(&flat).into_iter();
+    all.iter()
+        .map(|packets| flat.by_ref().take(packets.len()).collect())
+        .collect()
+}
+
+fn is_local(address: std::net::IpAddr, facts: &Facts) -> bool {
+    let own = facts.local.as_ref();
+    address.is_loopback() || own.is_some_and(|own| own.contains(&address))
 }
 
 /// Packets with the interfaces that they take here.
@@ -148,66 +154,19 @@ fn completed(probes: &[Probe]) -> Vec<Probe> {
         .collect()
 }
 
-fn probe(entry: &Tracked, facts: &Facts) -> Probe {
-    let there = entry.original;
-    let is_local = |address: std::net::IpAddr| {
-        address.is_loopback()
-            || facts
-                .local
-                .as_ref()
-                .is_some_and(|own| own.contains(&address))
-    };
-    let path = match (is_local(there.src), is_local(there.dst)) {
-        (true, _) => Path::Output,
-        (false, true) => Path::Input,
-        (false, false) => Path::Forward,
-    };
-    let family = if there.src.is_ipv4() {
-        Family::V4
-    } else {
-        Family::V6
-    };
-    let state = if entry.answered {
-        CtState::Established
-    } else {
-        CtState::New
-    };
-    Probe {
-        proto: Some(entry.proto),
-        src: Some(there.src),
-        sport: there.sport,
-        dst: Some(there.dst),
-        dport: there.dport,
-        ctstate: Some(state),
-        tcp_flags: (entry.proto == Protocol::TCP).then_some(TcpFlags::ACK),
-        // What its program marks the packets with, nobody says.
-        mark: (path != Path::Output).then_some(0),
-        connection: Connection {
-            reply: Some(false),
-            src: Some(there.src),
-            dst: Some(there.dst),
-            sport: there.sport,
-            dport: there.dport,
-            mark: Some(entry.mark),
-            ..Connection::default()
-        },
-        ..Probe::new(family, path)
-    }
-}
-
 /// Connections that a list has room for.
 const LISTED: usize = 2_000;
 
 /// What stands in the conntrack table, each with the packet to ask about.
 pub(super) fn listed(facts: &Facts) -> Result<Vec<Listed>, String> {
     let table = tracked::table(LISTED).map_err(|error| error.to_string())?;
-    let packets: Vec<Probe> = table
-        .entries
-        .iter()
-        .map(|entry| asked(entry, facts))
-        .collect();
-    let packets = completed(&packets);
-    let entries = table.entries.iter().zip(packets);
+    let first = |entry| {
+        let mut packets = packets(entry, &|ip| is_local(ip, facts)).into_iter();
+        Some((entry, packets.next()?))
+    };
+    let (entries, first): (Vec<&Tracked>, Vec<Probe>) =
+        table.entries.iter().filter_map(first).unzip();
+    let entries = entries.into_iter().zip(completed(&first));
     let mut all: Vec<Listed> = entries
         .map(|(entry, packet)| Listed {
             note: match (entry.is_translated(), entry.answered) {
@@ -222,22 +181,6 @@ pub(super) fn listed(facts: &Facts) -> Result<Vec<Listed>, String> {
         .collect();
     all.sort_by(|a, b| a.text.cmp(&b.text));
     Ok(all)
-}
-
-/// The packet to ask about: the next one, and of a connection that NAT translates the first, which is the one
-/// that the nat table sees.
-fn asked(entry: &Tracked, facts: &Facts) -> Probe {
-    let mut packet = probe(entry, facts);
-    if entry.is_translated() {
-        // Its way is that of where it really goes.
-        let mut turned = *entry;
-        turned.original.dst = entry.reply.src;
-        packet.path = probe(&turned, facts).path;
-        packet.ctstate = Some(CtState::New);
-        packet.connection = Connection::default();
-        packet.tcp_flags = (entry.proto == Protocol::TCP).then_some(TcpFlags::SYN);
-    }
-    packet
 }
 
 fn text(entry: &Tracked) -> String {

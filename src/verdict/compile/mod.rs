@@ -13,8 +13,8 @@ mod whole;
 use std::collections::HashMap;
 
 use super::program::{
-    Action, CONNTRACK, Chain, Change, DNAT, End, HOOKS, Program, Rule, Stage, TableKind, index,
-    priority,
+    Action, CONNTRACK, Chain, Change, End, HOOKS, Program, Rule, Stage, TableKind, index, priority,
+    translation,
 };
 use crate::flow::Hook;
 use crate::ruleset::spec::targets::RejectWith;
@@ -84,9 +84,9 @@ impl Compiler {
                 natives: Vec::new(),
                 whole: false,
                 looks_at_pieces: false,
+                looks_back: false,
                 does_more: false,
                 hooks: Default::default(),
-                before_dnat: [0; 5],
             },
             entries: HashMap::new(),
             places: 0,
@@ -155,6 +155,7 @@ impl Compiler {
         let nft = ruleset.backend() == Some(Backend::Nft);
         self.program.whole |= whole::needs(&spec);
         self.program.looks_at_pieces |= whole::looks(&spec);
+        self.program.looks_back |= odd::looks_back(&spec);
         matches::conditions(&spec, nft, &mut self.program.conds);
         let count = u16::try_from(self.program.conds.len() - first).unwrap_or(u16::MAX);
         let jump = |name: &[u8]| {
@@ -211,6 +212,8 @@ impl Compiler {
     fn hooks(&mut self, rulesets: &[&Ruleset], native: &[BaseChain]) {
         for hook in HOOKS {
             let mut stages: Vec<((i32, i32), Stage)> = Vec::new();
+            // The first of its priority: the sort is stable.
+            stages.extend(translation(hook).map(|at| ((at, i32::MIN), Stage::Translation)));
             for (at, chain) in self.program.chains.iter().enumerate() {
                 let Some(ruleset) = rulesets.get(usize::from(chain.ruleset)) else {
                     continue;
@@ -240,10 +243,6 @@ impl Compiler {
             }
             // Stable: chains of one priority stay in the order of the rulesets.
             stages.sort_by_key(|(priority, _)| *priority);
-            let before = stages.iter().filter(|((at, _), _)| *at < DNAT).count();
-            if let Some(own) = self.program.before_dnat.get_mut(index(hook)) {
-                *own = u8::try_from(before).unwrap_or(u8::MAX);
-            }
             if let Some(own) = self.program.hooks.get_mut(index(hook)) {
                 *own = stages.into_iter().map(|(_, stage)| stage).collect();
             }

@@ -10,8 +10,8 @@ use crate::ruleset::spec::{Address, Inv, Match, Spec};
 use crate::verdict::bytes::Pattern;
 use crate::verdict::clock::TimeTest;
 use crate::verdict::cond::{
-    AddrtypeTest, Bytes, BytesTest, Cond, CtTest, Odd, OwnerTest, PhysdevTest, TupleEnd,
-    certain_chance,
+    AddrtypeTest, Bytes, BytesTest, Cond, CtTest, Odd, OwnerTest, PhysdevTest, RpfilterTest,
+    TupleEnd, certain_chance,
 };
 use crate::verdict::sets::SetTest;
 
@@ -41,6 +41,13 @@ pub(super) fn push(one: &Match<'_>, spec: &Spec<'_>, out: &mut Vec<Cond>) {
             invert: test.invert,
             text: text(),
         })),
+        Match::Rpfilter(filter) => Some(Odd::Rpfilter(RpfilterTest {
+            loose: filter.loose,
+            by_mark: filter.validmark,
+            accept_local: filter.accept_local,
+            invert: filter.invert,
+            text: text(),
+        })),
         Match::Owner(owner) => Some(Odd::Owner(owner_test(owner, text()))),
         _ => None,
     };
@@ -57,12 +64,18 @@ pub(super) fn push(one: &Match<'_>, spec: &Spec<'_>, out: &mut Vec<Cond>) {
     }
 }
 
+/// The way back to the packet's source is asked for.
+pub(super) fn looks_back(spec: &Spec<'_>) -> bool {
+    spec.matches
+        .iter()
+        .any(|one| matches!(one, Match::Rpfilter(_)))
+}
+
 fn why_unknown(one: &Match<'_>) -> &'static str {
     match one {
         Match::Limit(_) | Match::Hashlimit(_) => "depends on the traffic of the moment",
         Match::Connlimit(_) => "depends on how many connections there are",
         Match::Recent(_) => "depends on its list of addresses",
-        Match::Rpfilter(_) => "depends on the routes",
         Match::Time(_) => "depends on the kernel's time zone",
         _ => "this match is not understood",
     }
@@ -149,7 +162,8 @@ fn addrtype(types: &Addrtype, text: Box<str>) -> AddrtypeTest {
     AddrtypeTest {
         source: types.source.map(|types| (types.value, types.invert)),
         destination: types.destination.map(|types| (types.value, types.invert)),
-        limited: types.limit_in || types.limit_out,
+        limit_in: types.limit_in,
+        limit_out: types.limit_out,
         text,
     }
 }

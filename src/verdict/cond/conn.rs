@@ -138,6 +138,16 @@ fn address(end: TupleEnd, state: &State, probe: &Probe, reply: Option<bool>) -> 
     if let Some(told) = told {
         return Some(bits_of(told));
     }
+    let becomes = connection.becomes.filter(|_| reply.is_some());
+    if let Some((src, dst)) = becomes.and_then(|new| new.src.zip(new.dst)) {
+        // The answer comes from where the first packet goes in the end, and is for whom that then is from.
+        return match (end, reply == Some(true)) {
+            (TupleEnd::ReplSrc, true) => probe.src.map(bits_of),
+            (TupleEnd::ReplDst, true) => probe.dst.map(bits_of),
+            (TupleEnd::ReplSrc | TupleEnd::OrigDst, _) => dst.address.map(bits_of),
+            (TupleEnd::ReplDst | TupleEnd::OrigSrc, _) => src.address.map(bits_of),
+        };
+    }
     // Of the first packet both tuples are known: it is the original one, and the answer comes from
     // where it goes, NAT included. Its source is changed last of all.
     if state.ct != ct::NEW || reply != Some(false) {

@@ -1,12 +1,13 @@
 //! Conditions on where a packet came from and what kind of address it has: net/netfilter/xt_pkttype.c,
-//! xt_addrtype.c, xt_physdev.c.
+//! xt_addrtype.c, xt_physdev.c, ipt_rpfilter.c.
 
 use std::net::IpAddr;
 
 use super::View;
+use crate::flow::{RouteAnswer, WayKind};
 use crate::ruleset::spec::value::{AddrTypes, WordSet};
 use crate::verdict::facts::Facts;
-use crate::verdict::state::{LO, State, address_of};
+use crate::verdict::state::{LO, State, address_of, name_bits};
 use crate::verdict::tri::Tri;
 use crate::verdict::{LinkType, Path};
 
@@ -31,13 +32,38 @@ pub(super) fn link_type(state: &State, view: View<'_>) -> Option<LinkType> {
 pub(in super::super) struct AddrtypeTest {
     pub source: Option<(AddrTypes, bool)>,
     pub destination: Option<(AddrTypes, bool)>,
-    /// Looked up on one interface only, whose addresses are not known here.
-    pub limited: bool,
+    /// Looked up on the interface only by which the packet came.
+    pub limit_in: bool,
+    /// Looked up on the one only by which it leaves.
+    pub limit_out: bool,
     pub text: Box<str>,
 }
 
+/// Whether an address is held by the interface that a lookup is limited to.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// It is not limited.
+    None,
+    /// It is, and the address is of that interface; `None` where that is not known.
+    Held(Option<bool>),
+}
+
 impl AddrtypeTest {
+    /// It is looked up on one interface only.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limit_in || self.limit_out
+    }
+
     pub(super) fn test(&self, state: &State, view: View<'_>) -> Tri {
+        let on = match (self.limit_in, self.limit_out) {
+            (true, _) => Some(state.input),
+            (_, true) => Some(state.output),
+            _ => None,
+        };
+        let limit = |address| match on {
+            None => Limit::None,
+            Some(name) => Limit::Held(name.and_then(|name| view.facts.is_held(address, name))),
+        };
         let one = |wanted: Option<(AddrTypes, bool)>, address: Option<u128>, is_dst: bool| {
             let Some((types, invert)) = wanted else {
                 return Tri::Yes;
@@ -46,8 +72,8 @@ impl AddrtypeTest {
                 return Tri::Unknown;
             };
             let found = match address {
-                IpAddr::V4(_) => of_four(address, types, is_dst, self.limited, state, view.facts),
-                IpAddr::V6(_) => of_six(address, types, is_dst, self.limited, state, view.facts),
+                IpAddr::V4(_) => of_four(address, types, is_dst, limit(address), state, view.facts),
+                IpAddr::V6(_) => of_six(address, types, is_dst, limit(address), state, view.facts),
             };
             found.turned(invert)
         };
@@ -80,7 +106,7 @@ fn of_four(
     address: IpAddr,
     types: AddrTypes,
     is_dst: bool,
-    limited: bool,
+    limit: Limit,
     state: &State,
     facts: &Facts,
 ) -> Tri {
@@ -91,12 +117,19 @@ fn of_four(
         AddrTypes::BROADCAST
     } else if four.is_multicast() {
         AddrTypes::MULTICAST
+    } else if matches!(limit, Limit::Held(Some(false))) {
+        // Of another interface, or of nobody here (`__inet_dev_addr_type`).
+        AddrTypes::UNICAST
     } else if facts.broadcast.contains(&address) {
-        AddrTypes::BROADCAST
+        match limit {
+            Limit::Held(None) => AddrTypes::BROADCAST | AddrTypes::UNICAST,
+            _ => AddrTypes::BROADCAST,
+        }
     } else {
         match is_local(address, is_dst, state, facts) {
-            // Which interface holds an address is not known here.
-            Some(true) if limited => AddrTypes::LOCAL | AddrTypes::UNICAST,
+            Some(true) if matches!(limit, Limit::Held(None)) => {
+                AddrTypes::LOCAL | AddrTypes::UNICAST
+            }
             Some(true) => AddrTypes::LOCAL,
             Some(false) => AddrTypes::UNICAST,
             None => AddrTypes::LOCAL | AddrTypes::BROADCAST | AddrTypes::UNICAST,
@@ -114,7 +147,7 @@ fn of_six(
     address: IpAddr,
     types: AddrTypes,
     is_dst: bool,
-    limited: bool,
+    limit: Limit,
     state: &State,
     facts: &Facts,
 ) -> Tri {
@@ -131,8 +164,11 @@ fn of_six(
     if !types.intersects(routed) {
         return Tri::Yes;
     }
-    if limited || has(AddrTypes::ANYCAST) || has(AddrTypes::UNREACHABLE) {
+    if has(AddrTypes::ANYCAST) || has(AddrTypes::UNREACHABLE) {
         return Tri::Unknown;
+    }
+    if let Limit::Held(held) = limit {
+        return Tri::of_known(held, |held| held); // `ipv6_chk_addr`, strict
     }
     Tri::of_known(is_local(address, is_dst, state, facts), |local| local)
 }
@@ -154,5 +190,43 @@ impl PhysdevTest {
         } else {
             Tri::Unknown
         }
+    }
+}
+
+/// `-m rpfilter`: ipt_rpfilter.c, ip6t_rpfilter.c.
+#[derive(Clone, Debug)]
+pub(in super::super) struct RpfilterTest {
+    pub loose: bool,
+    /// The packet's mark counts.
+    pub by_mark: bool,
+    pub accept_local: bool,
+    pub invert: bool,
+    pub text: Box<str>,
+}
+
+impl RpfilterTest {
+    pub(super) fn test(&self, state: &State, view: View<'_>) -> Tri {
+        if state.input == Some(LO) || state.src == Some(0) && state.v6 {
+            return Tri::Yes.turned(self.invert);
+        }
+        // The way was asked for without a mark.
+        if state.src == Some(0) || self.by_mark && state.mark != Some(0) {
+            return Tri::Unknown;
+        }
+        let passes = match &view.probe.back {
+            None | Some(RouteAnswer::NotAsked(_)) => Tri::Unknown,
+            Some(RouteAnswer::None { .. }) => Tri::No,
+            Some(RouteAnswer::Way(way)) => match way.kind {
+                WayKind::Local if !self.accept_local => Tri::No,
+                WayKind::Unicast | WayKind::Local if self.loose => Tri::Yes,
+                WayKind::Unicast | WayKind::Local => {
+                    let by = way.output.and_then(|name| name_bits(name.as_bytes()));
+                    // Without an interface it is one of several.
+                    Tri::of_known(by.zip(state.input), |(by, input)| by == input)
+                }
+                _ => Tri::No,
+            },
+        };
+        passes.turned(self.invert)
     }
 }

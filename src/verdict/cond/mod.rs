@@ -15,7 +15,7 @@ mod odd;
 mod show;
 
 pub(super) use conn::{CtTest, StateTest, TupleEnd};
-pub(super) use link::{AddrtypeTest, PhysdevTest};
+pub(super) use link::{AddrtypeTest, PhysdevTest, RpfilterTest};
 pub(super) use odd::{Bytes, BytesTest, Odd, OwnerTest, certain_chance};
 
 use super::facts::Facts;

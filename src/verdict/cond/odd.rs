@@ -1,6 +1,6 @@
 //! The rare conditions, boxed: what looks at bytes, clocks, sets and sockets, and what nobody can know.
 
-use super::{AddrtypeTest, CtTest, PhysdevTest, View};
+use super::{AddrtypeTest, CtTest, PhysdevTest, RpfilterTest, View};
 use crate::ruleset::spec::matches::U32;
 use crate::verdict::Path;
 use crate::verdict::bytes::{Pattern, u32_holds};
@@ -15,6 +15,7 @@ pub(in super::super) enum Odd {
     Ct(CtTest),
     Addrtype(AddrtypeTest),
     Physdev(PhysdevTest),
+    Rpfilter(RpfilterTest),
     /// One of several networks; `unknown` when one of the list is a name.
     AnyNet {
         dst: bool,
@@ -69,6 +70,7 @@ impl Odd {
             Self::Ct(test) => test.test(state, view.probe),
             Self::Addrtype(test) => test.test(state, view),
             Self::Physdev(test) => test.test(state),
+            Self::Rpfilter(test) => test.test(state, view),
             Self::AnyNet {
                 dst,
                 nets,

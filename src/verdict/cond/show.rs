@@ -33,7 +33,13 @@ impl Cond {
         };
         match &**odd {
             Odd::Ct(_) => "what conntrack knows is not said",
+            Odd::Addrtype(test) if test.is_limited() => {
+                "which interface holds that address is not known, or by which the packet goes is not said"
+            }
             Odd::Addrtype(_) => "the box's own addresses are not known",
+            Odd::Rpfilter(_) => {
+                "the way back to its source is not known, or by which it comes is not said"
+            }
             Odd::Physdev(_) => "whether it came over a bridge is not known",
             Odd::AnyNet { .. } => "an address is not said, or is a name in the rule",
             Odd::NotBoth { .. } => {
@@ -216,6 +222,7 @@ fn odd_words(f: &mut fmt::Formatter<'_>, odd: &Odd) -> fmt::Result {
         Odd::Ct(test) => f.write_str(&test.text),
         Odd::Addrtype(test) => f.write_str(&test.text),
         Odd::Physdev(test) => f.write_str(&test.text),
+        Odd::Rpfilter(test) => f.write_str(&test.text),
         Odd::AnyNet {
             dst, invert, text, ..
         } => {

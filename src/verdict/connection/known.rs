@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::flow::IfName;
+use crate::flow::{Direction, IfName};
 
 /// What conntrack knows of the packet's connection beyond its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,23 +21,24 @@ pub struct Connection {
     pub dport: Option<u16>,
     /// The connection's mark; `None` is 0 for the first packet, else not known.
     pub mark: Option<u32>,
-    /// What NAT does to it, where that was decided before this packet and is known.
-    pub nat: Option<Bound>,
+    /// What NAT makes of the packet, as conntrack has settled it for the connection: rules of nat are not asked any
+    /// more. `None`: not settled, or not known.
+    pub becomes: Option<Bound>,
     /// The interface by which packets leave to whoever sent the first one, where it is known: ways need not be
     /// the same in both directions.
-    pub back: Option<IfName>,
+    pub home: Option<IfName>,
 }
 
-/// What NAT does to a connection after its first packet: conntrack translates the others without asking a rule.
+/// What NAT does to a packet after the first one of its connection: conntrack translates it without asking a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bound {
-    /// Its destination is translated.
+    /// The connection's destination is translated; `None` where that is not known.
     pub dnat: Option<bool>,
-    /// Its source is translated.
+    /// The same of its source.
     pub snat: Option<bool>,
-    /// What the source of this very packet becomes, last of all.
+    /// What the source of this very packet becomes, last of all; `None` where nothing is done to it.
     pub src: Option<End>,
-    /// What the destination of this very packet becomes, in PREROUTING or OUTPUT.
+    /// What the destination of this very packet becomes, in PREROUTING or OUTPUT; `None` as for the source.
     pub dst: Option<End>,
 }
 
@@ -48,4 +49,26 @@ pub struct End {
     pub address: Option<IpAddr>,
     /// Its port.
     pub port: Option<u16>,
+}
+
+impl Bound {
+    /// Of a packet that arrives like this and is like that in the end. `reply`: it goes against the direction of the
+    /// first one, whose destination is then its source.
+    pub fn settled(arrives: Direction, becomes: Direction, reply: bool) -> Self {
+        let dst = (arrives.dst, arrives.dport) != (becomes.dst, becomes.dport);
+        let src = (arrives.src, arrives.sport) != (becomes.src, becomes.sport);
+        let (dnat, snat) = if reply { (src, dst) } else { (dst, src) };
+        let end = |address, port| {
+            Some(End {
+                address: Some(address),
+                port,
+            })
+        };
+        Self {
+            dnat: Some(dnat),
+            snat: Some(snat),
+            src: end(becomes.src, becomes.sport),
+            dst: end(becomes.dst, becomes.dport),
+        }
+    }
 }

@@ -192,8 +192,8 @@ pub fn opens(probe: &Probe) -> bool {
 /// Any other packet as it is.
 pub fn looped(probe: &Probe) -> Probe {
     let mut probe = probe.clone();
-    if probe.path == Path::Input && probe.input == lo() && probe.connection.nat.is_none() {
-        probe.connection.nat = Some(Bound::default());
+    if probe.path == Path::Input && probe.input == lo() && probe.connection.becomes.is_none() {
+        probe.connection.becomes = Some(Bound::default());
     }
     probe
 }

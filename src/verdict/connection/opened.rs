@@ -118,7 +118,7 @@ impl Opened {
             ctstate: Some(ctstate),
             connection: Connection {
                 mark: end.connmark,
-                nat: Some(bound),
+                becomes: Some(bound),
                 ..self.connection(packet.connection.reply == Some(true))
             },
             ..packet.clone()
@@ -131,7 +131,7 @@ impl Opened {
         let (first, end) = (&self.first, &self.end);
         let address = |bits: Option<u128>| bits.map(|bits| address_of(bits, end.v6));
         let left_by = end.leaves_by.and_then(name_of).or(first.output);
-        let home = first.connection.back.or(first.input);
+        let home = first.connection.home.or(first.input);
         let (path, input, output) = match end.path {
             Path::Input => (Path::Output, None, home),
             Path::Forward => (Path::Forward, left_by, home),
@@ -185,7 +185,7 @@ impl Opened {
             } else {
                 Connection {
                     mark: end.connmark,
-                    nat: Some(bound),
+                    becomes: Some(bound),
                     ..self.connection(true)
                 }
             },
@@ -229,7 +229,7 @@ impl Opened {
             } else {
                 Connection {
                     mark: end.connmark,
-                    nat: Some(bound),
+                    becomes: Some(bound),
                     ..self.connection(false)
                 }
             },

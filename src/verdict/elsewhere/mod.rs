@@ -83,10 +83,14 @@ pub struct Cause {
 /// What to ask the kernel about a packet's ways. `links`: the interfaces of the box, where they are known.
 pub fn questions(probe: &Probe, explanation: &Explanation, links: &Machine) -> Vec<RouteQuestion> {
     let packet = Packet::new(probe, explanation, links);
-    [packet.way_question(), packet.back_question()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        packet.first_question(),
+        packet.way_question(),
+        packet.back_question(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The causes, the heaviest first, and of one weight in the order in which a packet meets them.
@@ -125,15 +129,19 @@ pub fn elsewhere(
 }
 
 /// The packet as routing sees it: after NAT of its destination.
-struct Packet<'a> {
+pub(super) struct Packet<'a> {
     probe: &'a Probe,
     /// Where it goes in the end.
-    dst: Option<IpAddr>,
+    pub(super) dst: Option<IpAddr>,
     dport: Option<u16>,
+    /// The mark that it is routed with.
+    mark: Option<u32>,
+    /// It came by the loopback interface: this box sent it, and it was routed then.
+    loops: bool,
     /// Its destination was changed.
     translated: bool,
     /// Its way in truth, where the addresses of the box are known.
-    path: Path,
+    pub(super) path: Path,
     /// The destination is an address of the box, or the broadcast address of one of its networks.
     is_local: Option<bool>,
     /// It is for more than one: broadcast or multicast.
@@ -141,7 +149,7 @@ struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    fn new(probe: &'a Probe, explanation: &Explanation, machine: &Machine) -> Self {
+    pub(super) fn new(probe: &'a Probe, explanation: &Explanation, machine: &Machine) -> Self {
         let (local, broadcasts) = (machine.addresses(), machine.broadcasts());
         let new = explanation.dst.as_ref();
         let dst = new.map_or(probe.dst, |new| new.address);
@@ -162,10 +170,17 @@ impl<'a> Packet<'a> {
             (_, Some(true)) => Path::Input,
             (_, Some(false)) => Path::Forward,
         };
+        let input = probe.input.filter(|_| probe.path != Path::Output);
+        let loops = input.is_some_and(|name| {
+            let known = machine.interface(name);
+            known.map_or(name.as_bytes() == b"lo", |known| known.loopback)
+        });
         Self {
             probe,
             dst,
             dport,
+            mark: explanation.mark,
+            loops,
             translated: new.is_some(),
             path,
             is_local,
@@ -184,23 +199,41 @@ impl<'a> Packet<'a> {
 
     /// The way to the destination; of a packet that comes in with its source, so that the kernel checks
     /// that too.
-    fn way_question(&self) -> Option<RouteQuestion> {
+    pub(super) fn way_question(&self) -> Option<RouteQuestion> {
+        if self.loops {
+            return None; // it carries the route that it was sent with (`skb_valid_dst`, ip_rcv_finish_core)
+        }
         let to = self.dst?;
         let comes_in = self.probe.path != Path::Output;
         let input = self.probe.input.filter(|_| comes_in);
         if comes_in && (input.is_none() || self.probe.src.is_none()) && self.path == Path::Input {
             return None; // only a packet with both ends is routed in
         }
-        Some(RouteQuestion {
-            to,
+        let question = RouteQuestion {
             // Without its interface the kernel takes a strange source for a mistake of ours.
             from: self.probe.src.filter(|_| input.is_some()),
             input: input.filter(|_| self.probe.src.is_some()),
             // Asked with an interface, IPv4 takes a destination without a route for a neighbour there; a
             // link-local address of IPv6 means nothing without one.
             output: self.probe.output.filter(|_| !comes_in && is_link_local(to)),
+            mark: self.mark.filter(|mark| *mark != 0),
+            ..RouteQuestion::toward(to)
+        };
+        Some(question.of(self.probe.proto, self.probe.sport, self.dport))
+    }
+
+    /// The way of a packet of this box before rules of OUTPUT change it: without one it is not even made.
+    pub(super) fn first_question(&self) -> Option<RouteQuestion> {
+        let to = self.probe.dst.filter(|_| self.probe.path == Path::Output)?;
+        if !self.translated && self.mark == self.probe.mark {
+            return None;
+        }
+        let question = RouteQuestion {
+            output: self.probe.output.filter(|_| is_link_local(to)),
             mark: self.probe.mark.filter(|mark| *mark != 0),
-        })
+            ..RouteQuestion::toward(to)
+        };
+        Some(question.of(self.probe.proto, self.probe.sport, self.probe.dport))
     }
 
     /// The way of the answer, to the source of a packet that comes in.
@@ -209,13 +242,12 @@ impl<'a> Packet<'a> {
             return None;
         }
         let to = self.probe.src?;
-        Some(RouteQuestion {
-            to,
+        let question = RouteQuestion {
             from: self.dst.filter(|_| self.is_local == Some(true)),
-            input: None,
             output: self.probe.input.filter(|_| is_link_local(to)),
-            mark: None,
-        })
+            ..RouteQuestion::toward(to)
+        };
+        Some(question.of(self.probe.proto, self.dport, self.probe.sport))
     }
 }
 

@@ -15,6 +15,7 @@ impl Finder<'_> {
         let asked = self.packet.back_question();
         let back = asked.and_then(|question| self.machine.route(&question).cloned());
         let filtered = self.rp_filter(there.as_ref(), back.as_ref());
+        self.first_way();
         if let (Some(dst), Some(answer)) = (self.packet.dst, &there)
             && !filtered
         {
@@ -24,19 +25,26 @@ impl Finder<'_> {
             && !filtered
         {
             match answer {
+                // Which mark an answer will have nobody says.
+                RouteAnswer::Way(way) if leads(way) && self.machine.routes_by_mark => self.say(
+                    About::RouteBack,
+                    Grade::Note,
+                    format!("route back{} for an answer without a mark", by(way)),
+                    BY_MARK,
+                ),
                 RouteAnswer::Way(way) if leads(way) => {
                     let by = by(way);
                     self.say(About::RouteBack, Grade::Fine, format!("route back{by}"), "");
                 }
                 RouteAnswer::Way(way) => self.say(
                     About::RouteBack,
-                    Grade::Blocks,
+                    self.unless_marked(None),
                     format!("no way back to {src}"),
                     format!("the route to it is {}", sort(way.kind)),
                 ),
                 RouteAnswer::None { words, .. } => self.say(
                     About::RouteBack,
-                    Grade::Blocks,
+                    self.unless_marked(None),
                     format!("no route back to {src}"),
                     format!("ip route get {src}: {words}"),
                 ),
@@ -45,27 +53,57 @@ impl Finder<'_> {
         }
     }
 
+    /// What a missing way weighs: another mark may have one.
+    fn unless_marked(&self, mark: Option<u32>) -> Grade {
+        if self.machine.routes_by_mark && mark.is_none() {
+            Grade::Doubt
+        } else {
+            Grade::Blocks
+        }
+    }
+
+    /// The way of a packet of this box before rules of OUTPUT change it.
+    fn first_way(&mut self) {
+        let Some(asked) = self.packet.first_question() else {
+            return;
+        };
+        let grade = self.unless_marked(self.packet.probe.mark);
+        let says = format!("there is no way to {} before rules of OUTPUT", asked.to);
+        match self.machine.route(&asked).cloned() {
+            Some(RouteAnswer::Way(way)) if !leads(&way) => {
+                let evidence = format!("the route to it is {}", sort(way.kind));
+                self.say(About::Route, grade, says, evidence);
+            }
+            Some(RouteAnswer::None { words, .. }) => {
+                let evidence = format!("ip route get {}: {words}", asked.to);
+                self.say(About::Route, grade, says, evidence);
+            }
+            _ => {}
+        }
+    }
+
     fn way_there(&mut self, dst: IpAddr, answer: &RouteAnswer) {
         match answer {
             RouteAnswer::Way(way) if leads(way) => {
                 let by = by(way);
+                let (grade, on) = match (self.machine.routes_by_mark, self.packet.mark) {
+                    (false, _) => (Grade::Fine, String::new()),
+                    (true, Some(mark)) => (Grade::Note, format!(", taken as {mark:#x}")),
+                    (true, None) => (Grade::Doubt, ", which is not known".to_owned()),
+                };
                 // To ourselves there is no more to say.
-                if self.packet.path != Path::Input && self.machine.routes_by_mark {
-                    let mark = self.packet.probe.mark.unwrap_or(0);
-                    self.say(
-                        About::Route,
-                        Grade::Note,
-                        format!("route to {dst}{by} depends on the mark, taken as {mark:#x}"),
-                        "ip rule: a rule asks for fwmark",
-                    );
-                } else if self.packet.path != Path::Input {
-                    self.say(About::Route, Grade::Fine, format!("route to {dst}{by}"), "");
+                let onward = self.packet.path != Path::Input;
+                if onward && grade == Grade::Fine {
+                    self.say(About::Route, grade, format!("route to {dst}{by}"), "");
+                } else if onward {
+                    let says = format!("route to {dst}{by} depends on the mark{on}");
+                    self.say(About::Route, grade, says, BY_MARK);
                 }
                 self.other_way(dst, way);
             }
             RouteAnswer::Way(way) => self.say(
                 About::Route,
-                Grade::Blocks,
+                self.unless_marked(self.packet.mark),
                 format!("{dst} has no way"),
                 format!("the route to it is {}", sort(way.kind)),
             ),
@@ -83,9 +121,9 @@ impl Finder<'_> {
             ),
             RouteAnswer::None { words, .. } => self.say(
                 About::Route,
-                Grade::Blocks,
+                self.unless_marked(self.packet.mark),
                 format!("no route to {dst}"),
-                format!("ip route get {dst}: {words}"),
+                format!("ip route get {dst}{}: {words}", marked(self.packet.mark)),
             ),
             RouteAnswer::NotAsked(_) => {}
         }
@@ -216,6 +254,15 @@ impl Finder<'_> {
             );
         }
     }
+}
+
+/// Evidence that the way depends on the mark.
+const BY_MARK: &str = "ip rule: a rule asks for fwmark";
+
+/// ` mark 0x5`, as ip(8) is asked with it.
+fn marked(mark: Option<u32>) -> String {
+    let mark = mark.filter(|mark| *mark != 0);
+    mark.map_or_else(String::new, |mark| format!(" mark {mark:#x}"))
 }
 
 /// The packet gets somewhere by it.

@@ -262,6 +262,7 @@ fn rare(cond: &Cond, odd: &Odd, all: &Cube) -> Ask {
         Odd::NotBoth { .. }
         | Odd::Addrtype(_)
         | Odd::Physdev(_)
+        | Odd::Rpfilter(_)
         | Odd::Time(_)
         | Odd::Bytes(_)
         | Odd::Owner(_) => Ask::atom(cond, true, Lasts::Table),

@@ -197,6 +197,8 @@ impl<'a> Sweep<'a> {
                         }
                     }
                 }
+                // Of one connection nothing is known here.
+                Stage::Translation => continue,
                 Stage::Chain(chain) => parcels = self.base(*chain, hook, parcels),
             }
             parcels = self.merged(parcels);
@@ -226,14 +228,17 @@ impl<'a> Sweep<'a> {
             (entering, passing) = begins(entering, hook);
         }
         let is_dst = matches!(hook, Hook::Prerouting | Hook::Output);
-        let is_filter = chain.table == TableKind::Filter;
+        let program = self.program;
         let names = self.names && chain.ruleset != NATIVE;
         let mut pass = |mut parcel: Parcel, by: By| {
             if !names {
                 // Those that were let pass by different rules may be put together again.
-            } else if is_filter || !parcel.passed_filter {
-                parcel.passed = by;
-                parcel.passed_filter |= is_filter;
+                passing.push(parcel);
+                return;
+            }
+            let weight = by.weight(program);
+            if weight >= parcel.passed_weight {
+                (parcel.passed, parcel.passed_weight) = (by, weight);
             }
             passing.push(parcel);
         };

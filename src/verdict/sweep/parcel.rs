@@ -66,7 +66,8 @@ pub(super) struct Parcel {
     pub now: Become,
     /// Who let it pass, where that is asked: of the filter table, else of the last one.
     pub passed: By,
-    pub passed_filter: bool,
+    /// How much that says, as [`Program::weight`](crate::verdict::Program) has it.
+    pub passed_weight: u8,
 }
 
 impl Parcel {
@@ -127,7 +128,7 @@ impl Parcel {
             known: Vec::new(),
             now: now(seen),
             passed: By::Nobody,
-            passed_filter: false,
+            passed_weight: 0,
         };
         if path == Path::Output {
             return vec![parcel(area, false)];

@@ -283,7 +283,7 @@ fn an_answer_leaves_by_the_way_back() {
     let document = Document::parse(OPEN.as_bytes().to_vec(), Hints::default()).unwrap();
     let rulesets: Vec<&Ruleset> = document.rulesets().iter().collect();
     let mut probe = read_words("tcp 10.0.0.2 -> 10.0.0.1:80 in eth0").unwrap();
-    probe.connection.back = crate::flow::IfName::new(b"wan1");
+    probe.connection.home = crate::flow::IfName::new(b"wan1");
     let program = Program::compile(probe.family, &rulesets);
     let others = program.others(&probe, &Facts::default(), &rulesets);
     assert_eq!(others[0].probe.output, crate::flow::IfName::new(b"wan1"));
