@@ -4,8 +4,10 @@
 //! xt_CT.c, xt_nat.c, nf_nat_redirect.c). Where the kernel chooses one address or port of several, what it
 //! becomes is not known; that it is one of them stands in the rule.
 
+use super::cond::View;
 use super::facts::Facts;
 use super::program::Change;
+use super::sets::touch;
 use super::state::{LO, State, To, address_of, bits_of, ct, name_of};
 use crate::ruleset::Effects;
 use crate::ruleset::spec::Net;
@@ -15,12 +17,12 @@ use crate::verdict::Path;
 impl Change {
     /// Carries it out. `is_dst` tells whether the hook is one that changes destinations, which is all that
     /// NETMAP is told by.
-    pub(super) fn apply(&self, state: &mut State, is_dst: bool, facts: &Facts) {
+    pub(super) fn apply(&self, state: &mut State, is_dst: bool, view: View<'_>) {
         state.altered |= !matches!(
             self,
             Self::Mark(_)
                 | Self::SomeMark
-                | Self::Members
+                | Self::Members(_)
                 | Self::Connmark(_)
                 | Self::Notrack
                 | Self::Template
@@ -50,10 +52,16 @@ impl Change {
             }
             // A template looks like the first packet of a connection until conntrack has its turn.
             Self::Template if !state.ct_settled && state.ct == ct::INVALID => state.ct = ct::NEW,
-            Self::Notrack | Self::Template | Self::Members => {}
+            Self::Notrack | Self::Template => {}
+            Self::Members(handling) => {
+                touch(handling, state, view);
+                if handling.mark {
+                    state.mark = None;
+                }
+            }
             Self::Dnat(nat) => destination(nat, state),
             Self::Snat(nat) => source(nat, state),
-            Self::Redirect(nat) => redirect(nat, state, facts),
+            Self::Redirect(nat) => redirect(nat, state, view.facts),
             Self::Masquerade(nat) => {
                 let kept = state.src;
                 source(nat, state);

@@ -6,8 +6,9 @@
 use std::collections::HashSet;
 
 use super::compile::rule_at;
+use super::cond::{Cond, Odd};
 use super::facts::Facts;
-use super::program::{Action, NATIVE, Place, Program};
+use super::program::{Action, Change, NATIVE, Place, Program};
 use super::state::{State, address_of};
 use super::thread::{By, Fate, Outcome};
 use super::tri::Tri;
@@ -310,13 +311,30 @@ impl Program {
         let doubt = |entry: &Entry| {
             let name = self.natives.get(self.native_at(entry.place)? as usize)?;
             let cond = self.conds.get(entry.cond? as usize)?;
-            let v6 = self.family == crate::ruleset::Family::V6;
-            Some(format!("the native chain {name}: {}", cond.words(v6)))
+            let words = cond.words(self.family == crate::ruleset::Family::V6);
+            Some(match cond {
+                Cond::Odd(odd) if matches!(**odd, Odd::Native(_)) => {
+                    format!("{words}: {}", cond.doubt())
+                }
+                _ => format!("the native chain {name}: {words}"),
+            })
         };
         let open = diary.entries.iter();
         open.filter(|entry| entry.answer == Tri::Unknown)
             .filter_map(doubt)
             .collect()
+    }
+
+    /// Why a condition cannot be told.
+    fn doubt_of(&self, cond: &Cond) -> &'static str {
+        let is_set = |odd: &Odd| matches!(odd, Odd::Set(_));
+        let changed = |change: &Change| matches!(change, Change::Members(one) if one.is_something());
+        match cond {
+            Cond::Odd(odd) if is_set(odd) && self.changes.iter().any(changed) => {
+                "the set's members, which a rule on the way may change, or the packet's part, are not known"
+            }
+            _ => cond.doubt(),
+        }
     }
 
     fn steps(&self, diary: &Diary, rulesets: &[&Ruleset]) -> Vec<Step> {
@@ -327,7 +345,7 @@ impl Program {
             let cond = entry.cond.and_then(|cond| self.conds.get(cond as usize));
             let why = cond.map_or(String::new(), |cond| {
                 let words = cond.words(v6);
-                match (entry.answer, cond.doubt()) {
+                match (entry.answer, self.doubt_of(cond)) {
                     (Tri::Unknown, doubt) if !doubt.is_empty() => format!("{words}: {doubt}"),
                     _ => words,
                 }

@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 
 use super::facts::Facts;
+use super::sets::Touch;
 use crate::flow::IfName;
 use crate::ruleset::Family;
 use crate::verdict::{CtState, Path, Probe};
@@ -93,6 +94,8 @@ pub(super) struct State {
     pub dst_bound: bool,
     /// A rule of nat has decided about the source.
     pub src_bound: bool,
+    /// What rules have done to sets, the latest last.
+    pub touched: Vec<Touch>,
 }
 
 /// The bytes of an address as a number.
@@ -200,6 +203,7 @@ impl State {
             snat: (to_be & !(ct::NEW | ct::INVALID | ct::UNTRACKED) == 0).then_some(false),
             dst_bound: false,
             src_bound: false,
+            touched: Vec::new(),
         }
     }
 

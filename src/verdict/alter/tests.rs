@@ -740,6 +740,7 @@ fn native_chains_are_in_the_way_of_a_change() {
         rules: 1,
         read: Some(NativeRules {
             chains: vec![vec![NativeRule {
+                place: "rule 1".into(),
                 family: None,
                 tests: "-p 6 -m tcp --dport 443:443".into(),
                 open: false,

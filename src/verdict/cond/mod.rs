@@ -16,7 +16,7 @@ mod show;
 
 pub(super) use conn::{CtTest, StateTest, TupleEnd};
 pub(super) use link::{AddrtypeTest, PhysdevTest};
-pub(super) use odd::{Bytes, BytesTest, Odd, OwnerTest, certain_chance};
+pub(super) use odd::{Bytes, BytesTest, NativeTest, Odd, OwnerTest, certain_chance};
 
 use super::facts::Facts;
 use super::state::State;

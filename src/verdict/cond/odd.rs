@@ -34,6 +34,8 @@ pub(in super::super) enum Odd {
         sport: u16,
         dport: u16,
     },
+    /// Whether a rule of a native chain does a thing.
+    Native(NativeTest),
     /// Nothing here can tell; the reason, after the match's name.
     Unknown {
         what: Box<str>,
@@ -61,6 +63,14 @@ pub(in super::super) enum Bytes {
 pub(in super::super) struct OwnerTest {
     pub all_inverted: bool,
     pub text: Box<str>,
+}
+
+/// What a rule of a native chain may do; the words are of somebody else's names.
+#[derive(Clone, Debug)]
+pub(in super::super) struct NativeTest {
+    /// `rule 3 of the native chain inet t in matches`: no other question has these words.
+    pub what: Box<str>,
+    pub why: &'static str,
 }
 
 impl Odd {
@@ -107,7 +117,7 @@ impl Odd {
             // A packet that only passes through has no socket: every question fails, so that only
             // inverted ones hold (owner_mt).
             Self::Owner(test) if state.path != Path::Output => Tri::of(test.all_inverted),
-            Self::Owner(_) | Self::Unknown { .. } => Tri::Unknown,
+            Self::Owner(_) | Self::Native(_) | Self::Unknown { .. } => Tri::Unknown,
         }
     }
 }

@@ -18,10 +18,25 @@ use super::cube::{Bytes, Cube, Span, piece};
 pub(in super::super) enum Lasts {
     /// Through a table.
     Table,
-    /// Until the next target that changes anything.
-    Change,
+    /// Until the next target that changes one of these things, of [`looks`].
+    Change(u8),
     /// Each rule that asks may be answered differently.
     Once,
+}
+
+/// What a question may look at, and a target may change. What NAT changes is one thing.
+pub(in super::super) mod looks {
+    pub const ADDRESSES: u8 = 1;
+    pub const MARK: u8 = 2;
+    pub const CONNMARK: u8 = 4;
+    pub const TOS: u8 = 8;
+    pub const HOPS: u8 = 16;
+    /// What conntrack says.
+    pub const STATE: u8 = 32;
+    /// The members of a set; of which, the question's own name tells.
+    pub const MEMBERS: u8 = 64;
+    /// How many there are.
+    pub const KINDS: usize = 7;
 }
 
 /// A question that no box can answer.
@@ -126,7 +141,7 @@ pub(in super::super) fn ask(cond: &Cond, v6: bool) -> Ask {
                     invert: false,
                 },
                 !invert,
-                Lasts::Change,
+                Lasts::Change(looks::ADDRESSES),
             ),
         },
         Cond::Range {
@@ -191,14 +206,14 @@ fn beside(cond: &Cond, all: &Cube) -> Ask {
             value,
             mask,
             invert,
-        } => turned!(Mark { value, mask }, invert, Lasts::Change),
-        Cond::Length { bounds, invert } => turned!(Length { bounds }, invert, Lasts::Change),
-        Cond::Hops { test, invert } => turned!(Hops { test }, invert, Lasts::Change),
+        } => turned!(Mark { value, mask }, invert, Lasts::Change(looks::MARK)),
+        Cond::Length { bounds, invert } => turned!(Length { bounds }, invert, Lasts::Change(0)),
+        Cond::Hops { test, invert } => turned!(Hops { test }, invert, Lasts::Change(looks::HOPS)),
         Cond::Tos {
             value,
             mask,
             invert,
-        } => turned!(Tos { value, mask }, invert, Lasts::Change),
+        } => turned!(Tos { value, mask }, invert, Lasts::Change(looks::TOS)),
         Cond::Mac { mac, invert } => turned!(Mac { mac }, invert, Lasts::Table),
         Cond::Link { kind, invert } => turned!(Link { kind }, invert, Lasts::Table),
         // Without a connection there is no mark, whether the question is inverted or not.
@@ -207,7 +222,7 @@ fn beside(cond: &Cond, all: &Cube) -> Ask {
                 ct: ct::TRACKED,
                 ..*all
             }]),
-            ..Ask::atom(cond, true, Lasts::Change)
+            ..Ask::atom(cond, true, Lasts::Change(looks::CONNMARK))
         },
         Cond::Odd(odd) => rare(cond, odd, all),
         _ => Ask::atom(cond, true, Lasts::Once),
@@ -226,7 +241,7 @@ fn rare(cond: &Cond, odd: &Odd, all: &Cube) -> Ask {
                     if test.beyond {
                         Lasts::Once
                     } else {
-                        Lasts::Change
+                        Lasts::Change(looks::ADDRESSES | looks::STATE)
                     },
                 )
             }
@@ -245,7 +260,7 @@ fn rare(cond: &Cond, odd: &Odd, all: &Cube) -> Ask {
             let end = if *dst { End::Dst } else { End::Src };
             match spans {
                 Some(spans) => addresses(all, end, &spans, *invert),
-                None => Ask::atom(cond, true, Lasts::Change),
+                None => Ask::atom(cond, true, Lasts::Change(looks::ADDRESSES)),
             }
         }
         Odd::Set(test) if !test.beyond => {
@@ -254,10 +269,16 @@ fn rare(cond: &Cond, odd: &Odd, all: &Cube) -> Ask {
             // The words are made of the inverted form too.
             plain.text = "".into();
             let wanted = !test.invert;
-            Ask::atom(&Cond::Odd(Box::new(Odd::Set(plain))), wanted, Lasts::Change)
+            let what = looks::ADDRESSES | looks::MARK | looks::MEMBERS;
+            Ask::atom(
+                &Cond::Odd(Box::new(Odd::Set(plain))),
+                wanted,
+                Lasts::Change(what),
+            )
         }
         Odd::Bytes(test) if matches!(test.test, BytesOf::U32(_)) => {
-            Ask::atom(cond, true, Lasts::Change)
+            let what = looks::ADDRESSES | looks::TOS | looks::HOPS;
+            Ask::atom(cond, true, Lasts::Change(what))
         }
         Odd::NotBoth { .. }
         | Odd::Addrtype(_)
@@ -265,7 +286,7 @@ fn rare(cond: &Cond, odd: &Odd, all: &Cube) -> Ask {
         | Odd::Time(_)
         | Odd::Bytes(_)
         | Odd::Owner(_) => Ask::atom(cond, true, Lasts::Table),
-        Odd::AnyNet { .. } | Odd::Set(_) | Odd::Unknown { .. } => {
+        Odd::AnyNet { .. } | Odd::Set(_) | Odd::Native(_) | Odd::Unknown { .. } => {
             Ask::atom(cond, true, Lasts::Once)
         }
     }
@@ -415,7 +436,8 @@ fn icmp(all: &Cube, kind: Option<u8>, code: Option<u8>, invert: bool) -> Ask {
 
 fn state(all: &Cube, test: StateTest) -> Ask {
     if test.snat || test.dnat {
-        return Ask::atom(&Cond::State(test), true, Lasts::Change);
+        let what = looks::ADDRESSES | looks::STATE;
+        return Ask::atom(&Cond::State(test), true, Lasts::Change(what));
     }
     let states = if test.invert {
         ct::ANY & !test.states

@@ -1,6 +1,6 @@
 //! The packets that a rule asks for, all its conditions together.
 
-use super::ask::{Ask, Atom, Lasts, ask};
+use super::ask::{Ask, Atom, Lasts, ask, looks};
 use super::cube::Cube;
 use crate::verdict::cond::Cond;
 
@@ -30,7 +30,7 @@ impl Region {
         };
         for cond in conds {
             let asked = match cond {
-                Cond::State(_) if raw => Ask::atom(cond, true, Lasts::Change),
+                Cond::State(_) if raw => Ask::atom(cond, true, Lasts::Change(looks::STATE)),
                 _ => ask(cond, v6),
             };
             if let Some(cubes) = asked.cubes {
