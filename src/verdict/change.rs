@@ -135,7 +135,7 @@ fn perhaps(effects: Effects, state: &mut State) {
         state.snat = None;
     }
     if effects.destination || effects.dnat {
-        (state.dst, state.dport) = (None, None);
+        (state.dst, state.dport, state.among) = (None, None, None);
         state.dnat = None;
         state.to = To::Anywhere;
         if state.path == Path::Output {
@@ -200,10 +200,10 @@ fn destination(nat: &Nat, state: &mut State) {
         if old.0.is_some_and(is_outside) {
             state.dnat = Some(true);
         }
-        state.to = if first == last {
-            To::Here
+        (state.to, state.among) = if first == last {
+            (To::Here, None)
         } else {
-            To::Among(first, last)
+            (To::Among(first, last), Some((first, last)))
         };
     }
     if state.dnat != Some(false) && state.path == Path::Output {
@@ -224,6 +224,7 @@ fn source(nat: &Nat, state: &mut State) {
 fn redirect(nat: &Nat, state: &mut State, facts: &Facts) {
     let old = (state.dst, state.dport);
     destination(nat, state);
+    state.among = None;
     if state.path == Path::Output {
         state.dst = Some(if state.v6 { 1 } else { 0x7f00_0001 });
         state.leaves_by = Some(LO);
@@ -255,6 +256,7 @@ fn netmap(net: &Net, state: &mut State, is_dst: bool) {
         let new = state.dst.map(map);
         state.dnat = state.dst.zip(new).map(|(old, new)| old != new);
         state.dst = new;
+        state.among = None;
         let whole = if state.v6 { u128::MAX } else { u32::MAX.into() };
         state.to = match new {
             Some(_) => To::Here,

@@ -328,7 +328,8 @@ impl Program {
     /// Why a condition cannot be told.
     fn doubt_of(&self, cond: &Cond) -> &'static str {
         let is_set = |odd: &Odd| matches!(odd, Odd::Set(_));
-        let changed = |change: &Change| matches!(change, Change::Members(one) if one.is_something());
+        let changed =
+            |change: &Change| matches!(change, Change::Members(one) if one.is_something());
         match cond {
             Cond::Odd(odd) if is_set(odd) && self.changes.iter().any(changed) => {
                 "the set's members, which a rule on the way may change, or the packet's part, are not known"

@@ -214,7 +214,11 @@ fn hook_in(encoded: &[u8]) -> Hook {
             chain::HOOK_DEVICE => add(value, ""),
             chain::HOOK_DEVICES => {
                 for (kind, value) in attributes(value) {
-                    let end = if kind == chain::DEVICE_PREFIX { "*" } else { "" };
+                    let end = if kind == chain::DEVICE_PREFIX {
+                        "*"
+                    } else {
+                        ""
+                    };
                     add(value, end);
                 }
             }

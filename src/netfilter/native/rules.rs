@@ -120,13 +120,7 @@ impl Building<'_> {
         Some(number)
     }
 
-    fn rule(
-        &mut self,
-        reader: Reader,
-        place: &str,
-        depth: usize,
-        list: &mut Vec<NativeRule>,
-    ) {
+    fn rule(&mut self, reader: Reader, place: &str, depth: usize, list: &mut Vec<NativeRule>) {
         let (parts, only) = (reader.parts, reader.only);
         let several = parts.len() > 1;
         let mut leaves = None;

@@ -107,7 +107,7 @@ impl Compiler {
     ) -> Option<((i32, i32), Stage)> {
         let (family, table, name) = (chain.family, &chain.table, &chain.chain);
         let whose =
-            format!("the chain {name} of the table {family} {table}, which iptables cannot print,");
+            format!("the native chain {family} {table} {name}, whose table iptables cannot print");
         self.base_chain(chain, hook, &whose)
     }
 
@@ -198,7 +198,7 @@ impl Compiler {
         }
         let devices = chain.devices.join(", ");
         let upon = Cond::Odd(Box::new(Odd::Native(NativeTest {
-            what: format!("a device upon {devices} leads it to {}", names.whose).into(),
+            what: format!("{}: a device upon {devices} leads to it", names.whose).into(),
             why: "which devices stand upon which is not known",
         })));
         let not_loopback = Cond::Iface {
@@ -304,7 +304,7 @@ impl Compiler {
         let spec = Spec::parse(text.as_bytes(), family, &|_| false);
         matches::conditions(&spec, true, &mut self.program.conds);
         if let Some(open) = line.open {
-            let what = format!("{} of {} {}", open.place, names.whose, open.does);
+            let what = format!("{}: {} {}", names.whose, open.place, open.does);
             let test = NativeTest {
                 what: what.into(),
                 why: names.why,

@@ -68,7 +68,7 @@ pub(in super::super) struct OwnerTest {
 /// What a rule of a native chain may do; the words are of somebody else's names.
 #[derive(Clone, Debug)]
 pub(in super::super) struct NativeTest {
-    /// `rule 3 of the native chain inet t in matches`: no other question has these words.
+    /// `the native chain inet t in: rule 3 matches`: no other question has these words.
     pub what: Box<str>,
     pub why: &'static str,
 }

@@ -160,7 +160,12 @@ pub(in super::super) fn touch(handling: &Handling, state: &mut State, view: View
             let more = state.touched.len();
             // A full set may give up any of its entries for a new one (`forceadd`).
             let member = (!set.is_full(more)).then_some(member);
-            push(state, Some(name), member, set.has_room(more).then_some(true));
+            push(
+                state,
+                Some(name),
+                member,
+                set.has_room(more).then_some(true),
+            );
         }
     }
 }

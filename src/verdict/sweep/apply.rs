@@ -14,8 +14,8 @@ use crate::verdict::Path;
 use crate::verdict::facts::Facts;
 use crate::verdict::program::Change;
 use crate::verdict::sets::Handling;
-use crate::verdict::space::ask::looks;
 use crate::verdict::space::area::{Area, List};
+use crate::verdict::space::ask::looks;
 use crate::verdict::space::cube::{Bytes, Cube, Span};
 use crate::verdict::state::{LO, To, address_of, bits_of, ct, name_of};
 
@@ -59,10 +59,7 @@ pub(super) fn apply(
         Change::Template if !parcel.now.ct_settled && parcel.now.ct == Some(ct::INVALID) => {
             parcel.now.ct = Some(ct::NEW);
         }
-        Change::Notrack
-        | Change::Template
-        | Change::Tos { .. }
-        | Change::Hops(_) => {}
+        Change::Notrack | Change::Template | Change::Tos { .. } | Change::Hops(_) => {}
         Change::Members(handling) => members(handling, &mut parcel, change, facts),
         Change::Dnat(nat) => return destination(nat, parcel, change),
         Change::Snat(nat) => return source(nat, parcel, change),
