@@ -424,4 +424,129 @@ add odd x
             );
         }
     }
+
+    /// What the packet from 192.0.2.1 to TCP 80 is said to be of a set.
+    fn of(saved: &str, sides: &[bool], change: impl FnOnce(&mut Probe)) -> Tri {
+        let facts = Facts {
+            sets: read(saved.as_bytes()),
+            ..Facts::default()
+        };
+        let mut probe = Probe {
+            src: Some("192.0.2.1".parse().unwrap()),
+            dst: Some("10.1.2.3".parse().unwrap()),
+            proto: Some(Protocol::TCP),
+            dport: Some(80),
+            mark: Some(0x1234),
+            input: crate::flow::IfName::new(b"eth0"),
+            ..Probe::new(Family::V4, Path::Input)
+        };
+        change(&mut probe);
+        let test = SetTest {
+            name: b"s".to_vec(),
+            sides: sides.to_vec(),
+            invert: false,
+            return_nomatch: false,
+            beyond: false,
+            text: "".into(),
+        };
+        let view = View {
+            probe: &probe,
+            facts: &facts,
+        };
+        test.test(&State::new(&probe), view)
+    }
+
+    #[test]
+    fn the_longest_prefix_decides_that_of_the_first_network_first() {
+        let both = [false, true];
+        for (members, expected) in [
+            (
+                "add s 192.0.0.0/8,10.1.2.0/24 nomatch\nadd s 192.0.0.0/16,10.0.0.0/8",
+                Tri::Yes,
+            ),
+            (
+                "add s 192.0.0.0/8,10.1.2.0/24\nadd s 192.0.0.0/16,10.0.0.0/8 nomatch",
+                Tri::No,
+            ),
+            (
+                "add s 192.0.0.0/16,10.0.0.0/8\nadd s 192.0.0.0/16,10.1.0.0/16 nomatch",
+                Tri::No,
+            ),
+            // How the kernel cuts up a range is not looked at.
+            (
+                "add s 192.0.0.0-192.0.9.0,10.0.0.0/8 nomatch\nadd s 192.0.0.0/16,10.0.0.0/8",
+                Tri::Unknown,
+            ),
+            ("add s 192.0.0.0/16,10.0.0.0/8\nadd s huh", Tri::Unknown),
+        ] {
+            let saved = format!("create s hash:net,net family inet\n{members}\n");
+            assert_eq!(of(&saved, &both, |_| {}), expected, "{members}");
+        }
+        // The mask of a set is not the length of a network.
+        let masked = "create s hash:net,net family inet bitmask 255.255.0.0\n\
+            add s 192.0.2.0/24,10.1.2.0/28\nadd s 192.0.2.0/23,10.1.2.0/28 nomatch";
+        assert_eq!(of(masked, &both, |_| {}), Tri::Yes);
+    }
+
+    #[test]
+    fn every_kind_of_part_is_looked_up_as_the_kernel_does() {
+        let proto = |number| move |probe: &mut Probe| probe.proto = Some(Protocol(number));
+        let yes = Tri::Yes;
+        for (saved, expected) in [
+            (
+                "create s hash:ip,mark markmask 0xff\nadd s 192.0.2.1,0x34",
+                yes,
+            ),
+            ("create s hash:ip,mark\nadd s 192.0.2.1,0x34", Tri::No),
+            (
+                "create s hash:net,iface\nadd s 192.0.2.0/24,physdev:eth0",
+                Tri::Unknown,
+            ),
+            (
+                "create s hash:net,iface\nadd s 192.0.3.0/24,physdev:eth0",
+                Tri::No,
+            ),
+            (
+                "create s hash:ip,mac\nadd s 192.0.2.1,00:11:22:33:44:55",
+                Tri::Unknown,
+            ),
+            (
+                "create s hash:ip frobnicate 3\nadd s 192.0.2.1",
+                Tri::Unknown,
+            ),
+            (
+                "create s hash:ip comment skbinfo counters forceadd timeout 9\nadd s 192.0.2.1 timeout 3",
+                yes,
+            ),
+            ("create s hash:ip\nadd s 192.0.2.0-192.0.2.9", yes),
+            ("create s hash:ip netmask 33\nadd s 192.0.2.1", Tri::Unknown),
+        ] {
+            assert_eq!(of(saved, &[false, false], |_| {}), expected, "{saved}");
+        }
+        let mac = "create s hash:mac\nadd s 00:11:22:33:44:55";
+        let from = |probe: &mut Probe| {
+            probe.mac = Some(crate::flow::Mac([0, 0x11, 0x22, 0x33, 0x44, 0x55]))
+        };
+        assert_eq!(of(mac, &[false], from), yes);
+        assert_eq!(of(mac, &[true], from), Tri::Unknown, "whom it is sent to");
+        let both = [false, true];
+        let gre = "create s hash:ip,port\nadd s 192.0.2.1,gre:0";
+        assert_eq!(of(gre, &both, proto(47)), yes);
+        assert_eq!(of(gre, &both, |_| {}), Tri::No);
+        let ping =
+            "create s hash:ip,port\nadd s 192.0.2.1,icmp:8/0\nadd s 192.0.2.1,icmp:echo-reply";
+        let echo = |kind| {
+            move |probe: &mut Probe| {
+                probe.proto = Some(Protocol::ICMP);
+                (probe.icmp_type, probe.icmp_code) = (Some(kind), Some(0));
+            }
+        };
+        assert_eq!(of(ping, &both, echo(8)), yes);
+        assert_eq!(of(ping, &both, echo(0)), Tri::Unknown);
+        assert_eq!(of(ping, &both, |_| {}), Tri::No);
+        // A bitmap knows the ports of TCP and UDP only.
+        let ports = "create s bitmap:port range 0-1024\nadd s 80";
+        assert_eq!(of(ports, &[true], |_| {}), yes);
+        assert_eq!(of(ports, &[true], proto(132)), Tri::No);
+    }
 }

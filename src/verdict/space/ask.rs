@@ -269,7 +269,9 @@ fn rare(cond: &Cond, odd: &Odd, all: &Cube) -> Ask {
             // The words are made of the inverted form too.
             plain.text = "".into();
             let wanted = !test.invert;
-            let what = looks::ADDRESSES | looks::MARK | looks::MEMBERS;
+            // A set of marks is one of addresses and marks.
+            let marks = if test.sides.len() > 1 { looks::MARK } else { 0 };
+            let what = looks::ADDRESSES | marks | looks::MEMBERS;
             Ask::atom(
                 &Cond::Odd(Box::new(Odd::Set(plain))),
                 wanted,
