@@ -6,9 +6,8 @@
 use std::collections::HashSet;
 
 use super::compile::rule_at;
-use super::cond::{Cond, Odd};
 use super::facts::Facts;
-use super::program::{Action, Change, NATIVE, Place, Program};
+use super::program::{Action, NATIVE, Place, Program};
 use super::state::{State, address_of};
 use super::thread::{By, Fate, Outcome};
 use super::tri::Tri;
@@ -306,38 +305,6 @@ impl Program {
         })
     }
 
-    /// What rules of native chains leave open, which are no steps of the path.
-    fn native_doubts(&self, diary: &Diary) -> Vec<String> {
-        let doubt = |entry: &Entry| {
-            let name = self.natives.get(self.native_at(entry.place)? as usize)?;
-            let cond = self.conds.get(entry.cond? as usize)?;
-            let words = cond.words(self.family == crate::ruleset::Family::V6);
-            Some(match cond {
-                Cond::Odd(odd) if matches!(**odd, Odd::Native(_)) => {
-                    format!("{words}: {}", cond.doubt())
-                }
-                _ => format!("the native chain {name}: {words}"),
-            })
-        };
-        let open = diary.entries.iter();
-        open.filter(|entry| entry.answer == Tri::Unknown)
-            .filter_map(doubt)
-            .collect()
-    }
-
-    /// Why a condition cannot be told.
-    fn doubt_of(&self, cond: &Cond) -> &'static str {
-        let is_set = |odd: &Odd| matches!(odd, Odd::Set(_));
-        let changed =
-            |change: &Change| matches!(change, Change::Members(one) if one.is_something());
-        match cond {
-            Cond::Odd(odd) if is_set(odd) && self.changes.iter().any(changed) => {
-                "the set's members, which a rule on the way may change, or the packet's part, are not known"
-            }
-            _ => cond.doubt(),
-        }
-    }
-
     fn steps(&self, diary: &Diary, rulesets: &[&Ruleset]) -> Vec<Step> {
         let mut entries = diary.entries.clone();
         entries.sort_by_key(|entry| entry.order);
@@ -413,19 +380,19 @@ fn verdict_of(fate: Fate) -> Verdict {
 
 /// What a walk wrote down. The first thread is written down whole; of the others, what it did not meet.
 #[derive(Debug, Default)]
-struct Diary {
-    entries: Vec<Entry>,
+pub(super) struct Diary {
+    pub(super) entries: Vec<Entry>,
     met: HashSet<((u8, u8), u32)>,
     forked: bool,
     doubts: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
-    order: (u8, u8),
-    place: u32,
-    answer: Tri,
-    cond: Option<u32>,
+pub(super) struct Entry {
+    pub(super) order: (u8, u8),
+    pub(super) place: u32,
+    pub(super) answer: Tri,
+    pub(super) cond: Option<u32>,
 }
 
 impl Diary {

@@ -20,7 +20,7 @@
 //! Rooms within: `compile` makes the [`Program`] (`program`) of conditions (`cond`) and changes (`change`);
 //! `elsewhere` weighs what is not the firewall; `words` reads and writes a packet as people say it; `typical`
 //! thinks of packets for a rule, `complete` of what they leave open;
-//! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
+//! `walk` takes a packet (`thread`, `state`) through it; `explain`, `doubt` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at. Of packets by the set, and not one by one: `space` is what a set is, `shadow` finds
 //! rules that nothing can match, `sweep` puts sets through the program, `alter` says what a change of the rules
 //! does to them, and `traffic` says it in words.
@@ -32,6 +32,7 @@ mod clock;
 mod compile;
 mod complete;
 mod cond;
+mod doubt;
 mod elsewhere;
 mod explain;
 mod facts;

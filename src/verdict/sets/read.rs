@@ -238,7 +238,7 @@ fn port(text: &str, hash: bool) -> Option<Part> {
             .parse::<u8>()
             .ok()
             .zip(code.parse::<u8>().ok())
-            .map(|both| Ports::one(both.into())),
+            .map(Ports::one),
         None => ports(text),
     };
     Some(Part::Port {

@@ -12,32 +12,7 @@ use crate::verdict::state::ct;
 
 use super::area::Area;
 use super::cube::{Bytes, Cube, Span, piece};
-
-/// How long the answer to a question about one packet stays what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Lasts {
-    /// Through a table.
-    Table,
-    /// Until the next target that changes one of these things, of [`looks`].
-    Change(u8),
-    /// Each rule that asks may be answered differently.
-    Once,
-}
-
-/// What a question may look at, and a target may change. What NAT changes is one thing.
-pub(in super::super) mod looks {
-    pub const ADDRESSES: u8 = 1;
-    pub const MARK: u8 = 2;
-    pub const CONNMARK: u8 = 4;
-    pub const TOS: u8 = 8;
-    pub const HOPS: u8 = 16;
-    /// What conntrack says.
-    pub const STATE: u8 = 32;
-    /// The members of a set; of which, the question's own name tells.
-    pub const MEMBERS: u8 = 64;
-    /// How many there are.
-    pub const KINDS: usize = 7;
-}
+use super::lasts::{Lasts, looks};
 
 /// A question that no box can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

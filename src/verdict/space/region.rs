@@ -1,7 +1,8 @@
 //! The packets that a rule asks for, all its conditions together.
 
-use super::ask::{Ask, Atom, Lasts, ask, looks};
+use super::ask::{Ask, Atom, ask};
 use super::cube::Cube;
+use super::lasts::{Lasts, looks};
 use crate::verdict::cond::Cond;
 
 /// Boxes that a rule may be made of; what would take more is left wider and said to be vague.

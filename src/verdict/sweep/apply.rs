@@ -15,8 +15,8 @@ use crate::verdict::facts::Facts;
 use crate::verdict::program::Change;
 use crate::verdict::sets::Handling;
 use crate::verdict::space::area::{Area, List};
-use crate::verdict::space::ask::looks;
 use crate::verdict::space::cube::{Bytes, Cube, Span};
+use crate::verdict::space::lasts::looks;
 use crate::verdict::state::{LO, To, address_of, bits_of, ct, name_of};
 
 use super::parcel::{Become, Field, Nat, Parcel};
@@ -91,8 +91,9 @@ pub(super) fn apply(
 fn alters(change: &Change) -> u8 {
     let bit = |is: bool, bit: u8| if is { bit } else { 0 };
     match change {
-        Change::Mark(_) | Change::SomeMark => looks::MARK,
-        Change::Connmark(Connmark::Restore { .. }) => looks::MARK,
+        Change::Mark(_) | Change::SomeMark | Change::Connmark(Connmark::Restore { .. }) => {
+            looks::MARK
+        }
         Change::Connmark(_) => looks::CONNMARK,
         Change::Tos { .. } => looks::TOS,
         Change::Hops(_) => looks::HOPS,

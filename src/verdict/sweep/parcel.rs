@@ -7,8 +7,8 @@
 
 use crate::verdict::Path;
 use crate::verdict::space::area::{Area, List};
-use crate::verdict::space::ask::looks;
 use crate::verdict::space::cube::{Cube, Span, piece};
+use crate::verdict::space::lasts::looks;
 use crate::verdict::state::{LO, To, ct};
 use crate::verdict::thread::By;
 

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use crate::verdict::Path;
 use crate::verdict::cond::{Cond, Odd, StateTest};
 use crate::verdict::space::area::Area;
-use crate::verdict::space::ask::{Atom, Lasts, WideAsk, looks};
+use crate::verdict::space::ask::{Atom, WideAsk};
 use crate::verdict::space::cube::Cube;
+use crate::verdict::space::lasts::{Lasts, looks};
 use crate::verdict::state::ct;
 
 use super::parcel::{Field, Nat, Parcel};
