@@ -328,9 +328,10 @@ fn set_cases() -> Vec<Case> {
 }
 
 fn probe(case: &Case) -> Probe {
-    let (family, src) = match case.dst.contains(':') {
-        true => (Family::V6, "fd00::50"),
-        false => (Family::V4, "10.0.0.50"),
+    let (family, src) = if case.dst.contains(':') {
+        (Family::V6, "fd00::50")
+    } else {
+        (Family::V4, "10.0.0.50")
     };
     let mut probe = Probe::new(family, Path::Input);
     probe.input = IfName::new(b"eth0");

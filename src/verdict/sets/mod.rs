@@ -525,7 +525,7 @@ add odd x
         }
         let mac = "create s hash:mac\nadd s 00:11:22:33:44:55";
         let from = |probe: &mut Probe| {
-            probe.mac = Some(crate::flow::Mac([0, 0x11, 0x22, 0x33, 0x44, 0x55]))
+            probe.mac = Some(crate::flow::Mac([0, 0x11, 0x22, 0x33, 0x44, 0x55]));
         };
         assert_eq!(of(mac, &[false], from), yes);
         assert_eq!(of(mac, &[true], from), Tri::Unknown, "whom it is sent to");
