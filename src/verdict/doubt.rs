@@ -15,9 +15,11 @@ impl Program {
             let cond = self.conds.get(entry.cond? as usize)?;
             let words = cond.words(self.family == Family::V6);
             Some(match cond {
-                Cond::Odd(odd) if matches!(**odd, Odd::Native(_)) => {
-                    format!("{words}: {}", cond.doubt())
-                }
+                Cond::Odd(odd) => match &**odd {
+                    Odd::Native(test) if test.unread => format!("{}: {}", test.whose, test.why),
+                    Odd::Native(test) => format!("{words}: {}", test.why),
+                    _ => format!("the native chain {name}: {words}"),
+                },
                 _ => format!("the native chain {name}: {words}"),
             })
         };

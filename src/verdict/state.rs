@@ -211,10 +211,12 @@ impl State {
     }
 
     /// Whether the destination is in a network, as far as that is known.
+    #[inline]
     pub(super) fn goes_to(&self, bits: u128, mask: u128) -> Option<bool> {
-        let Some((first, last)) = self.among.filter(|_| self.dst.is_none()) else {
-            return self.dst.map(|dst| dst & mask == bits);
-        };
+        if let Some(dst) = self.dst {
+            return Some(dst & mask == bits);
+        }
+        let (first, last) = self.among?;
         let all = if self.v6 { u128::MAX } else { u32::MAX.into() };
         let free = all & !mask;
         // Of a mask with holes no more is said than that.

@@ -247,6 +247,16 @@ fn set_cases() -> Vec<Case> {
             dropped,
             Verdict::Accept,
         ),
+        set(
+            "create s hash:ip counters",
+            "-A INPUT -m set ! --match-set s src --packets-gt 3 -j DROP",
+            Verdict::Drop,
+        ),
+        set(
+            "create s hash:ip counters\nadd s 10.0.0.50",
+            "-A INPUT -m set ! --match-set s src --packets-gt 3 -j DROP",
+            Verdict::Unknown,
+        ),
         set(nets, dropped, Verdict::Accept),
         set(nets, excepted, Verdict::Drop),
         set(nets, not_excepted, Verdict::Accept),

@@ -198,7 +198,9 @@ impl Compiler {
         }
         let devices = chain.devices.join(", ");
         let upon = Cond::Odd(Box::new(Odd::Native(NativeTest {
-            what: format!("{}: a device upon {devices} leads to it", names.whose).into(),
+            whose: names.whose.into(),
+            what: format!("a device upon {devices} leads to it").into(),
+            unread: false,
             why: "which devices stand upon which is not known",
         })));
         let not_loopback = Cond::Iface {
@@ -304,10 +306,11 @@ impl Compiler {
         let spec = Spec::parse(text.as_bytes(), family, &|_| false);
         matches::conditions(&spec, true, &mut self.program.conds);
         if let Some(open) = line.open {
-            let what = format!("{}: {} {}", names.whose, open.place, open.does);
             let test = NativeTest {
-                what: what.into(),
+                whose: names.whose.into(),
+                what: format!("{} {}", open.place, open.does).into(),
                 why: names.why,
+                unread: names.why == UNREAD,
             };
             let cond = Cond::Odd(Box::new(Odd::Native(test)));
             self.program.conds.push(cond);

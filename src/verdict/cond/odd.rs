@@ -68,9 +68,13 @@ pub(in super::super) struct OwnerTest {
 /// What a rule of a native chain may do; the words are of somebody else's names.
 #[derive(Clone, Debug)]
 pub(in super::super) struct NativeTest {
-    /// `the native chain inet t in: rule 3 matches`: no other question has these words.
+    /// `the native chain inet t in`
+    pub whose: Box<str>,
+    /// `rule 3 matches`: no other question about that chain has these words.
     pub what: Box<str>,
     pub why: &'static str,
+    /// Nothing is known of any rule of the chain, so that what one of them does is no news.
+    pub unread: bool,
 }
 
 impl Odd {

@@ -232,7 +232,7 @@ fn odd_words(f: &mut fmt::Formatter<'_>, odd: &Odd) -> fmt::Result {
         Odd::Bytes(test) => f.write_str(&test.text),
         Odd::NotBoth { sport, dport } => write!(f, "not sport {sport}, not dport {dport}"),
         Odd::Owner(test) => f.write_str(&test.text),
-        Odd::Native(test) => f.write_str(&test.what),
+        Odd::Native(test) => write!(f, "{}: {}", test.whose, test.what),
         Odd::Unknown { what, why } => write!(f, "{what}: {why}"),
     }
 }
