@@ -151,9 +151,15 @@ impl Loop {
             }
             if self.doors.suspend {
                 self.doors.suspend = false;
-                drop(input);
-                self.suspend(&mut signals).await?;
-                input = EventStream::new();
+                // A stream that is opened anew can sit on a key until the next one comes: only where it must be.
+                if can_stop() {
+                    drop(input);
+                    self.suspend(&mut signals).await?;
+                    input = EventStream::new();
+                } else {
+                    let words = "no shell to come back from: not suspended";
+                    self.take(Message::Say(words.to_owned()));
+                }
             }
             if self.state.dirty && !self.busy && self.end.is_none() {
                 self.draw()?;
@@ -279,12 +285,6 @@ impl Loop {
 
     /// Gives the terminal back, stops the job as the shell expects, and comes back with a whole frame.
     async fn suspend(&mut self, signals: &mut Signals) -> Result<(), BoardError> {
-        if !can_stop() {
-            self.take(Message::Say(
-                "no shell to come back from: not suspended".to_owned(),
-            ));
-            return Ok(());
-        }
         while self.busy {
             match tokio::time::timeout(Duration::from_millis(500), self.events.recv()).await {
                 Ok(Some(Event::Written(_))) | Err(_) => self.busy = false,

@@ -93,12 +93,18 @@ pub fn lossy_notice(origin: Origin, loaded: &poller::Loaded) -> Message {
     Message::Notice(Notice::new(
         Level::Alarm,
         key,
-        format!(
-            "{origin}: {} rules say less than what the kernel holds, the first is rule {} of {name}: {}",
-            loaded.lossy.len(),
-            first.position + 1,
-            first.why
-        ),
+        match loaded.lossy.len() {
+            1 => format!(
+                "{origin}: rule {} of {name} says less than what the kernel holds: {}",
+                first.position + 1,
+                first.why
+            ),
+            n => format!(
+                "{origin}: {n} rules say less than what the kernel holds, the first is rule {} of {name}: {}",
+                first.position + 1,
+                first.why
+            ),
+        },
         "native nft was added to a table of iptables; nft list ruleset shows it. Never restore this from a saved dump",
     ))
 }

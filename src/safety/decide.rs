@@ -27,9 +27,11 @@ pub struct PendingView {
     pub id: String,
     /// How far it is.
     pub phase: Phase,
-    /// Until it is undone; zero when that is under way.
+    /// Until it is undone; zero when that is under way. In milliseconds in JSON, as the window.
+    #[serde(rename = "left_ms", serialize_with = "in_millis")]
     pub left: Duration,
     /// How long it was given in all.
+    #[serde(rename = "window_ms", serialize_with = "in_millis")]
     pub window: Duration,
     /// Who made it.
     pub who: Who,
@@ -51,6 +53,10 @@ pub struct PendingView {
     pub trouble: Option<String>,
     /// What is odd and not wrong.
     pub remarks: Vec<String>,
+}
+
+fn in_millis<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(millis(*time))
 }
 
 /// Why a decision was not taken.
