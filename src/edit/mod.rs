@@ -48,13 +48,13 @@ pub mod template;
 mod tests;
 mod toward;
 
-pub use compare::zero_as;
 pub use diff::{ChainDiff, Diff, DiffLine};
-pub use merge::{Merge, merge};
+pub use compare::{Trace, zero_as};
+pub use merge::{Known, Merge, merge, undo};
 pub use operation::{ChainName, Operation, RowId, Spot};
 pub use refused::Refused;
 pub use remark::{Remark, RuleName};
-pub use script::{Script, ScriptError, script, script_around};
+pub use script::{Script, ScriptError, script, script_around, script_traced};
 pub use shelf::{Bytes, Shelf, Shelved};
 pub use shown::{ChainMark, Mark, Shown, ShownChain, ShownRow};
 pub use stage::Stage;

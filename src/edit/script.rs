@@ -20,7 +20,7 @@ use std::collections::HashSet;
 use crate::ruleset::{Backend, ChainIdx, CounterSet, Counters, Family, Policy, RuleIdx, Ruleset};
 
 use super::check::unwritable;
-use super::compare::{ChainPair, Comparison, compare_pinned};
+use super::compare::{ChainPair, Comparison, Trace, compare_pinned, compare_traced};
 use super::refused::shown;
 
 /// Why no script can be written.
@@ -201,12 +201,33 @@ pub fn script_around(
     counters: &CounterSet,
     pinned: impl IntoIterator<Item = Vec<u8>>,
 ) -> Result<Script, ScriptError> {
+    script_of(from, to, counters, pinned, None)
+}
+
+/// The same, where it is known which rule of `to` is which of `from`, and which of those nobody may touch.
+pub fn script_traced(
+    from: &Ruleset,
+    to: &Ruleset,
+    counters: &CounterSet,
+    pinned: impl IntoIterator<Item = Vec<u8>>,
+    trace: &Trace,
+) -> Result<Script, ScriptError> {
+    script_of(from, to, counters, pinned, Some(trace))
+}
+
+fn script_of(
+    from: &Ruleset,
+    to: &Ruleset,
+    counters: &CounterSet,
+    pinned: impl IntoIterator<Item = Vec<u8>>,
+    trace: Option<&Trace>,
+) -> Result<Script, ScriptError> {
     let mut pinned: HashSet<Vec<u8>> = pinned.into_iter().collect();
     let most = pinned.len() + PINNED;
     loop {
         // Of two rules that change places either can be the one that is taken out and put back; where the
         // text of one cannot be, it is the other.
-        match script_with(from, to, counters, &pinned) {
+        match script_with(from, to, counters, &pinned, trace) {
             Err(Unwritable::Rule { text, error }) => {
                 if pinned.len() >= most || !pinned.insert(text) {
                     return Err(error);
@@ -231,8 +252,15 @@ fn script_with(
     to: &Ruleset,
     counters: &CounterSet,
     pinned: &HashSet<Vec<u8>>,
+    trace: Option<&Trace>,
 ) -> Result<Script, Unwritable> {
-    let comparison = compare_pinned(from, to, pinned);
+    let comparison = match trace {
+        Some(trace) => compare_traced(from, to, pinned, trace),
+        None => compare_pinned(from, to, pinned),
+    };
+    if let Some(trace) = trace {
+        leave_alone(&comparison, trace)?;
+    }
     let writer = Writer {
         comparison: &comparison,
         counters,
@@ -250,6 +278,28 @@ fn script_with(
         backend: from.backend(),
         tables,
     })
+}
+
+/// An error where a rule that nobody may touch would be taken out.
+fn leave_alone(comparison: &Comparison<'_>, trace: &Trace) -> Result<(), Unwritable> {
+    for table in &comparison.tables {
+        for chain in &table.chains {
+            let mut removed = chain.removed.iter().map(|removed| removed.rule);
+            if let Some(rule) = removed.find(|rule| trace.fixed.contains(rule)) {
+                let spec = comparison.from.rule_text(rule);
+                return Err(Unwritable::Rule {
+                    text: spec.to_vec(),
+                    error: ScriptError::Rule {
+                        table: shown(table.name),
+                        chain: shown(chain.name),
+                        spec: shown(&spec),
+                        why: "its text is not the whole truth",
+                    },
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 struct Writer<'a> {
