@@ -48,8 +48,8 @@ pub mod template;
 mod tests;
 mod toward;
 
-pub use diff::{ChainDiff, Diff, DiffLine};
 pub use compare::{Trace, zero_as};
+pub use diff::{ChainDiff, Diff, DiffLine};
 pub use merge::{Known, Merge, merge, undo};
 pub use operation::{ChainName, Operation, RowId, Spot};
 pub use refused::Refused;

@@ -25,7 +25,7 @@ use crate::netfilter::xtables::{self, Limits, Presence, Tools, XtablesError};
 use crate::ruleset::{Backend, Chain, Origin, ParseError, Policy, Ruleset, TextId};
 
 /// A writer that is faster than this many turns is not a box in trouble but a loop gone wild.
-const TURNS: u32 = 25;
+pub(super) const TURNS: u32 = 25;
 /// Readings that are tried to have one of a single generation.
 const READINGS: u32 = 10;
 
@@ -148,6 +148,15 @@ pub(super) fn read(tools: &Tools, origin: Origin) -> Result<Arc<Ruleset>, CarryE
             found
         }
     };
+    parse(origin, text)
+}
+
+/// One reading of `origin`, of whatever moment.
+pub(super) fn read_once(tools: &Tools, origin: Origin) -> Result<Arc<Ruleset>, CarryError> {
+    parse(origin, text(tools, origin)?)
+}
+
+fn parse(origin: Origin, text: Vec<u8>) -> Result<Arc<Ruleset>, CarryError> {
     Ruleset::parse(text, origin)
         .map(Arc::new)
         .map_err(|source| CarryError::Parse { origin, source })
@@ -226,7 +235,7 @@ pub(super) fn carry(
 }
 
 /// The texts of all rules that the change from `base` to `goal` is not about.
-fn of_others(base: &Ruleset, goal: &Ruleset, now: &Ruleset) -> HashSet<Vec<u8>> {
+pub(super) fn of_others(base: &Ruleset, goal: &Ruleset, now: &Ruleset) -> HashSet<Vec<u8>> {
     let chains = edit::Diff::between(base, goal).chains;
     let ours: HashSet<Vec<u8>> = chains
         .into_iter()
@@ -237,7 +246,7 @@ fn of_others(base: &Ruleset, goal: &Ruleset, now: &Ruleset) -> HashSet<Vec<u8>> 
     texts.filter(|text| !ours.contains(text)).collect()
 }
 
-fn run(
+pub(super) fn run(
     tools: &Tools,
     origin: Origin,
     script: &[u8],
@@ -251,7 +260,7 @@ fn run(
     restore(tools, origin, script, Mode::Amend, held, &mut wait)
 }
 
-fn worth_saying(remarks: &[Remark]) -> Vec<String> {
+pub(super) fn worth_saying(remarks: &[Remark]) -> Vec<String> {
     let mut said: Vec<String> = remarks
         .iter()
         .filter(|remark| !remark.is_harmless())
@@ -263,7 +272,7 @@ fn worth_saying(remarks: &[Remark]) -> Vec<String> {
 
 /// Whether the rules that the change put somewhere stand, among the rules of `goal` that are there, as they do
 /// in `goal`. Rules that others added do not count, nor do those that they took out.
-fn in_order(base: &Ruleset, goal: &Ruleset, now: &Ruleset) -> bool {
+pub(super) fn in_order(base: &Ruleset, goal: &Ruleset, now: &Ruleset) -> bool {
     chains(goal).all(|(table, chain)| {
         let twin = |ruleset: &Ruleset| {
             let table = ruleset.find_table(table)?;
@@ -335,7 +344,7 @@ type Place = (Vec<u8>, Vec<u8>);
 
 /// The script with each `-D CHAIN NUMBER` said as `-D CHAIN RULE`, where that means the same rule: the first
 /// with that text. `None` where the script has words that are not followed here.
-fn by_text(from: &Ruleset, script: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn by_text(from: &Ruleset, script: &[u8]) -> Option<Vec<u8>> {
     let mut chains: HashMap<Place, Vec<Vec<u8>>> = HashMap::new();
     for table in from.tables() {
         for index in table.chains() {

@@ -20,6 +20,8 @@
 //! dry_run    what the back end says of a change, with nothing armed
 //! rehearse   the change and the way back, tried in a scratch namespace; tame: rules that would not load there
 //! carry      the change done to the kernel, verified; both ways
+//! back       a change taken back, beside what others did
+//! sight      rules that say the same told apart
 //! aside      rules that only nft can say, out of the way while a change is undone
 //! whole      the last resort: a ruleset put back from its backup
 //! backup     the store
@@ -34,6 +36,7 @@
 //! What it does not do: know how a change was made up (`edit`), or talk to anybody (`cli`, `runtime`).
 
 mod aside;
+mod back;
 pub mod backup;
 mod begin;
 mod carry;
@@ -52,6 +55,7 @@ mod rehearse;
 mod request;
 mod sets;
 mod shelf;
+mod sight;
 mod tame;
 mod trail;
 mod who;

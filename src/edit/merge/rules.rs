@@ -23,6 +23,8 @@ pub(super) struct Item {
     pub word: u32,
     /// What base and theirs know it by: the word where nothing better is known.
     pub label: u32,
+    /// What base and ours know it by.
+    pub own: u32,
     /// It may let a packet through that would not get through without it.
     pub lets: bool,
     /// It may keep a packet from getting through.
@@ -154,7 +156,7 @@ pub(super) fn merge_rules(
         base,
         ours,
         theirs,
-        ours_of: fates(base, ours, |item| item.word),
+        ours_of: fates(base, ours, |item| item.own),
         theirs_of: fates(base, theirs, |item| item.label),
         goes_on,
         emptied: false,
@@ -173,7 +175,7 @@ pub(super) fn undo_rules(
         base,
         ours,
         theirs,
-        ours_of: fates(base, ours, |item| item.word),
+        ours_of: fates(base, ours, |item| item.own),
         theirs_of: fates(base, theirs, |item| item.label),
         goes_on: false,
         emptied: false,
@@ -423,6 +425,7 @@ mod tests {
             rule: RuleIdx(u32::try_from(at).unwrap()),
             word: *word,
             label: *word,
+            own: *word,
             lets: false,
             bars: false,
         };

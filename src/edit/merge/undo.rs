@@ -29,6 +29,27 @@ impl Known {
         self.handles.get(rule.0 as usize).copied().flatten()
     }
 
+    /// By rule of `new`, the rule of `old` that says the same.
+    pub fn was(old: &Ruleset, new: &Ruleset) -> Vec<Option<RuleIdx>> {
+        let mut was = vec![None; new.rule_count()];
+        for (there, here) in compare_rules(old, new) {
+            if let Some(slot) = was.get_mut(here.0 as usize) {
+                *slot = Some(there);
+            }
+        }
+        was
+    }
+
+    /// What this says of the rules that are left of what it says it of.
+    #[must_use]
+    pub fn left(&self, was: &[Option<RuleIdx>]) -> Self {
+        let handles = was.iter().map(|was| was.and_then(|was| self.handle(was)));
+        Self {
+            handles: handles.collect(),
+            lossy: HashSet::new(),
+        }
+    }
+
     /// The handles of the rules of `other`, as far as they stand in `ruleset`, which this is known of. A rule
     /// whose text is not the whole truth is none of them.
     pub fn of(&self, ruleset: &Ruleset, other: &Ruleset) -> Self {
@@ -51,23 +72,22 @@ impl Known {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Labels<'a> {
     base: &'a Known,
+    ours: Option<&'a Known>,
     theirs: &'a Known,
-    again: bool,
 }
 
-/// Takes back what led from `before` to `after`, in `now`. `again`: `after` is an earlier reading and `before`
-/// what it was to become, so a handle that is missing now was taken out by us: a rule that says the same is
-/// another's, unless the whole chain was made anew.
+/// Takes back what led from `before` to `after`, in `now`. Where the rules of `before` are known as well, `after`
+/// is an earlier reading and `before` what it was to become: a handle that is missing now was taken out by us then,
+/// and a rule that says the same is another's, unless the whole chain was made anew.
 pub fn undo(
     (after, of_after): (&Ruleset, &Known),
-    before: &Ruleset,
+    (before, of_before): (&Ruleset, Option<&Known>),
     (now, of_now): (&Ruleset, &Known),
-    again: bool,
 ) -> Merge {
     let labels = Labels {
         base: of_after,
+        ours: of_before,
         theirs: of_now,
-        again,
     };
     merge_with(after, before, now, Some(labels))
 }
@@ -80,6 +100,7 @@ impl<'a> Merger<'a> {
             rule,
             word,
             label: word,
+            own: word,
             lets: false,
             bars: false,
         };
@@ -91,7 +112,13 @@ impl<'a> Merger<'a> {
             item.bars = goes_on
                 || matches!(
                     jump.name,
-                    b"DROP" | b"REJECT" | b"TARPIT" | b"STEAL" | b"CHAOS" | b"DELUDE" | b"QUEUE"
+                    b"DROP"
+                        | b"REJECT"
+                        | b"TARPIT"
+                        | b"STEAL"
+                        | b"CHAOS"
+                        | b"DELUDE"
+                        | b"QUEUE"
                         | b"NFQUEUE"
                 );
         }
@@ -119,8 +146,8 @@ impl<'a> Merger<'a> {
             items.collect()
         });
         if let Some(labels) = self.undo {
-            let [base, _, theirs] = &mut lists;
-            labels.write(base, theirs);
+            let [base, ours, theirs] = &mut lists;
+            labels.write(base, ours, theirs);
         }
         undo_rules(&lists, undo, say)
     }
@@ -128,10 +155,10 @@ impl<'a> Merger<'a> {
 
 impl Labels<'_> {
     /// Gives the rules of a chain that are known to be the same labels of their own.
-    fn write(&self, base: &mut [Item], theirs: &mut [Item]) {
+    fn write(&self, base: &mut [Item], ours: &mut [Item], theirs: &mut [Item]) {
         let mut next = KNOWN;
         let mut strange = STRANGE;
-        let mut fresh = |number: &mut u32| {
+        let fresh = |number: &mut u32| {
             *number = number.saturating_add(1);
             *number
         };
@@ -153,9 +180,9 @@ impl Labels<'_> {
                 continue;
             };
             // A rule that was replaced keeps its handle and says something else.
-            let twin = base.get_mut(at).filter(|twin| {
-                twin.word == item.word && (twin.label >= STRANGE) == is_strange
-            });
+            let twin = base
+                .get_mut(at)
+                .filter(|twin| twin.word == item.word && (twin.label >= STRANGE) == is_strange);
             if let (Some(twin), Some(found)) = (twin, found.get_mut(at)) {
                 let label = if is_strange {
                     item.label
@@ -165,14 +192,22 @@ impl Labels<'_> {
                 (twin.label, item.label, *found) = (label, label, true);
             }
         }
-        if self.again && found.contains(&true) {
-            for (item, found) in base.iter_mut().zip(found) {
-                let has_handle = self.base.handle(item.rule).is_some();
-                if !found && has_handle && item.label < KNOWN {
-                    item.label = fresh(&mut strange);
-                }
+        let Some(of_ours) = self.ours.filter(|_| found.contains(&true)) else {
+            return;
+        };
+        for (item, found) in base.iter_mut().zip(found) {
+            let has_handle = self.base.handle(item.rule).is_some();
+            if !found && has_handle && item.label < KNOWN {
+                item.label = fresh(&mut strange);
             }
+            if has_handle {
+                item.own = fresh(&mut next);
+            }
+        }
+        for item in ours {
+            let twin = of_ours.handle(item.rule);
+            let twin = twin.and_then(|handle| base.get(*known.get(&handle)?));
+            item.own = twin.map_or(item.own, |twin| twin.own);
         }
     }
 }
-

@@ -18,6 +18,7 @@ use crate::netfilter::xtables::lock::Holder;
 use crate::netfilter::xtables::restore::{Held, RestoreError, Wait};
 use crate::netfilter::xtables::{Tools, beside};
 use crate::ruleset::{Backend, Origin};
+use crate::safety::back;
 use crate::safety::backup;
 use crate::safety::carry::{CarryError, Strictness, carry, read, same};
 use crate::safety::clock;
@@ -333,6 +334,9 @@ impl Guard {
             }
         }
         drop(hands);
+        for leg in &self.legs {
+            back::remember(&self.tools, &self.state, &self.record.id, leg);
+        }
         self.record.remarks = remarks;
         Ok(())
     }

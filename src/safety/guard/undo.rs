@@ -13,7 +13,8 @@ use crate::netfilter::nftables;
 use crate::netfilter::xtables::restore::{Held, Wait};
 use crate::ruleset::{Backend, Policy, Ruleset, Table};
 use crate::safety::aside::{Aside, unreadable};
-use crate::safety::carry::{Strictness, carry, read, same};
+use crate::safety::back;
+use crate::safety::carry::{read, same};
 use crate::safety::record::{Leg, Phase};
 use crate::safety::trail::Event;
 use crate::safety::whole;
@@ -157,16 +158,9 @@ impl Guard {
         held: Option<&Held>,
         remarks: &mut Vec<String>,
     ) -> Result<(), String> {
-        let way = (&*leg.after, &*leg.before);
-        let said = carry(
-            &self.tools,
-            leg.origin,
-            way,
-            Strictness::Remark,
-            held,
-            &mut || {},
-        )
-        .map_err(|error| error.to_string())?;
+        let state = (&self.state, self.record.id.as_str());
+        let said =
+            back::carry_back(&self.tools, state, leg, held).map_err(|error| error.to_string())?;
         remarks.extend(said);
         let made = leg.after.tables().iter().map(Table::name);
         self.remove_made_tables(leg, made);
