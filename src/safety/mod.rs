@@ -64,7 +64,7 @@ mod zero;
 
 pub use begin::{begin, current, rescue, transitions_to};
 pub use decide::{
-    DecideError, Ended, PendingView, Watch, confirm, extend, pending, revert, wait_for_end,
+    DecideError, Ended, PendingView, Watch, confirm, damage, extend, pending, revert, wait_for_end,
 };
 pub use dry_run::dry_run;
 pub use guard::guard_main;

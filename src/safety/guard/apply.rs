@@ -75,6 +75,7 @@ fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
         });
     }
     state.sweep();
+    state.forget_end();
     let tools = Tools::find();
     // Said before anything is saved: most changes that fail, fail here.
     Guard::say(line, Step::Checking);
@@ -371,7 +372,8 @@ impl Guard {
             line.say(&Word::Failed(error));
             return ExitCode::SUCCESS;
         }
-        self.tell(Event::Applied, None);
+        let warning = self.tell(Event::Applied, None);
+        self.record.remarks.extend(warning);
         line.say(&Word::Pending(Pending {
             id: self.record.id.clone(),
             backup: self.record.backup.clone(),
