@@ -13,6 +13,7 @@ use crate::ruleset::{ChainIdx, Policy, RuleIdx, Ruleset};
 
 use super::align::{Words, common_of_few, common_pinned};
 use super::renames::{find_retargeted, renamed};
+use super::trace::Trace;
 
 /// All tables of both sides.
 pub(super) struct Comparison<'a> {
@@ -84,15 +85,6 @@ pub(super) fn compare_pinned<'a>(
     compare_with(from, to, &mut words, &mut |chain, words| {
         align_chain(chain, from, to, pinned, words);
     })
-}
-
-/// Which rules are which, where that is known by more than their text.
-#[derive(Clone, Debug, Default)]
-pub struct Trace {
-    /// By rule of the new ruleset, the old one that it is.
-    pub was: Vec<Option<RuleIdx>>,
-    /// Old rules that must stand still.
-    pub fixed: HashSet<RuleIdx>,
 }
 
 /// The same, of rules that are known to be the same or not.

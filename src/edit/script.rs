@@ -20,8 +20,9 @@ use std::collections::HashSet;
 use crate::ruleset::{Backend, ChainIdx, CounterSet, Counters, Family, Policy, RuleIdx, Ruleset};
 
 use super::check::unwritable;
-use super::compare::{ChainPair, Comparison, Trace, compare_pinned, compare_traced};
+use super::compare::{ChainPair, Comparison, compare_pinned, compare_traced};
 use super::refused::shown;
+use super::trace::Trace;
 
 /// Why no script can be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -258,8 +259,9 @@ fn script_with(
         Some(trace) => compare_traced(from, to, pinned, trace),
         None => compare_pinned(from, to, pinned),
     };
-    if let Some(trace) = trace {
-        leave_alone(&comparison, trace)?;
+    if let Some(error) = trace.and_then(|trace| trace.broken(&comparison)) {
+        // Nothing would come of holding it: it is held already.
+        return Err(Unwritable::Chain(error));
     }
     let writer = Writer {
         comparison: &comparison,
@@ -278,28 +280,6 @@ fn script_with(
         backend: from.backend(),
         tables,
     })
-}
-
-/// An error where a rule that nobody may touch would be taken out.
-fn leave_alone(comparison: &Comparison<'_>, trace: &Trace) -> Result<(), Unwritable> {
-    for table in &comparison.tables {
-        for chain in &table.chains {
-            let mut removed = chain.removed.iter().map(|removed| removed.rule);
-            if let Some(rule) = removed.find(|rule| trace.fixed.contains(rule)) {
-                let spec = comparison.from.rule_text(rule);
-                return Err(Unwritable::Rule {
-                    text: spec.to_vec(),
-                    error: ScriptError::Rule {
-                        table: shown(table.name),
-                        chain: shown(chain.name),
-                        spec: shown(&spec),
-                        why: "its text is not the whole truth",
-                    },
-                });
-            }
-        }
-    }
-    Ok(())
 }
 
 struct Writer<'a> {

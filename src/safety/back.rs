@@ -49,10 +49,34 @@ struct Shelf {
 /// What is not in the texts of a way that is decided.
 #[derive(Serialize, Deserialize)]
 struct Rest {
+    from: Kept,
+    to: Kept,
+    remarks: Vec<String>,
+}
+
+/// [`Known`] in a file.
+#[derive(Serialize, Deserialize)]
+struct Kept {
     handles: Vec<Option<(u64, u64)>>,
     lossy: Vec<u32>,
-    left: Vec<Option<(u64, u64)>>,
-    remarks: Vec<String>,
+}
+
+impl From<&Known> for Kept {
+    fn from(known: &Known) -> Self {
+        Self {
+            handles: known.handles.clone(),
+            lossy: known.lossy.iter().map(|rule| rule.0).collect(),
+        }
+    }
+}
+
+impl From<Kept> for Known {
+    fn from(kept: Kept) -> Self {
+        Self {
+            handles: kept.handles,
+            lossy: kept.lossy.into_iter().map(RuleIdx).collect(),
+        }
+    }
 }
 
 /// Writes down what the kernel calls the rules that the change made and left. A folder that is full must not
@@ -230,17 +254,11 @@ impl Shelf {
         Some(Way {
             from: Sight {
                 ruleset: read(&self.from)?,
-                known: Known {
-                    handles: rest.handles,
-                    lossy: rest.lossy.into_iter().map(RuleIdx).collect(),
-                },
+                known: rest.from.into(),
             },
             to: read(&self.to)?,
             decided: Some(Decided {
-                known: Known {
-                    handles: rest.left,
-                    ..Known::default()
-                },
+                known: rest.to.into(),
                 remarks: rest.remarks,
             }),
         })
@@ -249,11 +267,9 @@ impl Shelf {
     /// A folder that is full must not keep the change in force.
     fn keep(&self, way: &Way) {
         let Some(decided) = &way.decided else { return };
-        let known = &way.from.known;
         let rest = Rest {
-            handles: known.handles.clone(),
-            lossy: known.lossy.iter().map(|rule| rule.0).collect(),
-            left: decided.known.handles.clone(),
+            from: (&way.from.known).into(),
+            to: (&decided.known).into(),
             remarks: decided.remarks.clone(),
         };
         let rest = serde_json::to_vec(&rest).unwrap_or_default();

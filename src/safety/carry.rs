@@ -16,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lossy;
 use super::request::ApplyError;
 use crate::edit::{self, DiffLine, Remark, ScriptError};
 use crate::netfilter::netlink::{Netlink, NetlinkError, Request};
@@ -188,6 +189,9 @@ pub(super) fn carry(
         if turn > 0 {
             again();
         }
+        if strictness == Strictness::Refuse {
+            is_said_whole(origin, base, goal, &now)?;
+        }
         let mut merged = edit::merge(base, goal, &now);
         let mut still = HashSet::new();
         if let Some(remark) = merged.remarks.iter().find(|r| strictness.forbids(r)) {
@@ -232,6 +236,24 @@ pub(super) fn carry(
         now = fresh;
     }
     Err(CarryError::Unsettled { origin })
+}
+
+/// An error where somebody put a rule into a chain of the change that iptables cannot say: its text could be taken
+/// for that of another.
+fn is_said_whole(
+    origin: Origin,
+    base: &Ruleset,
+    goal: &Ruleset,
+    now: &Ruleset,
+) -> Result<(), CarryError> {
+    let mut locked = lossy::chains(origin, now).into_iter();
+    match locked.find(|chain| lossy::is_touched(chain, base, goal)) {
+        Some(chain) => Err(CarryError::Conflict {
+            origin,
+            what: chain.to_string(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The texts of all rules that the change from `base` to `goal` is not about.

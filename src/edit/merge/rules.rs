@@ -143,14 +143,8 @@ pub(super) fn merge_rules(
     goes_on: bool,
     say: &mut dyn FnMut(Word),
 ) -> Vec<Merged> {
-    let same = |one: &[Item], other: &[Item]| {
-        one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.word == b.label)
-    };
-    if same(ours, theirs) {
-        let pairs = ours.iter().zip(theirs);
-        return pairs
-            .map(|(a, b)| Merged::both((&a.rule, &b.rule)))
-            .collect();
+    if let Some(same) = same(ours, theirs) {
+        return same;
     }
     let lists = Lists {
         base,
@@ -165,12 +159,26 @@ pub(super) fn merge_rules(
     lists.merge(say)
 }
 
+/// What both have, if they have the same. Theirs that are known by more than their text are not taken for ours.
+fn same(ours: &[Item], theirs: &[Item]) -> Option<Vec<Merged>> {
+    let is_same = |(a, b): (&Item, &Item)| a.word == b.label;
+    if ours.len() != theirs.len() || !ours.iter().zip(theirs).all(is_same) {
+        return None;
+    }
+    let pairs = ours.iter().zip(theirs);
+    let both = pairs.map(|(a, b)| Merged::both((&a.rule, &b.rule)));
+    Some(both.collect())
+}
+
 /// The same where a change is undone, and whether others took away what made the policy of before safe.
 pub(super) fn undo_rules(
     [base, ours, theirs]: &[Vec<Item>; 3],
     undo: Undo,
     say: &mut dyn FnMut(Word),
 ) -> (Vec<Merged>, bool) {
+    if let Some(same) = same(ours, theirs) {
+        return (same, undo.gone);
+    }
     let mut lists = Lists {
         base,
         ours,

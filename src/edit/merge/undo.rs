@@ -44,9 +44,11 @@ impl Known {
     #[must_use]
     pub fn left(&self, was: &[Option<RuleIdx>]) -> Self {
         let handles = was.iter().map(|was| was.and_then(|was| self.handle(was)));
+        let numbered = (0..).map(RuleIdx).zip(was);
+        let lossy = numbered.filter(|(_, was)| was.is_some_and(|was| self.lossy.contains(&was)));
         Self {
             handles: handles.collect(),
-            lossy: HashSet::new(),
+            lossy: lossy.map(|(rule, _)| rule).collect(),
         }
     }
 
@@ -146,6 +148,12 @@ impl<'a> Merger<'a> {
             items.collect()
         });
         if let Some(labels) = self.undo {
+            if labels.is_done(&lists) {
+                let [_, ours, theirs] = &lists;
+                let pairs = ours.iter().zip(theirs);
+                let both = pairs.map(|(ours, theirs)| Merged::both((&ours.rule, &theirs.rule)));
+                return (both.collect(), undo.gone);
+            }
             let [base, ours, theirs] = &mut lists;
             labels.write(base, ours, theirs);
         }
@@ -195,19 +203,294 @@ impl Labels<'_> {
         let Some(of_ours) = self.ours.filter(|_| found.contains(&true)) else {
             return;
         };
-        for (item, found) in base.iter_mut().zip(found) {
-            let has_handle = self.base.handle(item.rule).is_some();
-            if !found && has_handle && item.label < KNOWN {
-                item.label = fresh(&mut strange);
-            }
-            if has_handle {
-                item.own = fresh(&mut next);
+        let mut stays = vec![false; base.len()];
+        for item in ours.iter_mut() {
+            let handle = of_ours.handle(item.rule);
+            let Some(at) = handle.and_then(|handle| known.get(&handle).copied()) else {
+                continue;
+            };
+            if let (Some(twin), Some(stays)) = (base.get_mut(at), stays.get_mut(at)) {
+                twin.own = fresh(&mut next);
+                (item.own, *stays) = (twin.own, true);
             }
         }
-        for item in ours {
-            let twin = of_ours.handle(item.rule);
-            let twin = twin.and_then(|handle| base.get(*known.get(&handle)?));
-            item.own = twin.map_or(item.own, |twin| twin.own);
+        // One that moves is taken out and put back: it can have another handle by now. One that goes cannot.
+        for ((item, found), stays) in base.iter_mut().zip(found).zip(stays) {
+            let has_handle = self.base.handle(item.rule).is_some();
+            if !stays && has_handle {
+                item.own = fresh(&mut strange);
+                if !found {
+                    item.label = fresh(&mut strange);
+                }
+            }
+        }
+    }
+
+    /// A second look finds nothing to do: what is there says what is to be, and nothing that was to go is left.
+    fn is_done(&self, [base, ours, theirs]: &[Vec<Item>; 3]) -> bool {
+        let Some(of_ours) = self.ours.filter(|_| ours.len() == theirs.len()) else {
+            return false;
+        };
+        let left: HashSet<(u64, u64)> = ours
+            .iter()
+            .filter_map(|item| of_ours.handle(item.rule))
+            .collect();
+        let handles = base.iter().filter_map(|item| self.base.handle(item.rule));
+        let doomed: HashSet<(u64, u64)> = handles.filter(|handle| !left.contains(handle)).collect();
+        ours.iter().zip(theirs).all(|(ours, theirs)| {
+            let is_left = self.theirs.handle(theirs.rule);
+            ours.word == theirs.word
+                && of_ours.lossy.contains(&ours.rule) == self.theirs.lossy.contains(&theirs.rule)
+                && is_left.is_none_or(|handle| !doomed.contains(&handle))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edit::script::Command;
+    use crate::edit::{Remark, Trace, script_traced};
+    use crate::ruleset::{Origin, Policy};
+    use proptest::prelude::*;
+
+    const SPECS: [&str; 7] = [
+        "-p tcp -m tcp --dport 22 -j ACCEPT",
+        "-p tcp -m tcp --dport 80 -j ACCEPT",
+        "-j DROP",
+        "-s 192.0.2.1/32 -j REJECT",
+        "-j ACCEPT",
+        "-m comment --comment 5 -j LOG",
+        "-j own",
+    ];
+
+    /// A rule as a kernel has it.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Rule {
+        spec: usize,
+        handle: u64,
+        lossy: bool,
+    }
+
+    fn ruleset(rules: &[Rule], policy: Policy) -> Ruleset {
+        let mut text = format!("*filter\n:INPUT {} [0:0]\n:own - [0:0]\n", policy.name());
+        for rule in rules {
+            text += &format!("-A INPUT {}\n", SPECS[rule.spec]);
+        }
+        text += "COMMIT\n";
+        Ruleset::parse(text.into_bytes(), Origin::ALL[0]).unwrap()
+    }
+
+    /// As a back end with handles, or one without, knows them. INPUT is the first chain.
+    fn known(rules: &[Rule], has_handles: bool) -> Known {
+        let numbered = (0..).map(RuleIdx).zip(rules);
+        let handle = |rule: &Rule| has_handles.then_some((1, rule.handle));
+        Known {
+            handles: rules.iter().map(handle).collect(),
+            lossy: numbered
+                .filter(|(_, rule)| rule.lossy)
+                .map(|(at, _)| at)
+                .collect(),
+        }
+    }
+
+    /// What somebody does to a chain.
+    #[derive(Clone, Debug)]
+    enum Act {
+        Add(usize, usize),
+        Native(usize, usize),
+        Delete(usize),
+        Move(usize, usize),
+        Flush,
+    }
+
+    fn act(rules: &mut Vec<Rule>, next: &mut u64, act: &Act) {
+        *next += 1;
+        let fresh = |spec: usize, lossy: bool| Rule {
+            spec,
+            handle: *next,
+            lossy,
+        };
+        let length = rules.len();
+        match act {
+            Act::Add(at, spec) => rules.insert(at % (length + 1), fresh(*spec, false)),
+            Act::Native(at, spec) => rules.insert(at % (length + 1), fresh(*spec, true)),
+            Act::Delete(at) if length > 0 => drop(rules.remove(at % length)),
+            Act::Move(from, to) if length > 0 => {
+                let rule = rules.remove(from % length);
+                rules.insert(to % length, fresh(rule.spec, rule.lossy));
+            }
+            Act::Flush => rules.clear(),
+            Act::Delete(_) | Act::Move(..) => {}
+        }
+    }
+
+    fn acts(natives: bool) -> impl Strategy<Value = Vec<Act>> {
+        let place = 0..8usize;
+        let one = prop_oneof![
+            6 => (place.clone(), 0..SPECS.len()).prop_map(|(at, spec)| Act::Add(at, spec)),
+            4 => (place.clone(), 0..SPECS.len()).prop_map(move |(at, spec)| if natives {
+                Act::Native(at, spec)
+            } else {
+                Act::Add(at, spec)
+            }),
+            4 => place.clone().prop_map(Act::Delete),
+            2 => (place.clone(), place).prop_map(|(from, to)| Act::Move(from, to)),
+            1 => Just(Act::Flush),
+        ];
+        proptest::collection::vec(one, 0..5)
+    }
+
+    fn count(rules: &[Rule], spec: usize) -> usize {
+        let of = |rule: &&Rule| rule.spec == spec && !rule.lossy;
+        rules.iter().filter(of).count()
+    }
+
+    /// What the kernel holds of INPUT once the script is through.
+    fn run(now: &[Rule], next: &mut u64, of: &Known, merged: &Merge, set: &Ruleset) -> Vec<Rule> {
+        let trace = Trace {
+            was: merged.was.clone(),
+            fixed: of.lossy.clone(),
+        };
+        let script =
+            script_traced(set, &merged.ruleset, &set.saved_counters(), [], &trace).unwrap();
+        let mut rules = now.to_vec();
+        for command in script.tables.into_iter().flat_map(|(_, commands)| commands) {
+            match command {
+                Command::Delete { number, .. } => {
+                    let gone = rules.remove(number as usize - 1);
+                    assert!(!gone.lossy, "a native rule is taken out");
+                }
+                Command::Insert { number, spec, .. } => {
+                    *next += 1;
+                    let spec = SPECS
+                        .iter()
+                        .position(|text| text.as_bytes() == spec)
+                        .unwrap();
+                    let rule = Rule {
+                        spec,
+                        handle: *next,
+                        lossy: false,
+                    };
+                    rules.insert(number as usize - 1, rule);
+                }
+                _ => {}
+            }
+        }
+        rules
+    }
+
+    fn bars(rules: &[Rule]) -> usize {
+        [2, 3, 6].iter().map(|spec| count(rules, *spec)).sum()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+        /// What others have that we did not add stays, what we added goes, nothing is made stricter in a chain
+        /// that they emptied, and a second look finds nothing to do, whatever they add meanwhile.
+        #[test]
+        fn others_keep_theirs_and_ours_goes(
+            start in proptest::collection::vec(0..SPECS.len(), 0..6),
+            ours in acts(false),
+            theirs in acts(true),
+            meanwhile in (0..8usize, 0..SPECS.len()),
+            has_handles: bool,
+        ) {
+            let theirs: Vec<Act> = theirs.into_iter().filter(|act| {
+                has_handles || !matches!(act, Act::Native(..))
+            }).collect();
+            let mut next = 100;
+            let before: Vec<Rule> = (0..).zip(&start).map(|(handle, spec)| Rule {
+                spec: *spec, handle, lossy: false,
+            }).collect();
+            let mut after = before.clone();
+            ours.iter().for_each(|one| act(&mut after, &mut next, one));
+            let mut now = after.clone();
+            theirs.iter().for_each(|one| act(&mut now, &mut next, one));
+
+            let sets = [&before, &after, &now].map(|rules| ruleset(rules, Policy::Accept));
+            let [before_set, after_set, now_set] = &sets;
+            let (of_after, of_now) = (known(&after, has_handles), known(&now, has_handles));
+            let merged = undo((after_set, &of_after), (before_set, None), (now_set, &of_now));
+            let result = run(&now, &mut next, &of_now, &merged, now_set);
+
+            // The script does what the merge says.
+            let texts = |set: &Ruleset| -> Vec<String> {
+                set.rules().map(|rule| String::from_utf8_lossy(&set.rule_text(rule)).into_owned()).collect()
+            };
+            let result_set = ruleset(&result, Policy::Accept);
+            prop_assert_eq!(texts(&result_set), texts(&merged.ruleset));
+
+            let natives = |rules: &[Rule]| -> Vec<Rule> {
+                rules.iter().filter(|rule| rule.lossy).copied().collect()
+            };
+            prop_assert_eq!(natives(&result), natives(&now));
+
+            let is_there = |rule: &Rule| now.iter().any(|other| other.handle == rule.handle);
+            let said = |wanted: fn(&Remark) -> bool| merged.remarks.iter().any(wanted);
+            let spared = said(|r| matches!(r, Remark::Emptied { .. } | Remark::LeftThere(_) | Remark::Withheld(_)));
+            for spec in 0..SPECS.len() {
+                let [was, made, is, left] = [&before, &after, &now, &result].map(|r| count(r, spec));
+                // One for one: no more than what we added goes.
+                prop_assert!(left + made.saturating_sub(was) >= is);
+                if after.iter().filter(|rule| rule.spec == spec).all(is_there) && !spared {
+                    let others = is - made;
+                    let wanted = if was >= made { was.max(made + others) } else { was + others };
+                    prop_assert_eq!(left, wanted, "{}", SPECS[spec]);
+                }
+                if has_handles && after.iter().filter(|rule| rule.spec == spec).all(is_there) {
+                    let theirs = |rule: &&Rule| rule.spec == spec && !after.contains(rule);
+                    prop_assert!(now.iter().filter(theirs).all(|rule| result.contains(rule)));
+                }
+            }
+            let none_left = after.iter().all(|rule| count(&now, rule.spec) == 0);
+            if none_left && !after.is_empty() {
+                prop_assert_eq!(&result, &now);
+            }
+            if !after.is_empty() && natives(&now).len() == now.len() {
+                prop_assert!(bars(&result) == 0);
+            }
+
+            // The second look, beside one more of theirs.
+            let left = of_now.left(&merged.was);
+            let way = |then: &[Rule]| {
+                let (set, of) = (ruleset(then, Policy::Accept), known(then, has_handles));
+                let to = (&*merged.ruleset, has_handles.then_some(&left));
+                undo((now_set, &of_now), to, (&set, &of))
+            };
+            let again = way(&result);
+            prop_assert_eq!(texts(&again.ruleset), texts(&merged.ruleset));
+            let stood = result.iter().any(|rule| now.contains(rule));
+            if has_handles && stood {
+                let mut then = result.clone();
+                act(&mut then, &mut next, &Act::Add(meanwhile.0, meanwhile.1));
+                let again = way(&then);
+                let wanted = ruleset(&then, Policy::Accept);
+                let mut wanted = texts(&wanted);
+                let mut found = texts(&again.ruleset);
+                wanted.sort();
+                found.sort();
+                prop_assert_eq!(found, wanted);
+            }
+        }
+
+        /// A policy of DROP does not come back over a chain that they emptied.
+        #[test]
+        fn a_policy_is_not_made_stricter(start in proptest::collection::vec(0..SPECS.len(), 1..6), own: bool) {
+            let rules: Vec<Rule> = (0..).zip(&start).map(|(handle, spec)| Rule {
+                spec: *spec, handle, lossy: false,
+            }).collect();
+            let before = ruleset(&rules, Policy::Drop);
+            let after = ruleset(&rules, Policy::Accept);
+            let now = ruleset(&[], Policy::Accept);
+            let of_after = known(&rules, own);
+            let merged = undo((&after, &of_after), (&before, None), (&now, &Known::default()));
+            let chain = merged.ruleset.find_chain("filter", "INPUT").unwrap();
+            prop_assert_eq!(merged.ruleset.chain(chain).policy(), Some(Policy::Accept));
+            let untouched = undo((&after, &of_after), (&before, None), (&after, &of_after));
+            let chain = untouched.ruleset.find_chain("filter", "INPUT").unwrap();
+            prop_assert_eq!(untouched.ruleset.chain(chain).policy(), Some(Policy::Drop));
         }
     }
 }

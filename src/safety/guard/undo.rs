@@ -15,6 +15,7 @@ use crate::ruleset::{Backend, Policy, Ruleset, Table};
 use crate::safety::aside::{Aside, unreadable};
 use crate::safety::back;
 use crate::safety::carry::{read, same};
+use crate::safety::lossy;
 use crate::safety::record::{Leg, Phase};
 use crate::safety::trail::Event;
 use crate::safety::whole;
@@ -125,8 +126,16 @@ impl Guard {
 
     /// Every ruleset of the change holds what it held before it.
     fn is_as_it_was(&self) -> bool {
+        let is_native = |leg: &Leg, now: &Ruleset| {
+            // Its text may be that of a rule that was there before.
+            let mut locked = lossy::chains(leg.origin, now).into_iter();
+            locked.any(|chain| lossy::is_touched(&chain, &leg.before, &leg.after))
+        };
         let mut legs = self.legs.iter();
-        legs.all(|leg| read(&self.tools, leg.origin).is_ok_and(|now| same(&now, &leg.before)))
+        legs.all(|leg| {
+            let now = read(&self.tools, leg.origin);
+            now.is_ok_and(|now| same(&now, &leg.before) && !is_native(leg, &now))
+        })
     }
 
     fn undo_leg(
