@@ -98,8 +98,11 @@ pub(super) fn compare_traced<'a>(
     compare_with(from, to, &mut words, &mut |chain, _| {
         let old = (chain.from).map_or(&[][..], |chain| from.chain(chain).rules());
         let new = chain.to.map_or(&[][..], |chain| to.chain(chain).rules());
-        let stays =
-            |rule: &RuleIdx| trace.fixed.contains(rule) || pinned.contains(&*from.rule_text(*rule));
+        let stays = |rule: &RuleIdx| {
+            trace.fixed.contains(rule)
+                || trace.still.contains(rule)
+                || pinned.contains(&*from.rule_text(*rule))
+        };
         let still: HashSet<u32> = old.iter().filter(|r| stays(r)).map(|r| r.0).collect();
         let old_numbers: Vec<u32> = old.iter().map(|rule| rule.0).collect();
         let number = |(at, rule): (u32, &RuleIdx)| {

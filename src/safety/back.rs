@@ -138,7 +138,7 @@ pub(super) fn carry_back(
             shelf.keep(&way);
         }
         has_tried = true;
-        let script = script(&now, &merged, still)?;
+        let script = script(&now, &merged, &still)?;
         let script = if origin.backend == Backend::Nft && !by_number {
             carry::by_text(&now.ruleset, &script).unwrap_or(script)
         } else {
@@ -186,6 +186,7 @@ impl Way {
         let mut merged = edit::merge(&self.from.ruleset, &self.to, &without);
         // By their text again: what it was taken from is not what is there.
         merged.was = Known::was(&now.ruleset, &merged.ruleset);
+        merged.moved = now.ruleset.rules().collect();
         (!carry::same(&merged.ruleset, &now.ruleset)).then_some(merged)
     }
 }
@@ -204,14 +205,24 @@ fn is_as_merged(merged: &Merge, now: &Sight) -> bool {
     }
 }
 
-fn script(now: &Sight, merged: &Merge, still: HashSet<Vec<u8>>) -> Result<Vec<u8>, CarryError> {
-    let trace = Trace {
-        was: merged.was.clone(),
-        fixed: now.known.lossy.clone(),
-    };
+fn script(now: &Sight, merged: &Merge, still: &HashSet<Vec<u8>>) -> Result<Vec<u8>, CarryError> {
+    let mut trace = Trace::of(merged, now.known.lossy.clone());
     let counters = now.ruleset.saved_counters();
-    let script = edit::script_traced(&now.ruleset, &merged.ruleset, &counters, still, &trace)?;
-    Ok(script.bytes())
+    let write = |trace: &Trace| {
+        edit::script_traced(
+            &now.ruleset,
+            &merged.ruleset,
+            &counters,
+            still.clone(),
+            trace,
+        )
+    };
+    let script = write(&trace).or_else(|_| {
+        // One that is to move cannot be written: those around it are moved.
+        trace.still.clear();
+        write(&trace)
+    });
+    Ok(script?.bytes())
 }
 
 impl Shelf {

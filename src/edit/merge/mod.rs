@@ -13,7 +13,7 @@ mod jumps;
 mod rules;
 mod undo;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::ruleset::{
@@ -36,6 +36,8 @@ pub struct Merge {
     pub ruleset: Arc<Ruleset>,
     /// By rule of it, the rule of theirs that it is; `None` for what is put in.
     pub was: Vec<Option<RuleIdx>>,
+    /// Rules of theirs that are put elsewhere; all others stand still.
+    pub moved: HashSet<RuleIdx>,
     /// What could not simply be done, or is in doubt.
     pub remarks: Vec<Remark>,
 }
@@ -68,14 +70,18 @@ fn merge_with<'a>(
         jumps::settle(table, ours, theirs, &mut merger.remarks);
     }
     let stay = (tables.iter()).flat_map(|table| table.chains.iter().filter(|chain| !chain.goes));
-    let was = stay.flat_map(|chain| &chain.rules).filter_map(|rule| {
-        // As they are assembled: one of nobody is not.
-        (rule.theirs.is_some() || rule.ours.is_some()).then_some(rule.theirs)
-    });
-    let was = was.collect();
+    // As they are assembled: one of nobody is not.
+    let rules = stay.flat_map(|chain| &chain.rules);
+    let rules = rules.filter(|rule| rule.theirs.is_some() || rule.ours.is_some());
+    let was = rules.clone().map(|rule| rule.theirs).collect();
+    let moved = rules
+        .filter(|rule| rule.placed)
+        .filter_map(|rule| rule.theirs);
+    let moved = moved.collect();
     Merge {
         ruleset: Arc::new(merger.assemble(&tables)),
         was,
+        moved,
         remarks: merger.remarks,
     }
 }
