@@ -31,6 +31,9 @@ test     nft              nftables          nftables          nftables
 test     conntrack        conntrack         conntrack-tools   conntrack-tools
 test     ipset            ipset             ipset             ipset
 test     tmux             tmux              tmux              tmux
+test     systemd-run      systemd           systemd           systemd
+test     nsenter          util-linux        util-linux        util-linux
+test     setpriv          util-linux        util-linux        util-linux
 screenshots xterm         xterm             xterm             xterm
 screenshots Xvfb          xvfb              xorg-x11-server-Xvfb xorg-x11-server-Xvfb
 screenshots xdotool       xdotool           xdotool           xdotool

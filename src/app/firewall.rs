@@ -11,13 +11,13 @@ use std::time::Duration;
 use crate::app::attribution::LogRules;
 use crate::app::motion::{Heat, Rate, Track, heat, next_step, since, step};
 use crate::app::staging::Staging;
-use crate::edit::Mark;
 use crate::edit::probe::{self, Tag};
 use crate::flow::{IpVersion, LogChannel};
 use crate::ruleset::{
     Backend, ChainCounters, ChainIdx, CounterSet, Counters, Family, Lossy, Origin, Policy, Reading,
     Role, RuleIdx, Ruleset,
 };
+use crate::verdict::Shadow;
 
 /// Which of the kernel's rulesets this is; `backend` is unknown for some saved dumps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,7 +108,7 @@ pub struct Firewall {
     /// Rules whose text says less than what the kernel holds.
     lossy: Vec<Lossy>,
     /// Rules that no packet can match, with the reason.
-    shadows: BTreeMap<RuleIdx, String>,
+    shadows: BTreeMap<RuleIdx, Shadow>,
     /// Probes among the shown rules, in order.
     pub(super) probes: Vec<(RuleIdx, Tag)>,
     /// Rules that log.
@@ -157,18 +157,13 @@ impl Firewall {
     }
 
     /// Rules of the kernel that no packet can match, with the reason.
-    pub fn set_shadows(&mut self, shadows: BTreeMap<RuleIdx, String>) {
+    pub fn set_shadows(&mut self, shadows: BTreeMap<RuleIdx, Shadow>) {
         self.shadows = shadows;
     }
 
-    /// Why no packet can match a shown rule. Of a rule that something is staged about nothing is said: its
-    /// place has changed, or it is not in the kernel yet.
-    pub fn shadow(&self, rule: RuleIdx) -> Option<&str> {
-        if self.mark(rule) != Mark::Same {
-            return None;
-        }
-        let rule = self.kernel_rule(rule)?;
-        self.shadows.get(&rule).map(String::as_str)
+    /// What was found of a rule of the kernel that no packet can match.
+    pub(super) fn shadow_of(&self, rule: RuleIdx) -> Option<&Shadow> {
+        self.shadows.get(&rule)
     }
 
     /// Rules and policies that the kernel does not count, each list in order.

@@ -38,7 +38,7 @@ pub enum Step {
 /// Live against saved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Who loads the files at boot.
+    /// Who loads the files at boot, in words.
     pub place: String,
     /// A file a family.
     pub files: Vec<KeptFile>,

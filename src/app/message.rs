@@ -3,7 +3,6 @@
 //! The runtime turns keys, readings and log lines into [`Message`]s and carries out [`Effect`]s; the
 //! state between them changes in `update` alone.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use crate::app::firewall::{FirewallId, Handle};
 use crate::app::history::{Past, PastState};
 use crate::app::keep::{Found, Look};
 use crate::app::notice::Notice;
+use crate::app::shadowed::Shadowed;
 use crate::app::shelf::Reshelve;
 use crate::app::why::offer::Offers;
 use crate::app::why::question::{Answered, Beside, Question};
@@ -23,8 +23,7 @@ use crate::edit::form::complete::Names;
 use crate::edit::probe::Site;
 use crate::edit::{Shelf, Shelved};
 use crate::flow::{Batch, ConntrackState, LogChannel};
-use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Marked, Reading, RuleIdx, Ruleset};
-use crate::verdict::{Dead, Place, Program, Shadow};
+use crate::ruleset::{Author, BaseChain, ChainIdx, Lossy, Reading, RuleIdx, Ruleset};
 
 /// Something happened.
 #[derive(Debug)]
@@ -149,61 +148,6 @@ pub struct Loaded {
     pub author: Option<Author>,
 }
 
-/// Rules of one ruleset that no packet can match.
-#[derive(Debug)]
-pub struct Shadowed {
-    /// Which ruleset.
-    pub id: FirewallId,
-    /// The structure that was looked at.
-    pub ruleset: Arc<Ruleset>,
-    /// The rules with the reason, by rule: `covered by 4`.
-    pub found: BTreeMap<RuleIdx, String>,
-}
-
-impl Shadowed {
-    /// Looks for them: some tenths of a second for 100,000 rules.
-    /// `lossy` are the rules of which it is known that the kernel holds more than their text: they cover none.
-    pub fn of(id: FirewallId, ruleset: &Arc<Ruleset>, lossy: &[Lossy]) -> Self {
-        let sets = [ruleset.as_ref()];
-        let marked = Marked { ruleset, lossy };
-        let program = Program::compile_marked(ruleset.family(), &[marked], &[]);
-        let shadows = program.shadows(&sets);
-        let found = shadows.found.iter().filter_map(|shadow| {
-            let rule = shadow.rule.rule?;
-            Some((rule, reason(ruleset, ruleset.chain_of(rule), shadow)))
-        });
-        Self {
-            found: found.collect(),
-            id,
-            ruleset: Arc::clone(ruleset),
-        }
-    }
-}
-
-/// Why no packet can match a rule of that chain.
-fn reason(ruleset: &Ruleset, own: Option<ChainIdx>, shadow: &Shadow) -> String {
-    const MOST: usize = 4;
-    let name = |place: &Place| {
-        let chain = ruleset.chain(place.chain).name();
-        let number = place.rule.map_or(0, |rule| ruleset.number(rule));
-        match (Some(place.chain) == own, number) {
-            (true, n) => n.to_string(),
-            (false, 0) => format!("{chain}'s policy"),
-            (false, n) => format!("{chain} {n}"),
-        }
-    };
-    let mut by: Vec<String> = shadow.by().iter().take(MOST).map(name).collect();
-    if shadow.by().len() > MOST {
-        by.push(format!("{} more", shadow.by().len() - MOST));
-    }
-    match &shadow.why {
-        Dead::Never => "can never match".to_owned(),
-        Dead::NotSent(_) if by.is_empty() => "nothing of it is sent here".to_owned(),
-        Dead::NotSent(_) => format!("nothing of it is sent here by {}", by.join(", ")),
-        Dead::Covered(_) => format!("covered by {}", by.join(", ")),
-    }
-}
-
 /// How many rows of each pane are on the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Viewport {
@@ -288,30 +232,4 @@ pub enum Effect {
     Unprobe(FirewallId, String),
     /// Work out what becomes of a packet, and read the box around the firewall for it.
     Explain(Box<Question>),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ruleset::{Backend, Family, Origin};
-
-    #[test]
-    fn a_rule_that_says_less_than_the_kernel_holds_covers_no_other() {
-        let text =
-            "*filter\n:INPUT DROP [0:0]\n-A INPUT -j ACCEPT\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n";
-        let origin = Origin::new(Family::V4, Backend::Nft);
-        let ruleset = Arc::new(Ruleset::parse(text.as_bytes(), origin).unwrap());
-        let mark = Lossy {
-            chain: ruleset.find_chain("filter", "INPUT").unwrap(),
-            position: 0,
-            why: "a set decides".to_owned(),
-            does_more: false,
-        };
-        assert_eq!(Shadowed::of(origin.into(), &ruleset, &[]).found.len(), 1);
-        assert!(
-            Shadowed::of(origin.into(), &ruleset, &[mark])
-                .found
-                .is_empty()
-        );
-    }
 }

@@ -15,6 +15,7 @@
 //! - `editor`, `templates`: the rule editor, and the template picker.
 //! - `fix`: staged changes that let a blocked packet through, and what else they would open.
 //! - `keep`, `history`: saving for the next boot; what was changed so far.
+//! - `shadowed`: rules that no packet can match.
 //! - `shelf`: rules that are disabled, and kept.
 //! - `notice`: what is missing, and why.
 //! - `connections`: the conntrack table as a list.
@@ -39,6 +40,7 @@ mod keymap;
 pub mod message;
 pub mod motion;
 pub mod notice;
+pub mod shadowed;
 pub mod shelf;
 pub mod silence;
 mod staging;

@@ -11,7 +11,7 @@ use crate::app::firewall::Firewall;
 use crate::app::motion::Track;
 use crate::edit::probe::{self, Tag};
 use crate::edit::{ChainMark, Mark, ShownRow, Stage};
-use crate::ruleset::{ChainIdx, Counters, RuleIdx, Ruleset};
+use crate::ruleset::{ChainIdx, Counters, Policy, RuleIdx, Ruleset};
 
 /// A stage with its maps.
 #[derive(Debug)]
@@ -162,6 +162,14 @@ impl Firewall {
         shown
             .and_then(|shown| shown.chains.get(chain.0 as usize))
             .is_some_and(|chain| chain.zeroed)
+    }
+
+    /// The policy that the kernel has, whatever is staged; that of the stage for a chain that it does not hold.
+    pub fn kernel_policy(&self, chain: ChainIdx) -> Option<Policy> {
+        match self.chain_mark(chain) {
+            ChainMark::PolicyChanged { from } => *from,
+            _ => self.ruleset.chain(chain).policy(),
+        }
     }
 
     /// Another policy is staged.

@@ -199,15 +199,19 @@ fn usage(error: &clap::Error) -> ExitCode {
         };
     }
     let text = error.render().to_string();
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut lines = text.lines().map(str::trim);
     let what = lines.next().unwrap_or_default();
+    let mut what = what.strip_prefix("error: ").unwrap_or(what).to_owned();
+    // What is missing stands below, a line each, down to the first empty one.
+    if what.ends_with(':') {
+        for line in lines.by_ref().take_while(|line| !line.is_empty()) {
+            what.push(' ');
+            what.push_str(line);
+        }
+    }
     let tip = lines.find_map(|line| line.strip_prefix("tip: "));
     let mut err = std::io::stderr().lock();
-    let _ = writeln!(
-        err,
-        "ruletop: {}",
-        what.strip_prefix("error: ").unwrap_or(what)
-    );
+    let _ = writeln!(err, "ruletop: {what}");
     let _ = writeln!(err, "  {}", tip.unwrap_or("see ruletop --help"));
     ExitCode::from(2)
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::app::action::Keymap;
-use crate::app::message::{Message, Shadowed};
+use crate::app::message::Message;
+use crate::app::shadowed::Shadowed;
 use crate::app::state::{Facts, Mode, State};
 use crate::cli::{Failure, Screen, Watch, input};
 use crate::host;

@@ -86,6 +86,9 @@ pub struct Shelved {
     pub after: Vec<Bytes>,
     /// What stood behind it, the nearest first.
     pub before: Vec<Bytes>,
+    /// Rules of the same text that stay in its chain beside it.
+    #[serde(default)]
+    pub others: u32,
 }
 
 /// All disabled rules, of whatever ruleset.
@@ -110,14 +113,15 @@ impl Shelved {
         key(self) == key(other)
     }
 
-    /// Whether its chain holds a rule that says the same: somebody enabled it.
+    /// Whether its chain holds one more rule that says the same than stayed there: somebody enabled it.
     pub fn stands_in(&self, ruleset: &Ruleset) -> bool {
         let table = ruleset.table_named(&self.table.0);
         let chain = table.and_then(|table| ruleset.chain_named(table, &self.chain.0));
-        let mut rules = chain
+        let rules = chain
             .map_or(&[][..], |chain| ruleset.chain(chain).rules())
             .iter();
-        self.is_of(ruleset) && rules.any(|rule| *ruleset.rule_text(*rule) == *self.spec.0)
+        let alike = rules.filter(|rule| *ruleset.rule_text(**rule) == *self.spec.0);
+        self.is_of(ruleset) && alike.count() > self.others as usize
     }
 
     /// Where it goes among the rules of its chain: behind the nearest of those that stood before it, else

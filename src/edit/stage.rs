@@ -191,6 +191,12 @@ impl Stage {
             .filter(|entry| entry.standing != Standing::Deleted)
             .collect();
         let text = |entry: &Entry| self.draft.text(entry.text).into();
+        let is_alike = |one: &Entry| {
+            let spec = self.draft.text(one.text);
+            move |entry: &&Entry| {
+                entry.standing != Standing::Disabled && self.draft.text(entry.text) == spec
+            }
+        };
         for (at, entry) in entries.iter().enumerate() {
             if entry.standing != Standing::Disabled {
                 continue;
@@ -205,6 +211,8 @@ impl Stage {
                 spec: text(entry),
                 after: above.iter().rev().take(NEIGHBOURS).map(text).collect(),
                 before: below.iter().take(NEIGHBOURS).map(text).collect(),
+                others: u32::try_from(entries.iter().filter(is_alike(entry)).count())
+                    .unwrap_or(u32::MAX),
             };
             rules.push((entry.id, rule));
         }

@@ -247,23 +247,14 @@ impl Loop {
                 let live = self.state.is_live();
                 changes::check(self.sender.clone(), Material::of(&self.state), live);
             }
-            Effect::Apply(..)
-            | Effect::Reshelve(_)
-            | Effect::Confirm
-            | Effect::Revert
-            | Effect::Extend(_)
-            | Effect::LookAtSaved(_)
-            | Effect::WriteSaved(_)
-            | Effect::ReadHistory
-            | Effect::ReadConnections
-            | Effect::ReadBackup(_) => {
-                if let Some(changes) = &self.changes {
-                    changes.carry_out(&effect, &self.state);
-                }
-            }
             Effect::Probe(id, site) => self.probes.toggle(id, &site),
             Effect::Unprobe(id, probe) => self.probes.remove(id, &probe),
-            other => self.doors.carry_out(&other),
+            other => {
+                let changes = self.changes.as_ref();
+                if !changes.is_some_and(|changes| changes.carry_out(&other, &self.state)) {
+                    self.doors.carry_out(&other);
+                }
+            }
         }
     }
 

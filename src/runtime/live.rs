@@ -224,7 +224,7 @@ impl Doors {
             }
             Effect::ReadNow => poller.send(Command::ReadNow),
             Effect::ExplainSilence(channel) => self.explain_silence(channel),
-            // The loop's own.
+            // The loop's own, and its changes'.
             Effect::Quit
             | Effect::Suspend
             | Effect::Redraw

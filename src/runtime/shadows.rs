@@ -9,7 +9,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::app::firewall::FirewallId;
-use crate::app::message::{Message, Shadowed};
+use crate::app::message::Message;
+use crate::app::shadowed::Shadowed;
 use crate::ruleset::{Lossy, Ruleset};
 use crate::runtime::board::Event;
 

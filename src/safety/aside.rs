@@ -69,33 +69,7 @@ impl Aside {
 
     /// Takes the rules out that iptables cannot say, of every table of the leg.
     pub(super) fn take(&mut self, leg: &Leg) -> Result<(), String> {
-        let mut netlink = Netlink::open().map_err(|error| error.to_string())?;
-        let seen =
-            inspect::inspect(&mut netlink, leg.origin.family).map_err(|error| error.to_string())?;
-        let family = match leg.origin.family {
-            Family::V4 => "ip",
-            Family::V6 => "ip6",
-        };
-        let strange = strange(&seen);
-        let mut out = Vec::new();
-        for table in tables(leg) {
-            let listed = beside::nft(&["-j", "-a", "list", "table", family, &table], b"");
-            let listed = listed.map_err(|error| error.to_string())?;
-            let listed: Value =
-                serde_json::from_slice(&listed).map_err(|error| error.to_string())?;
-            let rules = listed["nftables"].as_array().into_iter().flatten();
-            for rule in rules.filter_map(|entry| entry.get("rule")) {
-                let (Some(chain), Some(handle)) = (rule["chain"].as_str(), rule["handle"].as_u64())
-                else {
-                    continue;
-                };
-                if let Some(index) = strange.get(&(table.clone(), chain.to_owned(), handle)) {
-                    let mut rule = rule.clone();
-                    rule["index"] = json!(index);
-                    out.push(rule);
-                }
-            }
-        }
+        let out = listed(leg)?;
         if out.is_empty() {
             return Err("no rule in it is strange to iptables".to_owned());
         }
@@ -133,10 +107,10 @@ impl Aside {
             let mut new = named(&rule, &["expr", "comment"]);
             // Behind the rule that stood before it; the end of the chain where there are fewer now.
             let command = match index.checked_sub(1) {
-                None => json!({"insert": {"rule": new.clone()}}),
+                None => json!({"insert": {"rule": new}}),
                 Some(before) => {
                     new["index"] = json!(before);
-                    json!({"add": {"rule": new.clone()}})
+                    json!({"add": {"rule": new}})
                 }
             };
             let done = load(&[command]).or_else(|_| {
@@ -166,6 +140,37 @@ impl Aside {
     pub(super) fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
+}
+
+/// The rules of the leg's tables that iptables has no words for, as [`Aside`] keeps them.
+fn listed(leg: &Leg) -> Result<Vec<Value>, String> {
+    let mut netlink = Netlink::open().map_err(|error| error.to_string())?;
+    let seen =
+        inspect::inspect(&mut netlink, leg.origin.family).map_err(|error| error.to_string())?;
+    let family = match leg.origin.family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    };
+    let strange = strange(&seen);
+    let mut out = Vec::new();
+    for table in tables(leg) {
+        let listed = beside::nft(&["-j", "-a", "list", "table", family, &table], b"");
+        let listed = listed.map_err(|error| error.to_string())?;
+        let listed: Value = serde_json::from_slice(&listed).map_err(|error| error.to_string())?;
+        let rules = listed["nftables"].as_array().into_iter().flatten();
+        for rule in rules.filter_map(|entry| entry.get("rule")) {
+            let (Some(chain), Some(handle)) = (rule["chain"].as_str(), rule["handle"].as_u64())
+            else {
+                continue;
+            };
+            if let Some(index) = strange.get(&(table.clone(), chain.to_owned(), handle)) {
+                let mut rule = rule.clone();
+                rule["index"] = json!(index);
+                out.push(rule);
+            }
+        }
+    }
+    Ok(out)
 }
 
 /// Tables of both ends.

@@ -19,7 +19,7 @@ use super::record::{Leg, State};
 use super::sight::{Sight, see};
 use crate::edit::{self, Known, Merge, Trace};
 use crate::netfilter::xtables::Tools;
-use crate::netfilter::xtables::restore::{Held, RestoreError};
+use crate::netfilter::xtables::restore::{Held, Mode, RestoreError};
 use crate::ruleset::{Backend, RuleIdx, Ruleset};
 
 /// From where to where.
@@ -107,7 +107,7 @@ pub(super) fn carry_back(
     let mut by_number = false;
     let mut has_tried = way.decided.is_some();
     for _ in 0..TURNS {
-        let mut merged = way.from_there(&now);
+        let mut merged = way.done_to(&now);
         let remarks = match &way.decided {
             Some(decided) => decided.remarks.clone(),
             None => {
@@ -144,7 +144,7 @@ pub(super) fn carry_back(
         } else {
             script
         };
-        let done = carry::run(tools, origin, &script, held);
+        let done = carry::write(tools, origin, &script, Mode::Amend, held);
         let fresh = see(tools, origin)?;
         let unchanged = carry::same(&fresh.ruleset, &now.ruleset);
         match done {
@@ -165,7 +165,7 @@ pub(super) fn carry_back(
 }
 
 impl Way {
-    fn from_there(&self, now: &Sight) -> Merge {
+    fn done_to(&self, now: &Sight) -> Merge {
         edit::undo(
             (&self.from.ruleset, &self.from.known),
             (

@@ -1,14 +1,8 @@
 //! The caller's side: start a guard, hand it the request, hear how it goes.
-//!
-//! Where systemd runs and the namespace is the host's, the guard gets a transient scope of its own: a session
-//! that ends (`KillUserProcesses=yes` in logind.conf) or a service that is stopped takes its whole control
-//! group with it, setsid or not.
 
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,12 +12,12 @@ use nix::poll::{PollFd, PollFlags, poll};
 use super::GUARD;
 use super::backup::{Backup, BackupError};
 use super::guard::wire::{self, Order, Word};
+use super::launch::{Launched, launch};
 use super::places::Places;
 use super::record::State;
 use super::request::{ApplyError, Pending, Request, Step, To, Transition};
 use super::{carry, lossy, sets};
 use crate::edit;
-use crate::host;
 use crate::netfilter::xtables::Tools;
 use crate::ruleset::{Origin, Ruleset};
 
@@ -40,12 +34,13 @@ pub fn begin(request: &Request, progress: &mut dyn FnMut(Step)) -> Result<Pendin
         what: error.to_string(),
         remedy: "is there room for two more processes?".to_owned(),
     };
-    let mut child = start(request.program.as_deref(), GUARD).map_err(failed)?;
+    let Launched { mut child, remark } =
+        launch(request.program.as_deref(), GUARD).map_err(failed)?;
     let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(failed(io::ErrorKind::BrokenPipe.into()));
     };
     // A guard that cannot read says why on the other pipe.
-    let sent = wire::send(request, &mut input);
+    let sent = wire::send(request, remark, &mut input);
     let mut input = Some(input);
     let mut output = BufReader::new(output);
     let end = loop {
@@ -117,7 +112,7 @@ fn bury_later(mut child: Child) {
     drop(buried); // without it the guard is a zombie until we end, and no worse
 }
 
-/// Puts a guard over a pending change that has none, and clears up what killed processes left. Returns at once;
+/// Puts a guard over a pending change that has none, and clears up what killed processes left. Waits for no end;
 /// nothing happens where a guard lives.
 pub fn rescue(places: &Places) -> io::Result<()> {
     let Some(state) = State::look(places).filter(|state| !state.is_guarded()) else {
@@ -132,7 +127,7 @@ pub fn rescue(places: &Places) -> io::Result<()> {
         }
         return Ok(());
     }
-    let mut child = start(None, GUARD)?;
+    let Launched { mut child, .. } = launch(None, GUARD)?;
     if let Some(mut input) = child.stdin.take() {
         let places = places.clone();
         wire::order(&Order::Adopt { places }, &mut input)?;
@@ -147,10 +142,14 @@ pub fn current(tools: &Tools, origin: Origin) -> Result<Arc<Ruleset>, ApplyError
 }
 
 /// The changes that lead from what the kernel holds now to what `backup` holds. Chains whose saved text is not
-/// the whole truth stay as they are where they stand in both. Ipsets that rules of the backup name and that
-/// are gone are made again: they decide nothing by themselves.
-pub fn transitions_to(backup: &Backup, tools: &Tools) -> Result<Vec<Transition>, ApplyError> {
+/// the whole truth stay as they are where they stand in both. With them the ipsets that rules of the backup name,
+/// for [`Request::sets`].
+pub fn transitions_to(
+    backup: &Backup,
+    tools: &Tools,
+) -> Result<(Vec<Transition>, Vec<u8>), ApplyError> {
     let mut transitions = Vec::new();
+    let mut goals = Vec::new();
     for origin in Origin::ALL
         .into_iter()
         .filter(|origin| backup.knows(*origin))
@@ -177,54 +176,12 @@ pub fn transitions_to(backup: &Backup, tools: &Tools) -> Result<Vec<Transition>,
                 ),
             });
         }
-        sets::make_missing(&goal, backup.text("ipset")).map_err(|error| ApplyError::Tool {
-            what: error.to_string(),
-            remedy: error.remedy().to_owned(),
-            privilege: false,
-        })?;
+        goals.push(Arc::clone(&goal));
         transitions.push(Transition {
             origin,
             before,
             to: To::Ruleset(goal),
         });
     }
-    Ok(transitions)
-}
-
-/// Starts the binary, or `program`, as what its first argument says, with a pipe at either end.
-pub(super) fn start(program: Option<&Path>, role: &str) -> io::Result<Child> {
-    let program = program.map_or_else(|| PathBuf::from("/proc/self/exe"), Path::to_owned);
-    let scope = scope();
-    let mut command = match &scope {
-        Some(systemd_run) => {
-            // The program by its own name: /proc/self would be systemd-run's.
-            let program = std::fs::canonicalize(&program)?;
-            let mut command = Command::new(systemd_run);
-            command
-                .args(["--scope", "--quiet", "--collect", "--"])
-                .arg(program);
-            command
-        }
-        None => {
-            let mut command = Command::new(&program);
-            command.arg0("ruletop");
-            command
-        }
-    };
-    command
-        .arg(role)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-}
-
-/// systemd-run, where systemd is there and its units and we are of the same network namespace.
-fn scope() -> Option<PathBuf> {
-    let systemd_run = Path::new("/usr/bin/systemd-run");
-    let wanted = Path::new("/run/systemd/system").is_dir()
-        && systemd_run.is_file()
-        && host::is_first_namespace();
-    wanted.then(|| systemd_run.to_owned())
+    Ok((transitions, sets::needed(&goals, backup.text("ipset"))))
 }

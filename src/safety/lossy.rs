@@ -49,7 +49,7 @@ pub(super) fn chains(origin: Origin, ruleset: &Ruleset) -> Vec<LockedChain> {
     locked
 }
 
-/// Whether the rules of that chain differ between the two.
+/// Whether a change from the one to the other touches the locked chain.
 pub(super) fn is_touched(locked: &LockedChain, before: &Ruleset, after: &Ruleset) -> bool {
     differs(&locked.table, &locked.chain, before, after)
 }

@@ -16,7 +16,10 @@
 //! places     the folders, and writing without a half-written file
 //! record     the pending change on disk, and the locks
 //! preflight  would the administrator's own connections survive it
+//! lockout    the same of this very box, whose sessions it finds and whose rules it reads
+//! launch     starting a process that is to outlive us
 //! guard      the process that makes it, waits, and undoes it; its standby
+//! apart      out of reach of the terminal: the first step of such a process
 //! dry_run    what the back end says of a change, with nothing armed
 //! rehearse   the change and the way back, tried in a scratch namespace; tame: rules that would not load there
 //! carry      the change done to the kernel, verified; both ways
@@ -35,6 +38,7 @@
 //!
 //! What it does not do: know how a change was made up (`edit`), or talk to anybody (`cli`, `runtime`).
 
+mod apart;
 mod aside;
 mod back;
 pub mod backup;
@@ -46,6 +50,8 @@ pub mod diff;
 mod dry_run;
 mod guard;
 pub mod keep;
+mod launch;
+pub mod lockout;
 mod lossy;
 mod places;
 pub mod preflight;

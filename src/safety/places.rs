@@ -137,6 +137,17 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What reading that file gave; `None` where there is no such file.
+pub(super) fn if_there(
+    read: io::Result<Vec<u8>>,
+    path: &Path,
+) -> Result<Option<Vec<u8>>, PlaceError> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some).map_err(at("read", path)),
+    }
+}
+
 /// Writes a new file for us alone and syncs it.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), PlaceError> {
     let write = || {
@@ -177,13 +188,25 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PlaceError> {
     done
 }
 
+/// Replaces a file by that value as JSON, for people to read too.
+pub(super) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), PlaceError> {
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    text.push(b'\n');
+    replace(path, &text)
+}
+
 /// One writer at a time in a folder; waits for its turn.
 pub(super) fn lock_folder(path: &Path) -> Result<Flock<File>, PlaceError> {
-    let mut folder = File::open(path).map_err(at("open", path))?;
+    let folder = File::open(path).map_err(at("open", path))?;
+    lock(folder, path)
+}
+
+/// The lock of an open file, for us alone; waits for its turn.
+pub(super) fn lock(mut file: File, path: &Path) -> Result<Flock<File>, PlaceError> {
     loop {
-        folder = match Flock::lock(folder, FlockArg::LockExclusive) {
+        file = match Flock::lock(file, FlockArg::LockExclusive) {
             Ok(lock) => return Ok(lock),
-            Err((folder, Errno::EINTR)) => folder,
+            Err((file, Errno::EINTR)) => file,
             Err((_, errno)) => return Err(at("lock", path)(errno.into())),
         }
     }

@@ -142,6 +142,37 @@ impl Report {
         passages.find(|passage| worst > Standing::Accepted && passage.standing == worst)
     }
 
+    /// All of its packets are accepted for certain.
+    pub fn is_safe(&self) -> bool {
+        self.foremost().is_none()
+    }
+
+    /// In a line: who, and what becomes of it. Strip before drawing.
+    pub fn words(&self) -> String {
+        let name = format!(
+            "{} → :{}",
+            self.session.peer.ip(),
+            self.session.local.port()
+        );
+        let Some(passage) = self.foremost() else {
+            return format!("{name} accepted, established and new");
+        };
+        let what = match passage.standing {
+            Standing::Cut => "would be cut",
+            Standing::Doubtful | Standing::Accepted => "is not provably accepted",
+        };
+        let was = if passage.before == passage.standing {
+            ", as it is now"
+        } else {
+            ""
+        };
+        format!(
+            "{name}: {} {what}{was}: {}",
+            passage.moment.words(),
+            passage.why
+        )
+    }
+
     fn worst(&self, of: impl Fn(Moment) -> bool) -> Standing {
         let chosen = self.passages.iter().filter(|passage| of(passage.moment));
         let worst = chosen.map(|passage| passage.standing).max();

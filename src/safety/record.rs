@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! STATE/pending.json   the record: what, whose, until when, and what was decided. Always replaced whole
-//! STATE/ID/            before and after of each ruleset, as iptables-save text; the record once more, for when
-//!                      somebody damages it
+//! STATE/ID/            before and after of each ruleset, as iptables-save text; ipsets that are made, as ipset save;
+//!                      the record once more, for when somebody damages it
 //! STATE/ended.json     how the last change ended, where the audit trail could not be written
 //! STATE/lock           held for the moment of a decision, so that confirm and deadline cannot both win
 //! STATE/guard.lock     held by the guard as long as it lives; the standby waits for it
@@ -32,6 +32,8 @@ use crate::ruleset::{Origin, Ruleset};
 const SCHEMA: &str = "ruletop.pending/1";
 /// The record once more, in the folder of its change.
 const COPY: &str = "record.json";
+/// Name of the file of the ipsets.
+const SETS: &str = "ipset";
 
 /// How far a pending change is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,9 +173,8 @@ impl State {
     /// is none either, nothing is known, and the guard, if it lives, writes it anew.
     pub fn read(&self) -> Result<Option<Record>, PlaceError> {
         let path = self.file();
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(at("read", &path))?,
+        let Some(bytes) = places::if_there(fs::read(&path), &path)? else {
+            return Ok(None);
         };
         Ok(understood(&bytes).or_else(|| self.copy()))
     }
@@ -186,13 +187,11 @@ impl State {
     }
 
     pub fn write(&self, record: &Record) -> Result<(), PlaceError> {
-        let mut text = serde_json::to_vec_pretty(record).unwrap_or_default();
-        text.push(b'\n');
-        places::replace(&self.file(), &text)?;
+        places::replace_json(&self.file(), record)?;
         let folder = self.folder.join(&record.id);
         if is_name(&record.id) && folder.is_dir() {
             // What is decided stands in the record; the copy is for when somebody breaks that.
-            let _ = places::replace(&folder.join(COPY), &text);
+            let _ = places::replace_json(&folder.join(COPY), record);
         }
         Ok(())
     }
@@ -229,8 +228,8 @@ impl State {
         self.folder.join("ended.json")
     }
 
-    /// Writes the texts of the way.
-    pub fn write_legs(&self, id: &str, legs: &[Leg]) -> Result<(), PlaceError> {
+    /// Writes the texts of the way; `sets` are the ipsets that are going to be made.
+    pub fn write_legs(&self, id: &str, legs: &[Leg], sets: &[u8]) -> Result<(), PlaceError> {
         let folder = self.folder.join(id);
         places::folder(&folder)?;
         for leg in legs {
@@ -239,7 +238,7 @@ impl State {
                 places::write_new(&path, ruleset.bytes())?;
             }
         }
-        Ok(())
+        places::write_new(&folder.join(SETS), sets)
     }
 
     /// Reads them back.
@@ -249,9 +248,8 @@ impl State {
         for origin in Origin::ALL {
             let read = |end: &str| {
                 let path = folder.join(format!("{origin}.{end}"));
-                let text = match fs::read(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                    read => read.map_err(at("read", &path))?,
+                let Some(text) = places::if_there(fs::read(&path), &path)? else {
+                    return Ok(None);
                 };
                 Ruleset::parse(text, origin)
                     .map(|ruleset| Some(Arc::new(ruleset)))
@@ -266,6 +264,11 @@ impl State {
             }
         }
         Ok(legs)
+    }
+
+    /// The ipsets that the change makes; none where that is not known any more.
+    pub fn read_sets(&self, id: &str) -> Vec<u8> {
+        places::read(&self.file_of(id, SETS)).unwrap_or_default()
     }
 
     /// Takes away everything of a change that has ended.
@@ -313,14 +316,7 @@ impl State {
     /// Held while a decision is read and written.
     pub fn decide(&self) -> Result<Flock<File>, PlaceError> {
         let path = self.folder.join("lock");
-        let mut file = open(&path)?;
-        loop {
-            file = match Flock::lock(file, FlockArg::LockExclusive) {
-                Ok(lock) => return Ok(lock),
-                Err((file, Errno::EINTR)) => file,
-                Err((_, errno)) => return Err(at("lock", &path)(errno.into())),
-            }
-        }
+        places::lock(open(&path)?, &path)
     }
 
     /// The guard's own lock; `None` while another guard lives and `wait` is over.
@@ -404,9 +400,10 @@ pub(super) fn is_name(id: &str) -> bool {
 pub(super) fn fresh_name() -> String {
     let now = jiff::Timestamp::now();
     let day = now.strftime("%Y%m%d-%H%M%S");
-    // Two changes of one second are kept apart by their fraction and process.
-    let mix = (now.subsec_nanosecond().unsigned_abs() / 1000) ^ std::process::id().rotate_left(9);
-    format!("{day}-{:06x}", mix & 0x00ff_ffff)
+    // Names are in the order of their time within a second too; two of one moment differ by their process.
+    let micros = now.subsec_nanosecond().unsigned_abs() / 1000;
+    let process = std::process::id() & 0xfff;
+    format!("{day}-{micros:05x}{process:03x}")
 }
 
 #[cfg(test)]
@@ -460,7 +457,7 @@ mod tests {
     fn a_record_that_is_damaged_has_a_copy() {
         let (_home, state) = state();
         let record = Record::new("b-2".into(), Who::here(), String::new(), Duration::ZERO);
-        state.write_legs("b-2", &[]).unwrap();
+        state.write_legs("b-2", &[], b"").unwrap();
         state.write(&record).unwrap();
         assert_eq!(state.damaged(), None);
         for damage in [&b""[..], b"{\"schema\":\"rule", b"\xff"] {
@@ -495,8 +492,12 @@ mod tests {
             before: ruleset(text),
             after: ruleset(""),
         };
-        state.write_legs("x", &[leg]).unwrap();
+        state
+            .write_legs("x", &[leg], b"create a hash:ip\n")
+            .unwrap();
         let back = state.read_legs("x").unwrap();
+        assert_eq!(state.read_sets("x"), b"create a hash:ip\n");
+        assert_eq!(state.read_sets("y"), b"");
         assert_eq!(back.len(), 1);
         assert_eq!(back[0].before.bytes(), text.as_bytes());
         assert_eq!(back[0].after.bytes(), b"");

@@ -11,9 +11,9 @@ use super::carry::{first_difference, first_line, same};
 use super::request::{ApplyError, To};
 use super::tame::Tamed;
 use crate::edit;
+use crate::netfilter::xtables::Tools;
 use crate::netfilter::xtables::restore::{Mode, RestoreError};
 use crate::netfilter::xtables::scratch::{Scratch, in_scratch};
-use crate::netfilter::xtables::{Tools, XtablesError};
 use crate::ruleset::{Origin, Ruleset};
 
 /// Rules without a faithful text that are put up with; each costs a try.
@@ -127,19 +127,14 @@ fn unlike(what: String) -> ApplyError {
 }
 
 fn read(scratch: &Scratch<'_>, origin: Origin) -> Result<Ruleset, ApplyError> {
-    parse(scratch.save(origin).map_err(|error| save(&error))?, origin)
+    let text = scratch
+        .save(origin)
+        .map_err(|error| ApplyError::from(&error))?;
+    parse(text, origin)
 }
 
 fn parse(text: Vec<u8>, origin: Origin) -> Result<Ruleset, ApplyError> {
     Ruleset::parse(text, origin).map_err(|error| ApplyError::OneWay {
         what: format!("what {origin}-save printed cannot be read: {error}"),
     })
-}
-
-fn save(error: &XtablesError) -> ApplyError {
-    ApplyError::Tool {
-        what: error.to_string(),
-        remedy: error.remedy().to_owned(),
-        privilege: matches!(error, XtablesError::Permission { .. }),
-    }
 }

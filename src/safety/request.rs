@@ -44,6 +44,9 @@ pub struct Request {
     pub places: Places,
     /// At most one for an origin.
     pub transitions: Vec<Transition>,
+    /// Ipsets that new rules name, as `ipset save` prints them. Those that are not there are made before the rules
+    /// are, and go again when the change is undone.
+    pub sets: Vec<u8>,
     /// How long it waits for a confirmation once it is applied.
     pub window: Duration,
     /// How many backups are kept.
@@ -64,6 +67,7 @@ impl Request {
         Self {
             places,
             transitions,
+            sets: Vec::new(),
             window: WINDOW,
             keep: KEEP,
             why: why.into(),

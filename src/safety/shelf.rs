@@ -17,9 +17,8 @@ fn file(places: &Places) -> PathBuf {
 /// is left of somebody's rules.
 pub fn shelf(places: &Places) -> Result<Shelf, PlaceError> {
     let path = file(places);
-    let bytes = match places::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Shelf::default()),
-        read => read.map_err(at("read", &path))?,
+    let Some(bytes) = places::if_there(places::read(&path), &path)? else {
+        return Ok(Shelf::default());
     };
     let strange = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     serde_json::from_slice(&bytes)
@@ -50,7 +49,5 @@ pub fn reshelve(places: &Places, gone: &[Shelved], come: &[Shelved]) -> Result<(
     if after.rules.is_empty() {
         return fs::remove_file(&path).map_err(at("remove", &path));
     }
-    let mut text = serde_json::to_vec_pretty(&after).unwrap_or_default();
-    text.push(b'\n');
-    places::replace(&path, &text)
+    places::replace_json(&path, &after)
 }

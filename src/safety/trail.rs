@@ -122,10 +122,7 @@ fn open(places: &Places) -> Result<fs::File, PlaceError> {
 /// The trail, oldest line first; empty where there is none.
 pub fn history(places: &Places) -> Result<Vec<Entry>, PlaceError> {
     let path = file(places);
-    let text = match fs::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read.map_err(at("read", &path))?,
-    };
+    let text = places::if_there(fs::read(&path), &path)?.unwrap_or_default();
     Ok(text
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())

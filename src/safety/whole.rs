@@ -6,15 +6,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::backup;
-use super::carry::read;
+use super::carry::{read, write};
 use super::places::Places;
 use super::record::Leg;
 use super::{lossy, sets};
 use crate::netfilter::xtables::Tools;
-use crate::netfilter::xtables::restore::{Held, Mode, Wait, restore as run};
+use crate::netfilter::xtables::restore::{Held, Mode};
 use crate::ruleset::{CounterSet, Counters, Ruleset, TextId};
 
 /// Puts the ruleset of `leg` back to what it was before.
@@ -88,12 +87,7 @@ pub(super) fn heal_counters(tools: &Tools, leg: &Leg, held: Option<&Held>) -> Re
 }
 
 fn load(tools: &Tools, leg: &Leg, text: &[u8], held: Option<&Held>) -> Result<(), String> {
-    let mut wait = Wait {
-        limit: Duration::from_secs(20),
-        stop: &mut || false,
-        told: &mut |_| {},
-    };
-    run(tools, leg.origin, text, Mode::Replace, held, &mut wait).map_err(|error| error.to_string())
+    write(tools, leg.origin, text, Mode::Replace, held).map_err(|error| error.to_string())
 }
 
 /// The dump without these tables.

@@ -174,13 +174,26 @@ impl Bench<'_> {
             .start()
     }
 
+    /// … of a script, by somebody whose shell has that SSH_CONNECTION.
+    pub fn apply_from(&self, script: &str, connection: &str) -> Terminal {
+        Launch::ruletop()
+            .args(self.apply_arguments(script, "60s"))
+            .env("XTABLES_LOCKFILE", &self.lock())
+            .env("SSH_CONNECTION", connection)
+            .start()
+    }
+
+    /// `ruletop apply` of a script, to be added to.
+    pub fn apply_command(&self, script: &str, window: &str) -> Command {
+        let mut command = self.command();
+        command.args(self.apply_arguments(script, window));
+        command
+    }
+
     /// `ruletop apply --no-wait` of a script, begun.
     pub fn start(&self, script: &str, window: &str) -> std::process::Child {
-        let mut arguments = self.apply_arguments(script, window);
-        arguments.push("--no-wait".to_owned());
-        let mut command = self.command();
-        command.args(arguments);
-        command.spawn().unwrap()
+        let mut command = self.apply_command(script, window);
+        command.arg("--no-wait").spawn().unwrap()
     }
 
     /// … of the change.

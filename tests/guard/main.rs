@@ -12,10 +12,13 @@ mod commands;
 mod harness;
 mod keep;
 mod killing;
+mod lockout;
 mod matrix;
 mod probe;
+mod sets;
 #[path = "../kernel/support.rs"]
 #[allow(dead_code)] // the kernel tests use the rest
 mod support;
+mod systemd;
 mod trouble;
 mod writer;

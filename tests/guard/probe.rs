@@ -31,7 +31,10 @@ impl Helper {
             "origin": bench.origin.to_string(), "site": site, "stay": stay
         });
         writeln!(rope, "{order}").unwrap();
-        let words = BufReader::new(child.stdout.take().unwrap());
+        let mut words = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        words.read_line(&mut first).unwrap();
+        assert_eq!(first, "here\n");
         Self {
             child,
             rope: Some(rope),

@@ -82,3 +82,12 @@ fn read(folder: &Path) -> Vec<Dump> {
         })
         .collect()
 }
+
+/// A fixture by its name.
+pub fn fixture(name: &str) -> Vec<u8> {
+    fixtures()
+        .into_iter()
+        .find(|dump| dump.name == name)
+        .unwrap_or_else(|| panic!("{name} is gone"))
+        .bytes
+}

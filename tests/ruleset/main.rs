@@ -12,3 +12,4 @@ mod corpus;
 mod hostile;
 mod meaning;
 mod roundtrip;
+mod same;

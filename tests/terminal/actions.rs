@@ -10,7 +10,7 @@ use ruletop::app::action::Keymap;
 
 use crate::harness::screen::Screen;
 use crate::harness::{Launch, Terminal};
-use crate::{dump, open};
+use crate::{dump, open, redraws, scrolls};
 
 /// What the board looks at.
 #[derive(Clone, Copy)]
@@ -186,12 +186,12 @@ const ROWS: &[Row] = &[
     row("rules", "delete", On::Dump, &[], |_, s| s.contains("− ·")),
     row("rules", "disable", On::Dump, &[], |_, s| s.contains("# ·")),
     row("rules", "duplicate", On::Dump, &[], |_, s| s.contains("+ 2")),
-    row("rules", "policy", On::Dump, &[], |_, s| s.contains("─ policy ACCEPT ─")),
+    row("rules", "policy", On::Dump, &[], |_, s| s.contains("→ ACCEPT ─")),
     row("rules", "zero-kernel", On::Dump, &[], |_, s| s.contains(" 0 1 ") && s.contains("1 staged")),
     row("chains", "add-chain", On::Dump, &["1"], |_, s| foot(s).contains("new chain:")),
     row("chains", "rename-chain", On::Dump, &["1"], |_, s| foot(s).contains("new name: INPUT")),
     row("chains", "delete", On::Dump, &["1 j j j j j"], |_, s| s.contains("1 staged")),
-    row("chains", "policy", On::Dump, &["1"], |_, s| s.contains("─ policy ACCEPT ─")),
+    row("chains", "policy", On::Dump, &["1"], |_, s| s.contains("→ ACCEPT ─")),
     row("chains", "zero-kernel", On::Dump, &["1"], |_, s| s.contains("1 staged")),
     row("review", "review-diff", On::Dump, &["d A"], |_, s| s.contains("─ the full diff of 1 change ─")),
     row("review", "review-commands", On::Dump, &["d A"], |_, s| s.contains("─ what runs for 1 change ─") && s.contains("-D INPUT 1")),
@@ -427,31 +427,14 @@ fn redraw_sends_the_whole_screen() {
     );
 }
 
-/// OSC 52 holds the rule as the dump writes it, in base64.
 #[test]
 fn a_long_review_scrolls() {
     let mut terminal = open(dump().size(80, 14));
     terminal.press("d j d j d j d j d j d j d j d");
     terminal.press("A d");
     terminal.wait_for_text("0 above");
-    for (key, shown) in [
-        ("<Down>", "1 above"),
-        ("j", "2 above"),
-        ("k", "1 above"),
-        ("<Up>", "0 above"),
-        ("<PageDown>", "0 below"),
-        ("<PageUp>", "0 above"),
-    ] {
-        terminal.press(key);
-        terminal.wait_for(&format!("{shown} by {key}"), |screen| {
-            screen.contains(shown)
-        });
-    }
-    let before = terminal.screen();
-    let mark = terminal.mark();
-    terminal.press("<C-l>");
-    terminal.wait_for_bytes(mark);
-    assert_eq!(terminal.settled().text(), before.text());
+    scrolls(&mut terminal);
+    redraws(&mut terminal);
 }
 
 /// In one change and its repetition, since each has to be applied.
@@ -503,6 +486,7 @@ fn the_next_fix_is_another_one() {
     assert_ne!(first.text(), second.text());
 }
 
+/// OSC 52 holds the rule as the dump writes it, in base64.
 #[test]
 fn copy_sends_the_rule_itself() {
     let mut terminal = open(dump());

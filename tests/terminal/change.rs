@@ -365,9 +365,13 @@ fn a_lost_terminal_takes_the_change_back() {
         .spawn()
         .unwrap();
     let mut keeper = Keeper(keeper);
-    let rules = |keeper: &Keeper| {
-        let keeper = Pid::from_raw(i32::try_from(keeper.0.id()).unwrap());
-        let out = inside(&namespace(keeper))
+    let inner = namespace(Pid::from_raw(i32::try_from(keeper.0.id()).unwrap()));
+    let name = |link: &Path| std::fs::read_link(link).unwrap();
+    // Started is not yet inside: until then its rules are those of the outside.
+    let wanted = name(&namespace(own));
+    patiently("the keeper to be inside", || name(&inner) == wanted);
+    let rules = || {
+        let out = inside(&inner)
             .args(["iptables-nft-save", "-t", "filter"])
             .output()
             .unwrap();
@@ -377,7 +381,7 @@ fn a_lost_terminal_takes_the_change_back() {
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    let before = rules(&keeper);
+    let before = rules();
     assert_eq!(before.len(), 2);
     terminal.press("g d A");
     terminal.wait_for_text("✔ the back end takes it");
@@ -385,9 +389,9 @@ fn a_lost_terminal_takes_the_change_back() {
     terminal.wait_for_text("after 0:10");
     terminal.press("y");
     terminal.wait_for_text("it reverts by itself in 0:");
-    assert_eq!(rules(&keeper).len(), 1);
+    assert_eq!(rules().len(), 1);
     terminal.close();
-    patiently("the old order to come back", || rules(&keeper) == before);
+    patiently("the old order to come back", || rules() == before);
     patiently("no guard to be left", || terminal.processes().is_empty());
     keeper.end();
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::harness::screen::Screen;
 use crate::harness::{Launch, Terminal, patiently};
-use crate::open;
+use crate::{open, redraws, scrolls};
 
 /// A board over a namespace with a few rules, and Debian's place for saved ones.
 pub fn machine() -> Terminal {
@@ -107,14 +107,10 @@ fn the_demo_keeps_in_a_folder_of_its_own() {
     assert!(!std::path::Path::new("/run/ruletop/machine").exists());
 }
 
-/// What is drawn anew is the same; and nobody waits for the program to come back from being suspended here.
+/// And nobody waits for the program to come back from being suspended here.
 #[track_caller]
 fn redraws_and_is_not_suspended(terminal: &mut Terminal) {
-    let before = terminal.settled();
-    let mark = terminal.mark();
-    terminal.press("<C-l>");
-    terminal.wait_for_bytes(mark);
-    assert_eq!(terminal.settled().text(), before.text());
+    redraws(terminal);
     terminal.press("<C-z>");
     terminal.wait_for_text("not suspended");
 }
@@ -124,19 +120,7 @@ fn what_would_be_kept_scrolls() {
     let mut terminal = machine_of(100, 12);
     terminal.press("S");
     terminal.wait_for_text("0 above");
-    for (key, shown) in [
-        ("<Down>", "1 above"),
-        ("j", "2 above"),
-        ("k", "1 above"),
-        ("<Up>", "0 above"),
-        ("<PageDown>", "0 below"),
-        ("<PageUp>", "0 above"),
-    ] {
-        terminal.press(key);
-        terminal.wait_for(&format!("{shown} by {key}"), |screen| {
-            screen.contains(shown)
-        });
-    }
+    scrolls(&mut terminal);
     redraws_and_is_not_suspended(&mut terminal);
 }
 

@@ -44,3 +44,32 @@ fn open(launch: Launch) -> Terminal {
     terminal.wait_for_frame("the board", is_board);
     terminal
 }
+
+/// A long text that shows how much of it stands above and below goes by every key of scrolling, from its
+/// top and back to it.
+#[track_caller]
+fn scrolls(terminal: &mut Terminal) {
+    for (key, shown) in [
+        ("<Down>", "1 above"),
+        ("j", "2 above"),
+        ("k", "1 above"),
+        ("<Up>", "0 above"),
+        ("<PageDown>", "0 below"),
+        ("<PageUp>", "0 above"),
+    ] {
+        terminal.press(key);
+        terminal.wait_for(&format!("{shown} by {key}"), |screen| {
+            screen.contains(shown)
+        });
+    }
+}
+
+/// All that is drawn anew is the same.
+#[track_caller]
+fn redraws(terminal: &mut Terminal) {
+    let before = terminal.settled();
+    let mark = terminal.mark();
+    terminal.press("<C-l>");
+    terminal.wait_for_bytes(mark);
+    assert_eq!(terminal.settled().text(), before.text());
+}

@@ -6,7 +6,7 @@ use super::{Editor, Finished, List, View};
 use crate::app::action::Action;
 use crate::app::message::Effect;
 use crate::edit::form::Field;
-use crate::edit::form::complete::{self, Completion};
+use crate::edit::form::complete;
 
 /// What becomes of the editor after a key.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +81,7 @@ impl Editor {
             self.changed();
         }
         if self.list.is_some() {
-            self.list = self.offer().map(|completion| List { completion, at: 0 });
+            self.list = self.offer();
         }
     }
 
@@ -91,7 +91,7 @@ impl Editor {
     }
 
     /// What could stand at the cursor, if anything could.
-    fn offer(&self) -> Option<Completion> {
+    fn offer(&self) -> Option<List> {
         let line = self.line();
         let completion = match self.view {
             View::Form => complete::field(
@@ -104,26 +104,22 @@ impl Editor {
             ),
             View::Raw => complete::line(line.text(), line.cursor(), &self.site, &self.names),
         };
-        // What stands there already, and nothing else, is no offer.
-        let there = line.text().get(completion.range.clone());
-        let news = |one: &complete::Candidate| Some(one.text.as_str()) != there;
-        completion.candidates.iter().any(news).then_some(completion)
+        List::open(completion, line)
     }
 
     /// The list opens, or its next candidate is chosen; a single one is taken; with none, the next field.
     fn complete(&mut self) -> Vec<Effect> {
         if let Some(list) = &mut self.list {
-            list.at = (list.at + 1) % list.completion.candidates.len().max(1);
+            list.step(true);
             return Vec::new();
         }
         match self.offer() {
-            Some(completion) if completion.candidates.len() == 1 => {
-                self.list = Some(List { completion, at: 0 });
-                self.choose();
-                Vec::new()
-            }
-            Some(completion) => {
-                self.list = Some(List { completion, at: 0 });
+            Some(list) => {
+                let is_single = list.is_single();
+                self.list = Some(list);
+                if is_single {
+                    self.choose();
+                }
                 Vec::new()
             }
             None => self.next_field(true),
@@ -133,8 +129,7 @@ impl Editor {
     fn back(&mut self) -> Vec<Effect> {
         match &mut self.list {
             Some(list) => {
-                let count = list.completion.candidates.len().max(1);
-                list.at = (list.at + count - 1) % count;
+                list.step(false);
                 Vec::new()
             }
             None => self.next_field(false),
@@ -144,11 +139,7 @@ impl Editor {
     /// The chosen candidate takes the place of what was typed of it.
     fn choose(&mut self) {
         let Some(list) = self.list.take() else { return };
-        let Some(chosen) = list.completion.candidates.get(list.at) else {
-            return;
-        };
-        let range = list.completion.range.clone();
-        self.line_mut().replace(range, &chosen.text);
+        list.put(self.line_mut());
         self.changed();
     }
 

@@ -10,23 +10,25 @@
 //! own verdict on the whole rule, which also gives the text as it would be saved. An answer that comes for
 //! a text which has changed since is not heard.
 //!
-//! - `line`: a line with a cursor. `keys`: what each action does.
+//! - `line`: a line with a cursor. `list`: the candidates below it. `keys`: what each action does.
 
 mod keys;
 pub mod line;
+mod list;
 mod submit;
 
 use std::sync::Arc;
 
 use crate::app::firewall::FirewallId;
 use crate::edit::form::check::{Problem, check};
-use crate::edit::form::complete::{Completion, Names};
+use crate::edit::form::complete::Names;
 use crate::edit::form::{self, Field, Form, Site, sentence, text};
 use crate::edit::{RowId, Spot, Stage};
 use crate::ruleset::Severity;
 
 pub use keys::{Outcome, ROWS};
 use line::TextLine;
+pub use list::List;
 pub use submit::{Host, HostState, Verdict};
 
 /// What becomes of the rule.
@@ -45,15 +47,6 @@ pub enum View {
     Form,
     /// The raw line.
     Raw,
-}
-
-/// The candidates that are shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct List {
-    /// What they are and what they replace.
-    pub completion: Completion,
-    /// The chosen one.
-    pub at: usize,
 }
 
 /// A rule that is ready to be staged.

@@ -110,7 +110,7 @@ impl Templates {
         }
         let reopened = self.filling.as_ref().is_some_and(|f| f.list.is_some());
         if reopened {
-            let list = self.offer().map(|completion| List { completion, at: 0 });
+            let list = self.offer();
             if let Some(filling) = &mut self.filling {
                 filling.list = list;
             }
@@ -131,7 +131,7 @@ impl Templates {
     }
 
     /// What could stand in the field in focus.
-    fn offer(&self) -> Option<Completion> {
+    fn offer(&self) -> Option<List> {
         let filling = self.filling.as_ref()?;
         let (field, line) = (
             filling.template.fields.get(filling.at)?,
@@ -152,14 +152,12 @@ impl Templates {
             Kind::Protocol => Field::Protocol,
             Kind::Interface => Field::InInterface,
             Kind::Rate => Field::Limit,
-            Kind::Chain => return self.chains(line),
+            Kind::Chain => return List::open(self.chains(line)?, line),
             Kind::Address | Kind::Text => return None,
         };
-        let (text, cursor) = (line.text(), line.cursor());
-        let found = complete::field(form_field, b"", text, cursor, &site, &self.names);
-        let there = text.get(found.range.clone());
-        let news = |one: &complete::Candidate| Some(one.text.as_str()) != there;
-        found.candidates.iter().any(news).then_some(found)
+        let (typed, cursor) = (line.text(), line.cursor());
+        let found = complete::field(form_field, b"", typed, cursor, &site, &self.names);
+        List::open(found, line)
     }
 
     /// The chains of the table filter that hold rules or have a policy.
@@ -188,7 +186,7 @@ impl Templates {
                     .map_or(String::new(), |p| format!("policy {}", p.name())),
             })
             .collect();
-        (!candidates.is_empty()).then_some(Completion {
+        Some(Completion {
             range: 0..line.text().len(),
             candidates,
         })
@@ -203,12 +201,12 @@ impl Templates {
             return;
         }
         match self.offer() {
-            Some(completion) => {
-                let only = completion.candidates.len() == 1;
+            Some(list) => {
+                let is_single = list.is_single();
                 if let Some(filling) = &mut self.filling {
-                    filling.list = Some(List { completion, at: 0 });
+                    filling.list = Some(list);
                 }
-                if only {
+                if is_single {
                     self.take_candidate();
                 }
             }
@@ -220,12 +218,8 @@ impl Templates {
         let Some(filling) = &mut self.filling else {
             return;
         };
-        let Some(list) = filling.list.take() else {
-            return;
-        };
-        if let Some(chosen) = list.completion.candidates.get(list.at) {
-            let (range, text) = (list.completion.range.clone(), chosen.text.clone());
-            self.type_with(|line| line.replace(range, &text));
+        if let Some(list) = filling.list.take() {
+            self.type_with(|line| list.put(line));
         }
     }
 
@@ -337,11 +331,9 @@ impl Filling {
         self.list = None;
     }
 
-    fn step_list(&mut self, down: bool) {
+    fn step_list(&mut self, forward: bool) {
         if let Some(list) = &mut self.list {
-            let count = list.completion.candidates.len().max(1);
-            let step = if down { 1 } else { count - 1 };
-            list.at = (list.at + step) % count;
+            list.step(forward);
         }
     }
 }

@@ -334,8 +334,7 @@ fn stage_all(
             .map_err(|refused| refused.to_string().replace('\n', ": "))?;
     }
     if !Arc::ptr_eq(stage.base(), &kernel) {
-        let lossy = firewall.all_lossy().to_vec();
-        let (rebased, remarks) = stage.rebase(kernel);
+        let (rebased, remarks) = stage.rebase_locked(kernel, firewall.all_lossy());
         if let Some(remark) = remarks.first() {
             let words = format!("the rules changed meanwhile: {remark}").replace('\n', ": ");
             if rebased.is_empty() {
@@ -343,7 +342,7 @@ fn stage_all(
             }
             say(state, words);
         }
-        stage = rebased.locked(&lossy);
+        stage = rebased;
     }
     show(state, stage, follow);
     Ok(())

@@ -39,7 +39,7 @@ fn asked(effects: &[Effect], without: bool) -> u64 {
 
 fn differing(differs: bool) -> Difference {
     Difference {
-        place: "netfilter-persistent".to_owned(),
+        place: "loaded at boot by netfilter-persistent".to_owned(),
         files: vec![KeptFile {
             differs,
             ..KeptFile::default()

@@ -16,9 +16,13 @@ mod editing_tests;
 #[cfg(test)]
 mod keep_tests;
 #[cfg(test)]
+mod log_tests;
+#[cfg(test)]
 mod probe_tests;
 #[cfg(test)]
 mod staging_tests;
+#[cfg(test)]
+mod structure_tests;
 #[cfg(test)]
 mod tests;
 

@@ -294,7 +294,11 @@ pub(super) fn carry_out(state: &mut State, operation: Operation, follow: Option<
     };
     let mut stage = stage_of(firewall);
     match stage.carry_out(operation) {
-        Ok(()) => show(state, stage, follow),
+        Ok(()) => {
+            // What was said of an earlier try is not the word on this one.
+            state.said = None;
+            show(state, stage, follow);
+        }
         Err(refused) => act::say(state, refused.to_string().replace('\n', ": ")),
     }
 }

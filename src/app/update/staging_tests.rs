@@ -359,3 +359,24 @@ fn a_rule_left_on_the_shelf_is_disabled_like_any_other() {
     assert!(!effects.iter().any(is_written), "{effects:?}");
     assert_eq!(state.shelf, left);
 }
+
+/// A chain becomes lossy while something is staged: it is locked for that stage as for a fresh one.
+#[test]
+fn a_chain_that_becomes_lossy_is_locked_under_a_stage_too() {
+    let mut state = board();
+    press(&mut state, &["g", "j", "d"]);
+    assert_eq!(state.staged(), 1);
+    let mut again = loaded(Family::V4, WEB, &[]);
+    let chain = again.ruleset.find_chain("filter", "INPUT").unwrap();
+    again.lossy = vec![crate::ruleset::Lossy {
+        chain,
+        position: 3,
+        why: "a set decides".to_owned(),
+        does_more: false,
+    }];
+    send(&mut state, 1, Message::Loaded(Box::new(again)));
+    assert_eq!(state.staged(), 0, "what was staged there fell away");
+    press(&mut state, &["g", "d"]);
+    assert_eq!(state.staged(), 0);
+    assert!(said(&state).contains("a set decides"), "{}", said(&state));
+}

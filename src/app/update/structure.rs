@@ -167,7 +167,8 @@ fn rebase(new: &mut Firewall, stage: Option<Stage>) -> String {
     let Some(stage) = stage else {
         return String::new();
     };
-    let (stage, remarks) = stage.rebase(Arc::clone(&new.ruleset));
+    // A chain that became lossy meanwhile is locked for what is staged already, too.
+    let (stage, remarks) = stage.rebase_locked(Arc::clone(&new.ruleset), new.all_lossy());
     new.restage(Some(stage));
     let words: Vec<String> = remarks.iter().map(ToString::to_string).collect();
     words.join("; ")

@@ -14,7 +14,9 @@ use super::{Folders, need_privilege, no_backup, not_applied, window};
 use crate::cli::{Failure, input};
 use crate::netfilter::xtables::{Presence, Tools};
 use crate::ruleset::{Backend, Chain, Family, Origin, Policy};
-use crate::safety::{self, Pending, Places, Request, Step, To, Transition, backup as store, begin};
+use crate::safety::{
+    self, Pending, Places, Request, Step, To, Transition, backup as store, begin, lockout,
+};
 use crate::ui::words;
 
 /// What to apply.
@@ -118,7 +120,7 @@ pub fn run(apply: &Apply) -> Result<ExitCode, Failure> {
         to: To::Script(script),
     };
     let why = format!("ruletop apply {}", input::name(&apply.script));
-    make(&apply.how, why, vec![transition])
+    make(&apply.how, why, vec![transition], Vec::new())
 }
 
 /// Puts a backup back.
@@ -128,9 +130,10 @@ pub fn restore(restore: &Restore) -> Result<ExitCode, Failure> {
     let id = store::find(&places, &restore.id).map_err(|error| no_backup(&error))?;
     let backup = store::load(&places, &id).map_err(|error| no_backup(&error))?;
     let tools = Tools::find();
-    let transitions =
+    let (transitions, sets) =
         safety::transitions_to(&backup, &tools).map_err(|error| not_applied(&error))?;
-    make(&restore.how, format!("ruletop restore {id}"), transitions)
+    let why = format!("ruletop restore {id}");
+    make(&restore.how, why, transitions, sets)
 }
 
 /// The back end that holds rules of this family. Both: somebody has to say which.
@@ -157,7 +160,12 @@ fn usual_backend(family: Family, tools: &Tools) -> Result<Backend, Failure> {
     }
 }
 
-fn make(how: &How, why: String, transitions: Vec<Transition>) -> Result<ExitCode, Failure> {
+fn make(
+    how: &How,
+    why: String,
+    transitions: Vec<Transition>,
+    sets: Vec<u8>,
+) -> Result<ExitCode, Failure> {
     let places: Places = how.folders.places();
     let asked = !how.no_wait;
     if asked && !ask::possible() {
@@ -166,8 +174,15 @@ fn make(how: &How, why: String, transitions: Vec<Transition>) -> Result<ExitCode
             "run it on a terminal, or with --no-wait and then ruletop confirm",
         ));
     }
+    if !stays_in(&transitions, asked) {
+        return Err(Failure::change(
+            "not applied: nobody typed the word",
+            "look again at the rule that is named, or stage the change on the board",
+        ));
+    }
     let signals = Signals::catch()?;
     let mut request = Request::new(places.clone(), why, transitions);
+    request.sets = sets;
     request.window = how.confirm_within;
     request.keep = how.keep_backups;
     let stop = Arc::clone(&request.stop);
@@ -182,6 +197,25 @@ fn make(how: &How, why: String, transitions: Vec<Transition>) -> Result<ExitCode
         say(&announcement(&pending, how.confirm_within));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The lock-out pre-flight. Where it is not proved that the administrator's session survives, whoever is there to ask
+/// has to type a word; where nobody is, the warning stands in the output, and the deadline lets him in again.
+fn stays_in(transitions: &[Transition], asked: bool) -> bool {
+    let mut is_proved = true;
+    let mut warn = |line: &str| {
+        is_proved = false;
+        say(&format!("WARNING: {}", words::clean_str(line)));
+    };
+    match lockout::judge(transitions) {
+        Ok(reports) => {
+            for report in reports.iter().filter(|report| !report.is_safe()) {
+                warn(&report.words());
+            }
+        }
+        Err(unjudged) => warn(&unjudged.to_string()),
+    }
+    is_proved || !asked || ask::word("Type the word risk to go on: ", "risk")
 }
 
 fn announcement(pending: &Pending, window: Duration) -> String {

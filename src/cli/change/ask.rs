@@ -4,7 +4,7 @@
 //! away, ^C and TERM are a no, said to the guard at once. KILL cannot be answered, which is what the guard is
 //! for.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,6 +82,16 @@ impl Signals {
 /// Whether there is somebody to ask.
 pub fn possible() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks for a word, once; another one, or none, is a no.
+pub fn word(question: &str, word: &str) -> bool {
+    let mut err = io::stderr().lock();
+    let _ = write!(err, "{question}");
+    let _ = err.flush();
+    let mut line = String::new();
+    let _ = io::stdin().lock().read_line(&mut line);
+    line.trim().eq_ignore_ascii_case(word)
 }
 
 /// Asks until the change is decided one way or the other; carries a no out.

@@ -3,14 +3,14 @@
 //! Only the word `yes`, typed, writes; `--yes` says it for a script.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead, IsTerminal, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::apply::{BackendArg, FamilyArg};
-use super::{Folders, need_privilege};
+use super::{Folders, ask, need_privilege};
 use crate::cli::{Failure, print};
 use crate::netfilter::xtables::Tools;
 use crate::safety::ApplyError;
@@ -81,7 +81,7 @@ fn told(plan: &Plan) -> String {
     for file in &plan.files {
         let _ = writeln!(
             out,
-            "{} ({}), loaded at boot by {}{}",
+            "{} ({}), {}{}",
             file.path.display(),
             file.origin,
             plan.place,
@@ -107,12 +107,7 @@ fn asked() -> Result<bool, Failure> {
             "run it on a terminal, or with --yes",
         ));
     }
-    let mut err = io::stderr().lock();
-    let _ = write!(err, "Write this for the next boot? Type yes: ");
-    let _ = err.flush();
-    let mut line = String::new();
-    let _ = io::stdin().lock().read_line(&mut line);
-    Ok(line.trim().eq_ignore_ascii_case("yes"))
+    Ok(ask::word("Write this for the next boot? Type yes: ", "yes"))
 }
 
 fn not_kept(error: &KeepError) -> Failure {

@@ -4,6 +4,12 @@
 //! A candidate replaces the word under the cursor, or of a list the item. Nothing is offered inside
 //! quotes, and nothing that could not stand there: options are those of what the rule loads, targets those
 //! that the table takes.
+//!
+//! - this file: what the cursor waits for. - `find`: the candidates for it.
+
+mod find;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
@@ -11,7 +17,8 @@ use super::catalog::{Catalog, Extension, Kind};
 use super::fields::Field;
 use super::{Site, text};
 use crate::ruleset::spec::lexer::Lexer;
-use crate::ruleset::spec::{Layout, Piece, Protocol, Spec};
+use crate::ruleset::spec::{Held, Layout, Spec};
+use find::{Finder, narrow};
 
 /// One service of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +115,7 @@ pub fn line(line: &str, cursor: usize, site: &Site, names: &Names) -> Completion
     let found = match awaited(&layout, site) {
         Some(Awaited::Kind(kind)) => finder.kind(&kind),
         Some(Awaited::Match) => finder.extensions(Catalog::shipped().matches(site.family)),
-        Some(Awaited::Target) => finder.targets(true),
+        Some(Awaited::Target) => finder.targets(),
         Some(Awaited::Chain) => finder.chains(),
         None if word.is_empty() || word.starts_with('-') => options(&layout, site),
         None => Vec::new(),
@@ -141,7 +148,7 @@ pub fn field(
     let (found, start) = match field {
         Field::Target => match before.strip_prefix("goto ") {
             Some(_) => (finder.chains(), 5),
-            None => (finder.targets(true), 0),
+            None => (finder.targets(), 0),
         },
         Field::TargetOptions => {
             let target = layout.target().map(|piece| text::from_bytes(piece.value()));
@@ -198,7 +205,7 @@ fn awaited(layout: &Layout<'_>, site: &Site) -> Option<Awaited> {
             _ => None,
         };
     }
-    let row = row_of(layout, last, site)?;
+    let row = row_of(layout.held.get(last.of?)?, site)?;
     let raw = last.words.last().map_or(&b""[..], |word| word.raw);
     let (name, nth) = if last.option.is_empty() {
         // Not known to the reader: the word itself is the option.
@@ -214,9 +221,8 @@ fn awaited(layout: &Layout<'_>, site: &Site) -> Option<Awaited> {
     option.values.get(nth).cloned().map(Awaited::Kind)
 }
 
-/// The row of the match or target that a piece belongs to.
-fn row_of(layout: &Layout<'_>, piece: &Piece<'_>, site: &Site) -> Option<&'static Extension> {
-    let held = layout.held.get(piece.of?)?;
+/// The row of a match or target that the rule loads.
+fn row_of(held: &Held<'_>, site: &Site) -> Option<&'static Extension> {
     if held.is_target {
         Catalog::shipped().find_target(&held.name, site.family)
     } else {
@@ -226,15 +232,11 @@ fn row_of(layout: &Layout<'_>, piece: &Piece<'_>, site: &Site) -> Option<&'stati
 
 /// Options of what the rule loads, the newest first, then the general ones.
 fn options(layout: &Layout<'_>, site: &Site) -> Vec<Candidate> {
-    let catalog = Catalog::shipped();
     let mut found: Vec<Candidate> = Vec::new();
     for held in layout.held.iter().rev() {
-        let row = if held.is_target {
-            catalog.find_target(&held.name, site.family)
-        } else {
-            catalog.find_match(&held.name, site.family)
+        let Some(row) = row_of(held, site) else {
+            continue;
         };
-        let Some(row) = row else { continue };
         let given = |name: &str| {
             layout
                 .pieces
@@ -269,276 +271,4 @@ fn options(layout: &Layout<'_>, site: &Site) -> Vec<Candidate> {
             }),
     );
     found
-}
-
-/// Makes candidates.
-struct Finder<'f> {
-    site: &'f Site,
-    names: &'f Names,
-    /// What `-p` says.
-    protocol: Option<String>,
-}
-
-impl Finder<'_> {
-    fn extensions<'a>(&self, rows: impl Iterator<Item = &'a Extension>) -> Vec<Candidate> {
-        let mut found: Vec<Candidate> = rows
-            .filter(|row| row.fits(self.site))
-            .map(|row| Candidate {
-                text: row.name.clone(),
-                note: row.desc.clone(),
-            })
-            .collect();
-        found.dedup();
-        found
-    }
-
-    fn targets(&self, with_chains: bool) -> Vec<Candidate> {
-        let mut found = self.extensions(Catalog::shipped().targets(self.site.family));
-        if with_chains {
-            found.extend(self.chains());
-        }
-        found
-    }
-
-    fn chains(&self) -> Vec<Candidate> {
-        let others = self
-            .site
-            .chains
-            .iter()
-            .filter(|name| **name != self.site.chain);
-        others
-            .take(Completion::MOST * 10)
-            .map(|name| Candidate {
-                text: text::from_bytes(name),
-                note: "chain".to_owned(),
-            })
-            .collect()
-    }
-
-    /// The words that an option of a match takes.
-    fn words(&self, name: &str, option: &str) -> Vec<Candidate> {
-        let row = Catalog::shipped().find_match(name.as_bytes(), self.site.family);
-        let option = row.and_then(|row| row.options.iter().find(|o| o.name == option));
-        let kind = option.and_then(|option| option.values.first());
-        kind.map_or_else(Vec::new, |kind| self.kind(kind))
-    }
-
-    fn kind(&self, kind: &Kind) -> Vec<Candidate> {
-        let plain = |text: &String| Candidate {
-            text: text.clone(),
-            note: String::new(),
-        };
-        match kind {
-            Kind::Words(words) => words.iter().map(plain).collect(),
-            Kind::Interface => self.names.interfaces.iter().map(plain).collect(),
-            Kind::Set => self.names.sets.iter().map(plain).collect(),
-            Kind::Chain => self.chains(),
-            Kind::Protocol => {
-                let mut names: Vec<&str> = vec!["tcp", "udp", "icmp", "ipv6-icmp"];
-                if self.site.family == crate::ruleset::Family::V6 {
-                    names.swap(2, 3);
-                }
-                names.extend(
-                    Protocol::names()
-                        .filter(|name| !matches!(*name, "tcp" | "udp" | "icmp" | "ipv6-icmp")),
-                );
-                let note = |name: &str| match name {
-                    "icmp" => "of IPv4",
-                    "ipv6-icmp" | "icmpv6" => "of IPv6",
-                    "all" => "any",
-                    _ => "",
-                };
-                names
-                    .into_iter()
-                    .map(|name| Candidate {
-                        text: name.to_owned(),
-                        note: note(name).to_owned(),
-                    })
-                    .collect()
-            }
-            Kind::Service => {
-                let fits = |service: &&Service| {
-                    self.protocol
-                        .as_ref()
-                        .is_none_or(|p| *p == service.protocol)
-                };
-                let mut found: Vec<Candidate> = Vec::new();
-                for service in self.names.services.iter().filter(fits) {
-                    // The same name for several protocols stands next to itself.
-                    if found.last().is_some_and(|last| last.text == service.name) {
-                        continue;
-                    }
-                    found.push(Candidate {
-                        text: service.name.clone(),
-                        note: format!("{}/{}", service.port, service.protocol),
-                    });
-                }
-                found
-            }
-            Kind::Free(_) => Vec::new(),
-        }
-    }
-}
-
-/// The candidates that begin with the word, or hold it; of a list, with its last item.
-fn narrow(found: Vec<Candidate>, word: &str, start: usize, cursor: usize) -> Completion {
-    let holds_lists = found.iter().any(|one| one.text.contains(','));
-    let is_sign = |c: char| c == ',' || c == ':';
-    let item = match word.rfind(is_sign) {
-        Some(at) if !holds_lists => at + 1,
-        _ => 0,
-    };
-    let wanted = word.get(item..).unwrap_or_default().to_lowercase();
-    let rank = |one: &Candidate| {
-        let text = one.text.to_lowercase();
-        if text.starts_with(&wanted) {
-            Some(0)
-        } else if wanted.len() > 1 && (text.contains(&wanted) || one.note.starts_with(&wanted)) {
-            Some(1)
-        } else {
-            None
-        }
-    };
-    let mut ranked: Vec<(u8, Candidate)> = found
-        .into_iter()
-        .filter_map(|one| Some((rank(&one)?, one)))
-        .collect();
-    ranked.sort_by_key(|(rank, _)| *rank);
-    Completion {
-        range: start + item..cursor,
-        candidates: ranked
-            .into_iter()
-            .map(|(_, one)| one)
-            .take(Completion::MOST)
-            .collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::edit::form::tests::site;
-
-    fn names() -> Names {
-        let service = |name: &str, port, protocol: &str| Service {
-            name: name.to_owned(),
-            port,
-            protocol: protocol.to_owned(),
-        };
-        Names {
-            interfaces: vec!["eth0".into(), "eth1".into(), "lo".into()],
-            services: vec![
-                service("domain", 53, "tcp"),
-                service("domain", 53, "udp"),
-                service("https", 443, "tcp"),
-                service("ntp", 123, "udp"),
-            ],
-            sets: vec!["bl".into(), "wl".into()],
-        }
-    }
-
-    /// What `|` in the line is offered, and what of it would be replaced.
-    fn offered(text: &str) -> (String, Vec<String>) {
-        let cursor = text.find('|').unwrap();
-        let text = text.replace('|', "");
-        let found = line(&text, cursor, &site("INPUT"), &names());
-        let words = found.candidates.into_iter().map(|one| one.text);
-        (text[found.range].to_owned(), words.collect())
-    }
-
-    #[test]
-    fn the_raw_line_offers_what_could_stand_there() {
-        let cases: [(&str, &str, &[&str]); 13] = [
-            ("-i e| -j DROP", "e", &["eth0", "eth1"]),
-            ("-p tcp --dport h|", "h", &["https"]),
-            ("-p udp --dport |", "", &["domain", "ntp"]),
-            ("-p tcp -m multiport --dports 22,h|", "h", &["https"]),
-            ("-m conntrack --ctstate NEW,RE|", "RE", &["RELATED"]),
-            ("-j ACC|", "ACC", &["ACCEPT"]),
-            ("-g |", "", &["f2b-sshd", "web"]),
-            ("-j w|", "w", &["web"]),
-            ("-m set --match-set b|", "b", &["bl"]),
-            (
-                "-m set --match-set bl s|",
-                "s",
-                &["src", "src,src", "src,dst"],
-            ),
-            ("-j REJECT --reject-with tcp|", "tcp", &["tcp-reset"]),
-            ("-m comment --comment \"a|", "", &[]),
-            ("-j LOG --log-u|", "--log-u", &["--log-uid"]),
-        ];
-        for (text, replaced, expected) in cases {
-            let (found, words) = offered(text);
-            assert_eq!(
-                (found.as_str(), words),
-                (replaced, expected.iter().map(|w| (*w).to_owned()).collect()),
-                "{text}"
-            );
-        }
-        let (_, options) = offered("-p tcp -m tcp |");
-        assert_eq!(options[..2], ["--sport", "--dport"]);
-        assert!(options.contains(&"-j".to_owned()) && !options.contains(&"-p".to_owned()));
-        let (_, targets) = offered("-j |");
-        assert!(!targets.contains(&"DNAT".to_owned()), "nat only");
-        let (_, matches) = offered("-m o|");
-        assert!(!matches.contains(&"owner".to_owned()), "OUTPUT only");
-        assert!(offered("-m policy --di|").1.contains(&"--dir".to_owned()));
-        assert_eq!(offered("-m policy --dir i|").1, ["in"]);
-    }
-
-    #[test]
-    fn fields_offer_the_same() {
-        let offered = |field_: Field, raw: &str, typed: &str| {
-            let found = field(
-                field_,
-                raw.as_bytes(),
-                typed,
-                typed.len(),
-                &site("INPUT"),
-                &names(),
-            );
-            let words: Vec<String> = found.candidates.into_iter().map(|one| one.text).collect();
-            (typed[found.range].to_owned(), words)
-        };
-        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        assert_eq!(
-            offered(Field::InInterface, "", "! e"),
-            ("e".into(), words(&["eth0", "eth1"]))
-        );
-        assert_eq!(
-            offered(Field::State, "", "NEW,inv"),
-            ("inv".into(), words(&["INVALID"]))
-        );
-        assert_eq!(
-            offered(Field::DestinationPorts, "-p udp", "1,n"),
-            ("n".into(), words(&["ntp"]))
-        );
-        assert_eq!(
-            offered(Field::Target, "", "goto w"),
-            ("w".into(), words(&["web"]))
-        );
-        assert_eq!(
-            offered(Field::TargetOptions, "-j REJECT", "--reject-with tcp"),
-            ("tcp".into(), words(&["tcp-reset"]))
-        );
-        assert_eq!(
-            offered(Field::Protocol, "", "ud"),
-            ("ud".into(), words(&["udp", "udplite"]))
-        );
-        assert_eq!(
-            offered(Field::TargetOptions, "-j LOG", "--log-m").1,
-            ["--log-macdecode"]
-        );
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_line_and_place_are_taken(text in ".{0,40}", cursor in 0..60usize) {
-            let found = line(&text, cursor.min(text.len()), &site("INPUT"), &names());
-            proptest::prop_assert!(found.range.end <= text.len().max(cursor));
-            for each in Field::ALL {
-                field(each, text.as_bytes(), &text, cursor.min(text.len()), &site("INPUT"), &names());
-            }
-        }
-    }
 }

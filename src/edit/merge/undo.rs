@@ -54,6 +54,7 @@ impl Known {
 
     /// The handles of the rules of `other`, as far as they stand in `ruleset`, which this is known of. A rule
     /// whose text is not the whole truth is none of them.
+    #[must_use]
     pub fn of(&self, ruleset: &Ruleset, other: &Ruleset) -> Self {
         let mut handles = vec![None; other.rule_count()];
         for (theirs, here) in compare_rules(other, ruleset) {
@@ -275,7 +276,9 @@ mod tests {
     fn ruleset(rules: &[Rule], policy: Policy) -> Ruleset {
         let mut text = format!("*filter\n:INPUT {} [0:0]\n:own - [0:0]\n", policy.name());
         for rule in rules {
-            text += &format!("-A INPUT {}\n", SPECS[rule.spec]);
+            text += "-A INPUT ";
+            text += SPECS[rule.spec];
+            text.push('\n');
         }
         text += "COMMIT\n";
         Ruleset::parse(text.into_bytes(), Origin::ALL[0]).unwrap()
@@ -402,9 +405,13 @@ mod tests {
                 spec: *spec, handle, lossy: false,
             }).collect();
             let mut after = before.clone();
-            ours.iter().for_each(|one| act(&mut after, &mut next, one));
+            for one in &ours {
+                act(&mut after, &mut next, one);
+            }
             let mut now = after.clone();
-            theirs.iter().for_each(|one| act(&mut now, &mut next, one));
+            for one in &theirs {
+                act(&mut now, &mut next, one);
+            }
 
             let sets = [&before, &after, &now].map(|rules| ruleset(rules, Policy::Accept));
             let [before_set, after_set, now_set] = &sets;
@@ -427,14 +434,14 @@ mod tests {
             let is_there = |rule: &Rule| now.iter().any(|other| other.handle == rule.handle);
             let said = |wanted: fn(&Remark) -> bool| merged.remarks.iter().any(wanted);
             let spared = said(|r| matches!(r, Remark::Emptied { .. } | Remark::LeftThere(_) | Remark::Withheld(_)));
-            for spec in 0..SPECS.len() {
+            for (spec, text) in SPECS.iter().enumerate() {
                 let [was, made, is, left] = [&before, &after, &now, &result].map(|r| count(r, spec));
                 // One for one: no more than what we added goes.
                 prop_assert!(left + made.saturating_sub(was) >= is);
                 if after.iter().filter(|rule| rule.spec == spec).all(is_there) && !spared {
                     let others = is - made;
                     let wanted = if was >= made { was.max(made + others) } else { was + others };
-                    prop_assert_eq!(left, wanted, "{}", SPECS[spec]);
+                    prop_assert_eq!(left, wanted, "{}", text);
                 }
                 if has_handles && after.iter().filter(|rule| rule.spec == spec).all(is_there) {
                     let theirs = |rule: &&Rule| rule.spec == spec && !after.contains(rule);

@@ -85,6 +85,16 @@ pub fn sets_for<'a>(dumps: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 
 /// Makes sets and members; those that are there already stay (`-exist`).
 pub fn restore_sets(text: &[u8], stop: &AtomicBool) -> Result<(), XtablesError> {
+    change_sets(&["-exist", "restore"], text, stop)
+}
+
+/// Carries out commands of `ipset restore`, one a line, up to the first that is refused: a set that is there cannot
+/// be made, one that is used cannot be destroyed.
+pub fn amend_sets(text: &[u8]) -> Result<(), XtablesError> {
+    change_sets(&["restore"], text, &AtomicBool::new(false))
+}
+
+fn change_sets(arguments: &[&str], text: &[u8], stop: &AtomicBool) -> Result<(), XtablesError> {
     if text.is_empty() {
         return Ok(());
     }
@@ -95,7 +105,7 @@ pub fn restore_sets(text: &[u8], stop: &AtomicBool) -> Result<(), XtablesError> 
         });
     };
     let mut command = ipset.command();
-    command.args(["-exist", "restore"]);
+    command.args(arguments);
     run(&ipset, command, text, stop).map(drop)
 }
 

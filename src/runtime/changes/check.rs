@@ -11,12 +11,11 @@ use crate::app::firewall::FirewallId;
 use crate::app::message::Message;
 use crate::app::state::State;
 use crate::app::why::question::packets_of;
-use crate::host;
 use crate::ruleset::{BaseChain, Family, Lossy, Marked, Origin, Ruleset};
 use crate::runtime::board::Event;
 use crate::runtime::changes::traffic;
-use crate::safety::preflight::{Question, Report, Standing, preflight};
-use crate::safety::{self, To, Transition};
+use crate::safety::preflight::{Question, preflight};
+use crate::safety::{self, To, Transition, lockout};
 use crate::verdict::{Facts, Probe};
 
 /// Lines of the drop feed that are put through a staged change.
@@ -196,41 +195,24 @@ pub(super) fn listed() -> Result<Vec<Connection>, String> {
 
 /// What verdicts may know of the box. Of a dump's box nothing is known.
 fn facts(live: bool) -> Facts {
-    if !live {
-        return Facts::default();
-    }
-    let links = host::links();
-    Facts {
-        local: links.addresses(),
-        broadcast: links.broadcasts(),
-        first: Facts::first_addresses(links.interfaces.as_deref().unwrap_or_default()),
-        ..Facts::default()
+    if live {
+        lockout::facts()
+    } else {
+        Facts::default()
     }
 }
 
 /// The administrator's sessions, put through what is staged.
 fn sessions(material: &Material, facts: &Facts) -> Vec<Session> {
-    let sessions = match host::sessions() {
+    let sessions = match lockout::sessions() {
         Ok(sessions) => sessions,
-        Err(error) => {
+        Err(unjudged) => {
             return vec![Session {
-                words: format!("cannot be found: {error}"),
+                words: unjudged.to_string(),
                 safe: false,
             }];
         }
     };
-    // Another namespace is nobody's way in.
-    if sessions.is_empty()
-        && host::is_first_namespace()
-        && let Some(peer) = host::claimed()
-    {
-        return vec![Session {
-            words: format!(
-                "SSH_CONNECTION names {peer}, and no such connection is found (mosh?): not proved to survive"
-            ),
-            safe: false,
-        }];
-    }
     let reports = preflight(&Question {
         sessions: &sessions,
         before: &material.marked_before(),
@@ -239,38 +221,11 @@ fn sessions(material: &Material, facts: &Facts) -> Vec<Session> {
         facts,
         tracked: material.tracked,
     });
-    reports.iter().map(session).collect()
-}
-
-/// One session in a line.
-fn session(report: &Report) -> Session {
-    let (peer, port) = (report.session.peer.ip(), report.session.local.port());
-    let name = format!("{peer} → :{port}");
-    match report.foremost() {
-        None => Session {
-            words: format!("{name} accepted, established and new"),
-            safe: true,
-        },
-        Some(passage) => {
-            let what = match passage.standing {
-                Standing::Cut => "would be cut",
-                Standing::Doubtful | Standing::Accepted => "is not provably accepted",
-            };
-            let was = if passage.before == passage.standing {
-                ", as it is now"
-            } else {
-                ""
-            };
-            Session {
-                words: format!(
-                    "{name}: {} {what}{was}: {}",
-                    passage.moment.words(),
-                    passage.why
-                ),
-                safe: false,
-            }
-        }
-    }
+    let told = reports.iter().map(|report| Session {
+        words: report.words(),
+        safe: report.is_safe(),
+    });
+    told.collect()
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::app::message::{Effect, Message};
 use crate::app::notice::{Level, Notice};
 use crate::app::shelf::Reshelve;
 use crate::app::state::State;
+use crate::edit::Shelved;
 use crate::netfilter::xtables::Tools;
 use crate::ruleset::{Origin, Ruleset};
 use crate::runtime::board::Event;
@@ -87,8 +88,8 @@ impl Changes {
         }
     }
 
-    /// Carries out what the state asks of the firewall itself.
-    pub fn carry_out(&self, effect: &Effect, state: &State) {
+    /// Carries out what the state asks of the firewall itself; false for an effect that is none of these.
+    pub fn carry_out(&self, effect: &Effect, state: &State) -> bool {
         match *effect {
             Effect::LookAtSaved(look) => self.look_at_saved(look),
             Effect::WriteSaved(number) => self.write_saved(number),
@@ -108,8 +109,9 @@ impl Changes {
             Effect::Extend(more) => {
                 self.decide(move |places| safety::extend(places, None, more).map(drop));
             }
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     fn read_connections(&self) {
@@ -142,35 +144,12 @@ impl Changes {
                 Ok(Err(error)) => Some((error.to_string(), error.remedy())),
                 Err(ended) => Some((ended.to_string(), "start the program anew")),
             };
-            if let Some((why, remedy)) = refused {
-                let what = format!("the disabled rules could not be kept: {why}");
-                tell(Message::Refused(what, remedy.to_owned()));
-                return;
-            }
-            let done = safety::begin(&request, &mut |step| {
-                tell(Message::Applying(step_words(&step)));
-            });
-            // Counters and disabled rules are no part of what the guard compares: a change can be of nothing else.
-            // Of a change of rules, which may be taken back, nothing leaves the shelf yet.
-            let (is_pending, deleted) = match done {
-                Ok(_) => (true, Vec::new()),
-                Err(ApplyError::Nothing) if !zeroed.is_empty() || !gone.is_empty() => (false, gone),
-                Err(error) => {
-                    tell(Message::Refused(error.to_string(), error.remedy()));
-                    return;
+            match refused {
+                None => carry_through(&request, &zeroed, gone, &tell),
+                Some((why, remedy)) => {
+                    let what = format!("the disabled rules could not be kept: {why}");
+                    tell(Message::Refused(what, remedy.to_owned()));
                 }
-            };
-            match zero(&zeroed) {
-                Ok(0) if deleted.is_empty() => {}
-                Ok(count) => {
-                    let words = settled_words(count, deleted.len());
-                    tell(Message::Settled(words, deleted));
-                }
-                // The rules are as they were staged all the same.
-                Err(error) if is_pending => {
-                    tell(Message::Say(format!("{error}: {}", error.remedy())));
-                }
-                Err(error) => tell(Message::Refused(error.to_string(), error.remedy())),
             }
         });
     }
@@ -207,6 +186,40 @@ impl Changes {
             );
             let _ = self.events.send(Event::Message(refused));
         }
+    }
+}
+
+/// Makes the change of the rules, and then of what the guard does not compare: counters, and disabled rules that
+/// are deleted. A change can be of these alone.
+fn carry_through(
+    request: &Request,
+    zeroed: &[(Origin, Arc<Ruleset>)],
+    gone: Vec<Shelved>,
+    tell: &dyn Fn(Message),
+) {
+    let done = safety::begin(request, &mut |step| {
+        tell(Message::Applying(step_words(&step)));
+    });
+    // Of a change of rules, which may be taken back, nothing leaves the shelf yet.
+    let (is_pending, deleted) = match done {
+        Ok(_) => (true, Vec::new()),
+        Err(ApplyError::Nothing) if !zeroed.is_empty() || !gone.is_empty() => (false, gone),
+        Err(error) => {
+            tell(Message::Refused(error.to_string(), error.remedy()));
+            return;
+        }
+    };
+    match zero(zeroed) {
+        Ok(0) if deleted.is_empty() => {}
+        Ok(count) => {
+            let words = settled_words(count, deleted.len());
+            tell(Message::Settled(words, deleted));
+        }
+        // The rules are as they were staged all the same.
+        Err(error) if is_pending => {
+            tell(Message::Say(format!("{error}: {}", error.remedy())));
+        }
+        Err(error) => tell(Message::Refused(error.to_string(), error.remedy())),
     }
 }
 

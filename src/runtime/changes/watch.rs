@@ -71,7 +71,7 @@ impl Watcher {
     fn look(&mut self) -> bool {
         let now = safety::pending(&self.places);
         if let (Some(was), None) = (&self.pending, &now) {
-            let (kept, words) = self.ended(&was.id.clone());
+            let (kept, words) = self.ended(&was.id);
             self.tell(Message::Ended(kept, words));
         }
         if now.as_ref().is_some_and(|view| !view.guarded)
@@ -84,7 +84,7 @@ impl Watcher {
             (None, None) => false,
             (Some(was), Some(is)) => {
                 let moved = was.left.abs_diff(is.left) > Duration::from_secs(5);
-                (was.id != is.id) || was.phase != is.phase || was.window != is.window || moved
+                was.id != is.id || was.phase != is.phase || was.window != is.window || moved
             }
             _ => true,
         };

@@ -41,7 +41,10 @@ const DIFF_LINES: usize = 500;
 /// Makes the change and stays until it is confirmed or undone.
 pub(super) fn run(header: &Header, line: &mut Line) -> ExitCode {
     match make(header, line) {
-        Ok(guard) => guard.present(line),
+        Ok(mut guard) => {
+            guard.record.remarks.extend(header.remark.clone());
+            guard.present(line)
+        }
         Err(error) => {
             let orphaned = matches!(error, ApplyError::Busy { .. });
             line.say(&Word::Failed(error));
@@ -57,12 +60,10 @@ pub(super) fn run(header: &Header, line: &mut Line) -> ExitCode {
 
 /// Makes the change, and gives the guard that looks after it.
 fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
-    let transitions = line
-        .transitions(header)
-        .map_err(|error| ApplyError::Guard {
-            what: error.to_string(),
-            remedy: "start again".to_owned(),
-        })?;
+    let (transitions, sets) = line.texts(header).map_err(|error| ApplyError::Guard {
+        what: error.to_string(),
+        remedy: "start again".to_owned(),
+    })?;
     let state = State::open(&header.places).map_err(guardless)?;
     let lock = state
         .guard_lock(Some(Duration::ZERO))
@@ -79,7 +80,8 @@ fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
     let tools = Tools::find();
     // Said before anything is saved: most changes that fail, fail here.
     Guard::say(line, Step::Checking);
-    let tried = check(&tools, &transitions, &[])?;
+    let goal = (&*transitions, &*sets);
+    let (tried, _) = check(&tools, goal, &[])?;
     wanted_still(line)?;
     let backup = save(header, &tools, &transitions, line)?;
     wanted_still(line)?;
@@ -104,6 +106,7 @@ fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
         tools,
         record,
         legs: Vec::new(),
+        sets: Vec::new(),
         blind: false,
         shaken: false,
         held,
@@ -111,7 +114,7 @@ fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
         standby: None,
         _lock: lock,
     };
-    guard.arm_and_apply(&transitions, &tried, line)?;
+    guard.arm_and_apply(goal, &tried, line)?;
     guard.held = None;
     Ok(guard)
 }
@@ -172,11 +175,20 @@ fn wanted_still(line: &Line) -> Result<(), ApplyError> {
     }
 }
 
+/// What is to be: of the rulesets, and ipsets that there have to be.
+type Goal<'a> = (&'a [Transition], &'a [u8]);
+
 /// Reads what there is now, and tries the change and the way back on it. `tried` is what came of that before:
-/// on the same ruleset it is not tried again.
-fn check(tools: &Tools, transitions: &[Transition], tried: &[Leg]) -> Result<Vec<Leg>, ApplyError> {
+/// on the same ruleset it is not tried again. With the legs, the ipsets that are to be made.
+fn check(
+    tools: &Tools,
+    (transitions, sets): Goal<'_>,
+    tried: &[Leg],
+) -> Result<(Vec<Leg>, Vec<u8>), ApplyError> {
     let saved = beside::sets().map(beside::Found::into_text);
-    let saved = saved.unwrap_or_default();
+    let mut saved = saved.unwrap_or_default();
+    let made = sets::missing(sets, &saved);
+    saved.extend_from_slice(&made);
     let mut legs = Vec::new();
     for transition in transitions {
         let origin = transition.origin;
@@ -220,7 +232,7 @@ fn check(tools: &Tools, transitions: &[Transition], tried: &[Leg]) -> Result<Vec
     if legs.is_empty() {
         return Err(ApplyError::Nothing);
     }
-    Ok(legs)
+    Ok((legs, made))
 }
 
 fn difference(legs: &[Leg]) -> Vec<String> {
@@ -247,14 +259,14 @@ impl Guard {
     /// Reads, arms and applies; again where another program was quicker and nothing is applied yet.
     fn arm_and_apply(
         &mut self,
-        transitions: &[Transition],
+        goal: Goal<'_>,
         tried: &[Leg],
         line: &mut Line,
     ) -> Result<(), ApplyError> {
         let mut tries = 0;
         loop {
-            let done = check(&self.tools, transitions, tried)
-                .and_then(|legs| self.arm(legs, line))
+            let done = check(&self.tools, goal, tried)
+                .and_then(|(legs, sets)| self.arm(legs, sets, line))
                 .map_err(|error| (error, false))
                 .and_then(|()| self.apply(line));
             let (error, touched) = match done {
@@ -273,15 +285,16 @@ impl Guard {
     }
 
     /// Writes down all that the way back needs, and has a second process ready that can walk it.
-    fn arm(&mut self, legs: Vec<Leg>, line: &mut Line) -> Result<(), ApplyError> {
+    fn arm(&mut self, legs: Vec<Leg>, sets: Vec<u8>, line: &mut Line) -> Result<(), ApplyError> {
         self.record.phase = Phase::Applying;
         self.record.by = None;
         self.record.origins = legs.iter().map(|leg| leg.origin.to_string()).collect();
         self.record.diff = difference(&legs);
         self.record.deadline = millis(clock::boot_time()) + self.record.window;
         self.legs = legs;
+        self.sets = sets;
         self.state
-            .write_legs(&self.record.id, &self.legs)
+            .write_legs(&self.record.id, &self.legs, &self.sets)
             .and_then(|()| self.state.write(&self.record))
             .map_err(guardless)?;
         let standby =
@@ -308,6 +321,7 @@ impl Guard {
             .map_err(|error| (guardless(error), false))?;
         wanted_still(line).map_err(|error| (error, false))?;
         Self::say(line, Step::Applying);
+        sets::make(&self.sets).map_err(|error| (error, false))?;
         let mut remarks = Vec::new();
         for (at, leg) in self.legs.iter().enumerate() {
             let mut turns = 0;
@@ -329,6 +343,9 @@ impl Guard {
                     let untouched = at == 0
                         && turns == 0
                         && matches!(error, CarryError::Conflict { .. } | CarryError::Script(_));
+                    if untouched {
+                        let _ = sets::take_away(&self.sets);
+                    }
                     self.shaken |= !matches!(error, CarryError::Conflict { .. });
                     return Err((error.into(), !untouched));
                 }

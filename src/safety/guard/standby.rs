@@ -4,7 +4,7 @@
 //! the way back from it.
 
 use std::io::{self, Read, Write};
-use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdout, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::ruleset::Origin;
 use crate::safety::GUARD;
 use crate::safety::backup;
 use crate::safety::clock;
+use crate::safety::launch;
 use crate::safety::places::Places;
 use crate::safety::record::{Leg, Phase, Record, State};
 use crate::safety::request::KEEP;
@@ -31,16 +32,10 @@ pub(super) struct Standby {
 }
 
 impl Standby {
-    /// Starts one and waits until it is ready.
+    /// Starts one and waits until it is ready. It stays in our control group, which is not the session's where
+    /// that can be had.
     pub fn start(places: &Places, id: &str) -> io::Result<Self> {
-        let mut child = Command::new("/proc/self/exe")
-            .arg0_ruletop()
-            .arg(GUARD)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let mut child = launch::directly(None, GUARD)?;
         let ready = (|| {
             let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
             let order = Order::Standby {
@@ -79,17 +74,6 @@ impl Standby {
     /// Clears away one that died by itself.
     pub fn bury(mut self) {
         let _ = self.child.wait();
-    }
-}
-
-trait Arg0 {
-    fn arg0_ruletop(&mut self) -> &mut Self;
-}
-
-impl Arg0 for Command {
-    /// Shows as `ruletop` and not as `exe` in a list of processes.
-    fn arg0_ruletop(&mut self) -> &mut Self {
-        std::os::unix::process::CommandExt::arg0(self, "ruletop")
     }
 }
 
@@ -137,6 +121,7 @@ struct Waiting {
     state: State,
     record: Record,
     legs: Vec<Leg>,
+    sets: Vec<u8>,
     blind: bool,
 }
 
@@ -172,7 +157,9 @@ impl Waiting {
             Some(legs) => legs,
             None => from_backup(places, &record)?,
         };
+        let sets = state.read_sets(&record.id);
         Some(Self {
+            sets,
             places: places.clone(),
             state,
             record,
@@ -200,6 +187,7 @@ impl Waiting {
             shaken: self.record.phase != Phase::Pending,
             record: self.record,
             legs: self.legs,
+            sets: self.sets,
             blind: self.blind,
             held: None,
             keep: KEEP,

@@ -17,6 +17,7 @@ use crate::safety::back;
 use crate::safety::carry::{read, same};
 use crate::safety::lossy;
 use crate::safety::record::{Leg, Phase};
+use crate::safety::sets;
 use crate::safety::trail::Event;
 use crate::safety::whole;
 
@@ -62,7 +63,11 @@ impl Guard {
             // Whatever makes a second try necessary may have killed a tool.
             self.shaken |= turn > 0;
             match self.try_undo(turn > 0) {
-                Ok(remarks) => return Ok(remarks),
+                Ok(mut remarks) => {
+                    // No rule of ours names them any more.
+                    remarks.extend(sets::take_away(&self.sets));
+                    return Ok(remarks);
+                }
                 Err(why) if why != trouble => {
                     self.record.trouble = Some(why.clone());
                     let _ = self.save();

@@ -51,7 +51,11 @@ pub struct Header {
     pub why: String,
     /// For the record.
     pub who: Who,
+    /// What was odd about the start of the guard.
+    pub remark: Option<String>,
     parts: Vec<Part>,
+    /// Length of the text of the ipsets, which comes last.
+    sets: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,8 +85,8 @@ impl Header {
     }
 }
 
-/// Writes a request.
-pub fn send(request: &Request, pipe: &mut impl Write) -> io::Result<()> {
+/// Writes a request, and what is to be remarked about the guard's start.
+pub fn send(request: &Request, remark: Option<String>, pipe: &mut impl Write) -> io::Result<()> {
     let mut texts: Vec<&[u8]> = Vec::new();
     let mut parts = Vec::new();
     for transition in &request.transitions {
@@ -99,6 +103,7 @@ pub fn send(request: &Request, pipe: &mut impl Write) -> io::Result<()> {
         });
         texts.extend([before, to]);
     }
+    texts.push(&request.sets);
     order(
         &Order::Run(Header {
             places: request.places.clone(),
@@ -106,7 +111,9 @@ pub fn send(request: &Request, pipe: &mut impl Write) -> io::Result<()> {
             keep: request.keep,
             why: request.why.clone(),
             who: request.who.clone(),
+            remark,
             parts,
+            sets: request.sets.len(),
         }),
         pipe,
     )?;
@@ -142,8 +149,8 @@ impl Line {
         Ok(serde_json::from_slice(&line)?)
     }
 
-    /// Reads the texts that belong to the header.
-    pub fn transitions(&mut self, header: &Header) -> io::Result<Vec<Transition>> {
+    /// Reads the texts that belong to the header: the transitions, and the ipsets.
+    pub fn texts(&mut self, header: &Header) -> io::Result<(Vec<Transition>, Vec<u8>)> {
         let odd = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let mut text = |length: usize| {
             let mut text = Vec::new();
@@ -176,7 +183,8 @@ impl Line {
             };
             transitions.push(Transition { origin, before, to });
         }
-        Ok(transitions)
+        let sets = text(header.sets)?;
+        Ok((transitions, sets))
     }
 
     /// Says it, if anybody listens.

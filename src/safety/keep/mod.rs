@@ -66,7 +66,7 @@ impl Default for Wish {
 /// What would be written.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Who loads the files at boot.
+    /// Who loads the files at boot, in words; or that nobody is seen to.
     pub place: String,
     /// A file a family.
     pub files: Vec<KeptFile>,
@@ -214,7 +214,7 @@ pub fn look(wish: &Wish, places: &Places, tools: &Tools) -> Result<Plan, KeepErr
         }
     }
     Ok(Plan {
-        place: place.name.to_owned(),
+        place: place.words(),
         files,
         wish: wish.clone(),
     })

@@ -19,6 +19,7 @@ struct PlaceRow {
     v4: String,
     v6: String,
     signs: Vec<String>,
+    loaders: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,12 +72,25 @@ static OWNERS: LazyLock<Owners> = LazyLock::new(|| {
 
 /// The files that are loaded at boot, absolute, and by whom.
 pub(super) struct Where {
-    pub name: &'static str,
+    name: &'static str,
+    is_loaded: bool,
     v4: PathBuf,
     v6: PathBuf,
 }
 
 impl Where {
+    /// Who loads them, in words.
+    pub(super) fn words(&self) -> String {
+        let name = self.name;
+        if self.is_loaded {
+            format!("loaded at boot by {name}")
+        } else {
+            format!(
+                "where {name} would look, which is not installed: something else has to load it at boot"
+            )
+        }
+    }
+
     pub(super) fn file(&self, family: Family) -> &Path {
         match family {
             Family::V4 => &self.v4,
@@ -100,6 +114,7 @@ pub(super) fn find(root: &Path) -> Result<Where, KeepError> {
     })?;
     Ok(Where {
         name: &row.name,
+        is_loaded: row.loaders.iter().any(exists),
         v4: root.join(&row.v4),
         v6: root.join(&row.v6),
     })
@@ -194,7 +209,14 @@ mod tests {
             let found = find(root.path()).ok().unwrap();
             assert_eq!(found.file(Family::V4), root.path().join(v4));
             assert_eq!(found.file(Family::V6), root.path().join(v6));
+            assert!(found.words().contains("not installed"), "{}", found.words());
         }
+        let both = root(&[
+            ("etc/iptables/rules.v4", ""),
+            ("usr/sbin/netfilter-persistent", ""),
+        ]);
+        let found = find(both.path()).ok().unwrap();
+        assert_eq!(found.words(), "loaded at boot by netfilter-persistent");
     }
 
     #[test]

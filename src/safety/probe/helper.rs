@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::setsid;
 
 use super::{Order, Word, means, now, remove_under};
 use crate::edit::probe::{self, Tag};
 use crate::netfilter::xtables::Tools;
 use crate::netfilter::xtables::restore::Held;
 use crate::ruleset::Origin;
+use crate::safety::apart::step_apart;
 use crate::safety::carry::{Strictness, carry, read};
 use crate::safety::clock;
+use crate::safety::launch;
 
 /// An order is shorter: a rule is at most some KiB.
 const LONGEST: usize = 1 << 20;
@@ -34,20 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 ///
 /// To be called before anything else in `main`, as for a guard.
 pub fn probe_main() -> ExitCode {
-    // Blocked and not ignored: an ignored signal would be inherited by the tools.
-    let shut_out = [
-        Signal::SIGHUP,
-        Signal::SIGINT,
-        Signal::SIGQUIT,
-        Signal::SIGTERM,
-        Signal::SIGPIPE,
-        Signal::SIGALRM,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-        Signal::SIGTSTP,
-    ];
-    let _ = shut_out.into_iter().collect::<SigSet>().thread_block();
-    let _ = setsid(); // fails only for who leads one already
+    step_apart();
+    launch::say_here();
     let Some((origin, order)) = hear() else {
         return ExitCode::FAILURE;
     };

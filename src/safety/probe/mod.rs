@@ -23,6 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::carry::{Strictness, carry, read};
+use super::launch::{Launched, launch};
 use super::request::ApplyError;
 use crate::edit::probe::{self, Means, Site, Tag};
 use crate::netfilter::drops::silence;
@@ -94,7 +95,7 @@ impl Words {
 
 /// Starts a helper that puts a probe at `site` in the calling thread's network namespace.
 pub fn start(origin: Origin, site: &Site, stay: Duration) -> io::Result<(Rope, Words)> {
-    let mut child = super::begin::start(None, PROBE)?;
+    let Launched { mut child, .. } = launch(None, PROBE)?;
     let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };

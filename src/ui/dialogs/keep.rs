@@ -35,7 +35,7 @@ fn shown(keep: &Keep, difference: &Difference, theme: &Theme, cells: usize) -> V
     let (text, quiet) = (theme.text.style(), theme.quiet.style());
     let head = if difference.differs() {
         format!(
-            "loaded at boot by {}; the old file is kept beside the new one",
+            "{}; the old file is kept beside the new one",
             difference.place
         )
     } else {

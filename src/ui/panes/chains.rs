@@ -14,6 +14,7 @@ use ratatui::layout::Rect;
 use crate::app::board::{Entry, Pane};
 use crate::app::motion::Heat;
 use crate::app::state::State;
+use crate::edit::ChainMark;
 use crate::ruleset::{ChainIdx, Policy};
 use crate::ui::layout::Areas;
 use crate::ui::panes::rules::{policy_name, shown_rate};
@@ -128,6 +129,13 @@ fn chain_line(
         _ => " ",
     };
     let lit = if lossy { theme.caution.style() } else { lit };
+    // What is staged about the chain itself comes before how busy it is.
+    let (mark, lit) = match f.chain_mark(chain) {
+        ChainMark::Same => (mark, lit),
+        ChainMark::New => ("+", theme.staged.style()),
+        ChainMark::Renamed { .. } | ChainMark::PolicyChanged { .. } => ("~", theme.staged.style()),
+        ChainMark::Deleted => ("−", theme.leaving.style()),
+    };
     // A saved dump has no rates; how many rules there are is what one looks for.
     let rate = if state.is_live() {
         words::rate(shown_rate(activity.decided, state.bits))
@@ -139,14 +147,15 @@ fn chain_line(
     } else {
         theme.quiet.style()
     };
-    let policy_style = match it.policy() {
+    let policy = f.kernel_policy(chain);
+    let policy_style = match policy {
         Some(Policy::Drop) => theme
             .text
             .style()
             .add_modifier(ratatui::style::Modifier::BOLD),
         _ => theme.quiet.style(),
     };
-    let policy = policy_name(it.policy());
+    let policy = policy_name(policy);
     let room = usize::from(inside.width).saturating_sub(1 + 1 + 5);
     let mut pen = Pen::new(buffer, inside, at);
     pen.put(mark, lit);

@@ -170,7 +170,7 @@ fn policies(state: &State, theme: &Theme, pen: &mut Pen<'_>, taken: usize) {
             let Some(chain) = firewall.ruleset.find_chain("filter", name) else {
                 continue;
             };
-            let policy = firewall.ruleset.chain(chain).policy();
+            let policy = firewall.kernel_policy(chain);
             let rate = firewall.policy_rate(chain);
             let style = match (policy, rate.moves()) {
                 (Some(Policy::Drop), true) => theme.alarm.style(),

@@ -66,7 +66,7 @@ impl Line {
                     counted: firewall.counts(rule),
                     reset: firewall.was_reset(rule),
                     lossy: firewall.lossy_rule(chain, number).map(str::to_owned),
-                    shadow: firewall.shadow(rule).map(str::to_owned),
+                    shadow: firewall.shadow(rule),
                     staged: firewall.mark(rule),
                     zeroed: firewall.staged_row(rule).is_some_and(|row| row.zeroed),
                 }

@@ -127,7 +127,7 @@ fn title(state: &State, theme: &Theme) -> Title {
         words::clean_str(&state.chain_title(place.firewall, place.chain))
     );
     let mut title = vec![(name, theme.heading.style())];
-    if let Some(policy) = chain.policy() {
+    if let Some(policy) = firewall.kernel_policy(place.chain) {
         let rate = firewall.policy_rate(place.chain);
         let drops = policy == Policy::Drop && rate.moves();
         let style = if drops {
@@ -145,6 +145,10 @@ fn title(state: &State, theme: &Theme) -> Title {
             format!("policy {}{rate} ", policy_name(Some(policy))),
             style,
         ));
+        if firewall.policy_is_staged(place.chain) {
+            let to = format!("→ {} ", policy_name(chain.policy()));
+            title.push((to, theme.staged.style()));
+        }
     }
     title.push(dash());
     let rules = chain.rules().len();
