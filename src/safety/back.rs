@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::by_text::by_text;
 use super::carry::{self, CarryError, TURNS};
 use super::places;
 use super::record::{Leg, State};
@@ -140,7 +141,7 @@ pub(super) fn carry_back(
         has_tried = true;
         let script = script(&now, &merged, &still)?;
         let script = if origin.backend == Backend::Nft && !by_number {
-            carry::by_text(&now.ruleset, &script).unwrap_or(script)
+            by_text(&now.ruleset, &script).unwrap_or(script)
         } else {
             script
         };

@@ -23,6 +23,7 @@
 //! dry_run    what the back end says of a change, with nothing armed
 //! rehearse   the change and the way back, tried in a scratch namespace; tame: rules that would not load there
 //! carry      the change done to the kernel, verified; both ways
+//! by_text    scripts that say what they take out
 //! back       a change taken back, beside what others did
 //! sight      rules that say the same told apart
 //! aside      rules that only nft can say, out of the way while a change is undone
@@ -43,6 +44,7 @@ mod aside;
 mod back;
 pub mod backup;
 mod begin;
+mod by_text;
 mod carry;
 mod clock;
 mod decide;
