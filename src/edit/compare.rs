@@ -13,6 +13,7 @@ use crate::ruleset::{ChainIdx, Policy, RuleIdx, Ruleset};
 
 use super::align::{Words, common_of_few, common_pinned};
 use super::renames::{find_retargeted, renamed};
+use super::trace::Trace;
 
 /// All tables of both sides.
 pub(super) struct Comparison<'a> {
@@ -81,16 +82,67 @@ pub(super) fn compare_pinned<'a>(
     pinned: &HashSet<Vec<u8>>,
 ) -> Comparison<'a> {
     let mut words = Words::default();
+    compare_with(from, to, &mut words, &mut |chain, words| {
+        align_chain(chain, from, to, pinned, words);
+    })
+}
+
+/// The same, of rules that are known to be the same or not.
+pub(super) fn compare_traced<'a>(
+    from: &'a Ruleset,
+    to: &'a Ruleset,
+    pinned: &HashSet<Vec<u8>>,
+    trace: &Trace,
+) -> Comparison<'a> {
+    let mut words = Words::default();
+    compare_with(from, to, &mut words, &mut |chain, _| {
+        let old = (chain.from).map_or(&[][..], |chain| from.chain(chain).rules());
+        let new = chain.to.map_or(&[][..], |chain| to.chain(chain).rules());
+        let stays = |rule: &RuleIdx| {
+            trace.fixed.contains(rule)
+                || trace.still.contains(rule)
+                || pinned.contains(&*from.rule_text(*rule))
+        };
+        let still: HashSet<u32> = old.iter().filter(|r| stays(r)).map(|r| r.0).collect();
+        let old_numbers: Vec<u32> = old.iter().map(|rule| rule.0).collect();
+        let number = |(at, rule): (u32, &RuleIdx)| {
+            let was = trace.was.get(rule.0 as usize).copied().flatten();
+            was.map_or(u32::MAX - at, |was| was.0)
+        };
+        let new_numbers: Vec<u32> = (0..).zip(new).map(number).collect();
+        let standing = common_pinned(&old_numbers, &new_numbers, &still);
+        sort_out(chain, old, new, standing.into_iter());
+    })
+}
+
+fn compare_with<'a>(
+    from: &'a Ruleset,
+    to: &'a Ruleset,
+    words: &mut Words<'a>,
+    align: &mut dyn FnMut(&mut ChainPair<'a>, &mut Words<'a>),
+) -> Comparison<'a> {
     let mut tables = pairs(from, to);
     for table in &mut tables {
         for chain in &mut table.chains {
-            align_chain(chain, from, to, pinned, &mut words);
+            align(chain, words);
         }
         let renamed = renamed(table, from, to);
-        find_moved(table, from, to, &renamed, &mut words);
+        find_moved(table, from, to, &renamed, words);
         find_retargeted(table, from, to, &renamed);
     }
     Comparison { from, to, tables }
+}
+
+/// The rules that stand in both, old and new, where they were or elsewhere in their chain.
+pub(super) fn same_rules(from: &Ruleset, to: &Ruleset) -> Vec<(RuleIdx, RuleIdx)> {
+    let comparison = compare(from, to);
+    let chains = comparison.tables.iter().flat_map(|table| &table.chains);
+    let pairs = chains.flat_map(|chain| {
+        let moved = chain.removed.iter();
+        let moved = moved.filter_map(|removed| Some((removed.rule, removed.now?)));
+        chain.kept.iter().copied().chain(moved)
+    });
+    pairs.collect()
 }
 
 /// `reread` with those rules and chains to be counted from zero that are so in `staged`: what was staged, in
@@ -220,6 +272,16 @@ fn align_chain<'a>(
     let standing = ((0..head).map(|at| (at, at)))
         .chain(middle.map(|(a, b)| (head + a, head + b)))
         .chain((old_tail..old.len()).zip(new_tail..new.len()));
+    sort_out(chain, old, new, standing);
+}
+
+/// What stands still, by position in both, and so what goes and what comes.
+fn sort_out(
+    chain: &mut ChainPair<'_>,
+    old: &[RuleIdx],
+    new: &[RuleIdx],
+    standing: impl Iterator<Item = (usize, usize)>,
+) {
     let (mut at_old, mut at_new) = (0, 0);
     let removed = |rules: Option<&[RuleIdx]>, into: &mut Vec<Removed>| {
         let rules = rules.unwrap_or_default().iter();

@@ -18,7 +18,7 @@
 //! Rooms within: `operation`, `refused` and `remark` are the words; `draft` is the state, `carry` and
 //! `chains` work operations out, `check` and `graph` say what cannot be; `stage` is all of it with undo,
 //! `shown` and `marks` its picture, `shelf` the disabled rules; `align`, `compare` and `renames` put two
-//! rulesets side by side, and `diff`, `script` and `merge` are made of that. [`form`] is one
+//! rulesets side by side (`trace` says which rule is which where text is not enough), and `diff`, `script` and `merge` are made of that. [`form`] is one
 //! rule as a form and a line, with what is wrong in it and what it does in words; [`template`] rules that
 //! everybody needs, placed where they take effect; [`probe`] is a rule that only logs.
 
@@ -47,15 +47,17 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 mod toward;
+mod trace;
 
 pub use compare::zero_as;
 pub use diff::{ChainDiff, Diff, DiffLine};
-pub use merge::{Merge, merge};
+pub use merge::{Known, Merge, merge, undo};
 pub use operation::{ChainName, Operation, RowId, Spot};
 pub use refused::Refused;
 pub use remark::{Remark, RuleName};
-pub use script::{Script, ScriptError, script, script_around};
+pub use script::{Script, ScriptError, script, script_around, script_traced};
 pub use shelf::{Bytes, Shelf, Shelved};
 pub use shown::{ChainMark, Mark, Shown, ShownChain, ShownRow};
 pub use stage::Stage;
 pub use toward::TowardError;
+pub use trace::Trace;

@@ -54,6 +54,24 @@ pub enum Remark {
         /// Its name.
         chain: Box<[u8]>,
     },
+    /// Others emptied the chain of what a change that is undone had left alone: nothing is put back into it.
+    Emptied {
+        /// Its table.
+        table: Box<[u8]>,
+        /// Its name.
+        chain: Box<[u8]>,
+    },
+    /// The rules that let through above it are gone: it is not put back, since it would lock out.
+    Withheld(RuleName),
+    /// It says what the change had put there, in a chain that others emptied: it may be theirs, and is left.
+    LeftThere(RuleName),
+    /// Others took away what made a policy of DROP safe: the policy stays as it is.
+    PolicyLeft {
+        /// Its table.
+        table: Box<[u8]>,
+        /// Its name.
+        chain: Box<[u8]>,
+    },
     /// A staged operation that the other ruleset does not allow. It fell away.
     Refused {
         /// The operation.
@@ -120,6 +138,26 @@ impl fmt::Display for Remark {
             Self::PolicyChanged { table, chain } => write!(
                 f,
                 "the policy of {} in table {} was changed by others as well, this change's own holds",
+                shown(chain),
+                shown(table)
+            ),
+            Self::Emptied { table, chain } => write!(
+                f,
+                "others emptied chain {} of table {} meanwhile: it stays as they left it, nothing is put back into it",
+                shown(chain),
+                shown(table)
+            ),
+            Self::Withheld(rule) => write!(
+                f,
+                "others took out the rules above it that let through: not put back, it would lock out: {rule}"
+            ),
+            Self::LeftThere(rule) => write!(
+                f,
+                "others emptied its chain, so it may be theirs, and is left: {rule}"
+            ),
+            Self::PolicyLeft { table, chain } => write!(
+                f,
+                "others took out the rules of {} in table {}: its policy stays ACCEPT, DROP would lock out",
                 shown(chain),
                 shown(table)
             ),

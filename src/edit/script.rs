@@ -20,8 +20,9 @@ use std::collections::HashSet;
 use crate::ruleset::{Backend, ChainIdx, CounterSet, Counters, Family, Policy, RuleIdx, Ruleset};
 
 use super::check::unwritable;
-use super::compare::{ChainPair, Comparison, compare_pinned};
+use super::compare::{ChainPair, Comparison, compare_pinned, compare_traced};
 use super::refused::shown;
+use super::trace::Trace;
 
 /// Why no script can be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -201,12 +202,33 @@ pub fn script_around(
     counters: &CounterSet,
     pinned: impl IntoIterator<Item = Vec<u8>>,
 ) -> Result<Script, ScriptError> {
+    script_of(from, to, counters, pinned, None)
+}
+
+/// The same, where it is known which rule of `to` is which of `from`, and which of those nobody may touch.
+pub fn script_traced(
+    from: &Ruleset,
+    to: &Ruleset,
+    counters: &CounterSet,
+    pinned: impl IntoIterator<Item = Vec<u8>>,
+    trace: &Trace,
+) -> Result<Script, ScriptError> {
+    script_of(from, to, counters, pinned, Some(trace))
+}
+
+fn script_of(
+    from: &Ruleset,
+    to: &Ruleset,
+    counters: &CounterSet,
+    pinned: impl IntoIterator<Item = Vec<u8>>,
+    trace: Option<&Trace>,
+) -> Result<Script, ScriptError> {
     let mut pinned: HashSet<Vec<u8>> = pinned.into_iter().collect();
     let most = pinned.len() + PINNED;
     loop {
         // Of two rules that change places either can be the one that is taken out and put back; where the
         // text of one cannot be, it is the other.
-        match script_with(from, to, counters, &pinned) {
+        match script_with(from, to, counters, &pinned, trace) {
             Err(Unwritable::Rule { text, error }) => {
                 if pinned.len() >= most || !pinned.insert(text) {
                     return Err(error);
@@ -231,8 +253,16 @@ fn script_with(
     to: &Ruleset,
     counters: &CounterSet,
     pinned: &HashSet<Vec<u8>>,
+    trace: Option<&Trace>,
 ) -> Result<Script, Unwritable> {
-    let comparison = compare_pinned(from, to, pinned);
+    let comparison = match trace {
+        Some(trace) => compare_traced(from, to, pinned, trace),
+        None => compare_pinned(from, to, pinned),
+    };
+    if let Some(error) = trace.and_then(|trace| trace.broken(&comparison)) {
+        // Nothing would come of holding it: it is held already.
+        return Err(Unwritable::Chain(error));
+    }
     let writer = Writer {
         comparison: &comparison,
         counters,

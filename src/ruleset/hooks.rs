@@ -85,7 +85,7 @@ pub struct BaseChain {
     pub priority: i32,
     /// Whether the policy is drop (else accept).
     pub drops_by_default: bool,
-    /// Devices of a netdev (or inet ingress) chain.
+    /// Devices of a netdev (or inet ingress) chain; `eth*` is all whose name begins so.
     pub devices: Vec<String>,
     /// Rules in the chain itself, those of chains that it jumps to left out.
     pub rules: u32,

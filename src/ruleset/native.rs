@@ -17,6 +17,9 @@ pub struct NativeRules {
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeRule {
+    /// Which rule of the kernel's list it is or is a part of: its number in its chain, counted from 1, with the
+    /// name of that chain where it is not the base chain: `rule 3`, `rule 3 of web, part 2`. Strip before drawing.
+    pub place: String,
     /// It is only for packets of that family.
     pub family: Option<Family>,
     /// What must hold, in iptables' words: `-p tcp -m tcp --dport 77`.

@@ -5,6 +5,7 @@
 //! deadline is too late, even if the guard has not got round to it.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -65,6 +66,20 @@ pub enum DecideError {
     /// Nothing waits, or not that change any more.
     #[error("no change is pending")]
     NothingPending,
+    /// Another change waits than the one that was meant.
+    #[error("the change {asked} is not pending; {id} is")]
+    Another {
+        /// The one that was meant.
+        asked: String,
+        /// The one that waits.
+        id: String,
+    },
+    /// A change is pending, or was, and its record cannot be understood.
+    #[error("the record of the pending change is damaged: {}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is being applied: there is nothing to decide yet.
     #[error("the change {id} is still being applied")]
     TooEarly {
@@ -95,6 +110,12 @@ impl DecideError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::NothingPending => "see ruletop status; ended changes are in the audit trail",
+            Self::Another { .. } => {
+                "see ruletop status for what it is; without a name the one that waits is meant"
+            }
+            Self::Damaged { .. } => {
+                "its guard, if it lives, writes it anew and undoes the change at its deadline; else ruletop restore puts a backup back"
+            }
             Self::TooEarly { .. } => "try again in a moment",
             Self::TooLate { .. } | Self::Overdue { .. } => {
                 "see ruletop status; make the change again if it is wanted"
@@ -140,6 +161,13 @@ pub fn pending(places: &Places) -> Option<PendingView> {
         trouble: record.trouble,
         remarks: record.remarks,
     })
+}
+
+/// Where the record of a pending change is, if it is damaged and no copy of it is left.
+pub fn damage(places: &Places) -> Option<PathBuf> {
+    let state = State::look(places)?;
+    let is_lost = matches!(state.read(), Ok(None));
+    state.damaged().filter(|_| is_lost)
 }
 
 /// The pending change stays. `id`: only if it is this one. Returns its name once that is certain.
@@ -213,10 +241,18 @@ fn decide_only(
 ) -> Result<String, DecideError> {
     let state = State::look(places).ok_or(DecideError::NothingPending)?;
     let _lock = state.decide()?;
-    let mut record = state
-        .read()?
-        .filter(|record| id.is_none_or(|id| id == record.id))
-        .ok_or(DecideError::NothingPending)?;
+    let Some(mut record) = state.read()? else {
+        return Err(match state.damaged() {
+            Some(path) => DecideError::Damaged { path },
+            None => DecideError::NothingPending,
+        });
+    };
+    if let Some(asked) = id.filter(|id| *id != record.id) {
+        return Err(DecideError::Another {
+            asked: asked.to_owned(),
+            id: record.id,
+        });
+    }
     let by = |record: &Record| record.by.clone().unwrap_or_else(|| "somebody".to_owned());
     let late = |what: String| {
         Err(DecideError::TooLate {
@@ -280,6 +316,8 @@ pub fn wait_for_end(places: &Places, id: &str, patience: Duration) -> Ended {
                 Event::Confirmed | Event::Reverted | Event::Failed
             )
     });
+    // A trail that is full or read-only has not got the line; the guard left it here then.
+    let last = last.or_else(|| State::look(places)?.read_end(id));
     last.map_or(Ended::Unknown, |entry| Ended::Known(Box::new(entry)))
 }
 

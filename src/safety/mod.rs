@@ -23,6 +23,9 @@
 //! dry_run    what the back end says of a change, with nothing armed
 //! rehearse   the change and the way back, tried in a scratch namespace; tame: rules that would not load there
 //! carry      the change done to the kernel, verified; both ways
+//! by_text    scripts that say what they take out
+//! back       a change taken back, beside what others did
+//! sight      rules that say the same told apart
 //! aside      rules that only nft can say, out of the way while a change is undone
 //! whole      the last resort: a ruleset put back from its backup
 //! backup     the store
@@ -38,8 +41,10 @@
 
 mod apart;
 mod aside;
+mod back;
 pub mod backup;
 mod begin;
+mod by_text;
 mod carry;
 mod clock;
 mod decide;
@@ -58,6 +63,7 @@ mod rehearse;
 mod request;
 mod sets;
 mod shelf;
+mod sight;
 mod tame;
 mod trail;
 mod who;
@@ -66,7 +72,7 @@ mod zero;
 
 pub use begin::{begin, current, rescue, transitions_to};
 pub use decide::{
-    DecideError, Ended, PendingView, Watch, confirm, extend, pending, revert, wait_for_end,
+    DecideError, Ended, PendingView, Watch, confirm, damage, extend, pending, revert, wait_for_end,
 };
 pub use dry_run::dry_run;
 pub use guard::guard_main;

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! STATE/pending.json   the record: what, whose, until when, and what was decided. Always replaced whole
-//! STATE/ID/            before and after of each ruleset, as iptables-save text; ipsets that are made, as ipset save
+//! STATE/ID/            before and after of each ruleset, as iptables-save text; ipsets that are made, as ipset save;
+//!                      the record once more, for when somebody damages it
+//! STATE/ended.json     how the last change ended, where the audit trail could not be written
 //! STATE/lock           held for the moment of a decision, so that confirm and deadline cannot both win
 //! STATE/guard.lock     held by the guard as long as it lives; the standby waits for it
 //! STATE/hands.lock     held by the guard *and its children* while they write to the kernel
@@ -23,10 +25,13 @@ use serde::{Deserialize, Serialize};
 
 use super::clock;
 use super::places::{self, PlaceError, Places, at};
+use super::trail::Entry;
 use super::who::Who;
 use crate::ruleset::{Origin, Ruleset};
 
 const SCHEMA: &str = "ruletop.pending/1";
+/// The record once more, in the folder of its change.
+const COPY: &str = "record.json";
 /// Name of the file of the ipsets.
 const SETS: &str = "ipset";
 
@@ -164,19 +169,63 @@ impl State {
         self.folder.join("pending.json")
     }
 
-    /// The record; `None` where nothing is pending. A file that cannot be understood counts as none: the
-    /// guard, if it lives, writes it anew.
+    /// The record; `None` where nothing is pending. Of one that cannot be understood the copy counts; where there
+    /// is none either, nothing is known, and the guard, if it lives, writes it anew.
     pub fn read(&self) -> Result<Option<Record>, PlaceError> {
         let path = self.file();
         let Some(bytes) = places::if_there(fs::read(&path), &path)? else {
             return Ok(None);
         };
-        let record: Option<Record> = serde_json::from_slice(&bytes).ok();
-        Ok(record.filter(|record| record.schema == SCHEMA && is_name(&record.id)))
+        Ok(understood(&bytes).or_else(|| self.copy()))
+    }
+
+    /// Where the record is, if there is one and it cannot be understood.
+    pub fn damaged(&self) -> Option<PathBuf> {
+        let path = self.file();
+        let bytes = fs::read(&path).ok()?;
+        understood(&bytes).is_none().then_some(path)
     }
 
     pub fn write(&self, record: &Record) -> Result<(), PlaceError> {
-        places::replace_json(&self.file(), record)
+        places::replace_json(&self.file(), record)?;
+        let folder = self.folder.join(&record.id);
+        if is_name(&record.id) && folder.is_dir() {
+            // What is decided stands in the record; the copy is for when somebody breaks that.
+            let _ = places::replace_json(&folder.join(COPY), record);
+        }
+        Ok(())
+    }
+
+    /// The newest copy of a record.
+    fn copy(&self) -> Option<Record> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let of = |entry: fs::DirEntry| {
+            let record = understood(&fs::read(entry.path().join(COPY)).ok()?)?;
+            (entry.file_name().to_str() == Some(&record.id)).then_some(record)
+        };
+        let records = entries.filter_map(of);
+        records.max_by(|one, other| one.id.cmp(&other.id))
+    }
+
+    /// Keeps how a change ended, where the trail cannot.
+    pub fn write_end(&self, entry: &Entry) -> Result<(), PlaceError> {
+        let text = serde_json::to_vec(entry).unwrap_or_default();
+        places::replace(&self.end_file(), &text)
+    }
+
+    /// How that change ended, where the trail could not be written.
+    pub fn read_end(&self, id: &str) -> Option<Entry> {
+        let entry: Entry = serde_json::from_slice(&fs::read(self.end_file()).ok()?).ok()?;
+        (entry.id == id).then_some(entry)
+    }
+
+    /// Another change begins.
+    pub fn forget_end(&self) {
+        let _ = fs::remove_file(self.end_file());
+    }
+
+    fn end_file(&self) -> PathBuf {
+        self.folder.join("ended.json")
     }
 
     /// Writes the texts of the way; `sets` are the ipsets that are going to be made.
@@ -300,6 +349,11 @@ impl State {
     }
 }
 
+fn understood(text: &[u8]) -> Option<Record> {
+    let record: Option<Record> = serde_json::from_slice(text).ok();
+    record.filter(|record| record.schema == SCHEMA && is_name(&record.id))
+}
+
 fn open(path: &std::path::Path) -> Result<File, PlaceError> {
     OpenOptions::new()
         .read(true)
@@ -397,6 +451,23 @@ mod tests {
             assert!(!is_name(bad), "{bad}");
         }
         assert!(is_name(&fresh_name()));
+    }
+
+    #[test]
+    fn a_record_that_is_damaged_has_a_copy() {
+        let (_home, state) = state();
+        let record = Record::new("b-2".into(), Who::here(), String::new(), Duration::ZERO);
+        state.write_legs("b-2", &[], b"").unwrap();
+        state.write(&record).unwrap();
+        assert_eq!(state.damaged(), None);
+        for damage in [&b""[..], b"{\"schema\":\"rule", b"\xff"] {
+            fs::write(state.file(), damage).unwrap();
+            assert_eq!(state.read().unwrap(), Some(record.clone()));
+            assert!(state.damaged().is_some());
+        }
+        state.clear("b-2").unwrap();
+        assert_eq!(state.read().unwrap(), None);
+        assert_eq!(state.damaged(), None);
     }
 
     #[test]

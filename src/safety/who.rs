@@ -7,6 +7,8 @@
 use std::env;
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User, getuid};
 use serde::{Deserialize, Serialize};
@@ -29,16 +31,44 @@ pub struct Who {
 impl Who {
     /// Of the calling process.
     pub fn here() -> Self {
-        let acting = name_of(getuid());
-        let user = login()
+        let sudo = env::var("SUDO_USER").ok();
+        Self::made(getuid(), sudo, terminal(), std::process::id())
+    }
+
+    /// Of another process that runs this program and lives; `None` of any other.
+    pub(super) fn of_ours(pid: u32) -> Option<Self> {
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let file = |path: &Path| {
+            let meta = fs::metadata(path).ok()?;
+            Some((meta.dev(), meta.ino()))
+        };
+        if file(&process.join("exe"))? != file(Path::new("/proc/self/exe"))? {
+            return None;
+        }
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0);
+        let sudo = variables.find_map(|text| text.strip_prefix(b"SUDO_USER="));
+        let sudo = sudo.map(|name| String::from_utf8_lossy(name).into_owned());
+        let terminal = (0..3).find_map(|stream| {
+            let path = fs::read_link(process.join(format!("fd/{stream}"))).ok()?;
+            let path = path.to_str()?.to_owned();
+            (path.starts_with("/dev/pts/") || path.starts_with("/dev/tty")).then_some(path)
+        });
+        let uid = Uid::from_raw(fs::metadata(&process).ok()?.uid());
+        Some(Self::made(uid, sudo, terminal, pid))
+    }
+
+    fn made(acting: Uid, sudo: Option<String>, tty: Option<String>, pid: u32) -> Self {
+        let acting = name_of(acting);
+        let user = login(pid)
             .map(name_of)
-            .or_else(|| env::var("SUDO_USER").ok().filter(|name| !name.is_empty()))
+            .or_else(|| sudo.filter(|name| !name.is_empty()))
             .unwrap_or_else(|| acting.clone());
         Self {
             acting_as: (acting != user).then_some(acting),
             user,
-            tty: terminal(),
-            pid: std::process::id(),
+            tty,
+            pid,
         }
     }
 }
@@ -54,8 +84,8 @@ impl fmt::Display for Who {
 }
 
 /// The login uid; `None` where nobody logged in (a service) or the kernel does not audit.
-fn login() -> Option<Uid> {
-    let text = fs::read_to_string("/proc/self/loginuid").ok()?;
+fn login(pid: u32) -> Option<Uid> {
+    let text = fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?;
     let uid: u32 = text.trim().parse().ok()?;
     (uid != u32::MAX).then(|| Uid::from_raw(uid))
 }

@@ -4,8 +4,10 @@
 //! xt_CT.c, xt_nat.c, nf_nat_redirect.c). Where the kernel chooses one address or port of several, what it
 //! becomes is not known; that it is one of them stands in the rule.
 
+use super::cond::View;
 use super::facts::Facts;
 use super::program::Change;
+use super::sets::touch;
 use super::state::{LO, State, To, address_of, bits_of, ct, name_of};
 use crate::ruleset::Effects;
 use crate::ruleset::spec::Net;
@@ -15,12 +17,12 @@ use crate::verdict::Path;
 impl Change {
     /// Carries it out. `is_dst` tells whether the hook is one that changes destinations, which is all that
     /// NETMAP is told by.
-    pub(super) fn apply(&self, state: &mut State, is_dst: bool, facts: &Facts) {
+    pub(super) fn apply(&self, state: &mut State, is_dst: bool, view: View<'_>) {
         state.altered |= !matches!(
             self,
             Self::Mark(_)
                 | Self::SomeMark
-                | Self::Members
+                | Self::Members(_)
                 | Self::Connmark(_)
                 | Self::Notrack
                 | Self::Template
@@ -50,10 +52,16 @@ impl Change {
             }
             // A template looks like the first packet of a connection until conntrack has its turn.
             Self::Template if !state.ct_settled && state.ct == ct::INVALID => state.ct = ct::NEW,
-            Self::Notrack | Self::Template | Self::Members => {}
+            Self::Notrack | Self::Template => {}
+            Self::Members(handling) => {
+                touch(handling, state, view);
+                if handling.mark {
+                    state.mark = None;
+                }
+            }
             Self::Dnat(nat) => destination(nat, state),
             Self::Snat(nat) => source(nat, state),
-            Self::Redirect(nat) => redirect(nat, state, facts),
+            Self::Redirect(nat) => redirect(nat, state, view.facts),
             Self::Masquerade(nat) => {
                 let kept = state.src;
                 source(nat, state);
@@ -127,7 +135,7 @@ fn perhaps(effects: Effects, state: &mut State) {
         state.snat = None;
     }
     if effects.destination || effects.dnat {
-        (state.dst, state.dport) = (None, None);
+        (state.dst, state.dport, state.among) = (None, None, None);
         state.dnat = None;
         state.to = To::Anywhere;
         if state.path == Path::Output {
@@ -192,10 +200,10 @@ fn destination(nat: &Nat, state: &mut State) {
         if old.0.is_some_and(is_outside) {
             state.dnat = Some(true);
         }
-        state.to = if first == last {
-            To::Here
+        (state.to, state.among) = if first == last {
+            (To::Here, None)
         } else {
-            To::Among(first, last)
+            (To::Among(first, last), Some((first, last)))
         };
     }
     if state.dnat != Some(false) && state.path == Path::Output {
@@ -216,6 +224,7 @@ fn source(nat: &Nat, state: &mut State) {
 fn redirect(nat: &Nat, state: &mut State, facts: &Facts) {
     let old = (state.dst, state.dport);
     destination(nat, state);
+    state.among = None;
     if state.path == Path::Output {
         state.dst = Some(if state.v6 { 1 } else { 0x7f00_0001 });
         state.leaves_by = Some(LO);
@@ -247,6 +256,7 @@ fn netmap(net: &Net, state: &mut State, is_dst: bool) {
         let new = state.dst.map(map);
         state.dnat = state.dst.zip(new).map(|(old, new)| old != new);
         state.dst = new;
+        state.among = None;
         let whole = if state.v6 { u128::MAX } else { u32::MAX.into() };
         state.to = match new {
             Some(_) => To::Here,

@@ -339,20 +339,6 @@ impl Program {
         })
     }
 
-    /// What rules of native chains leave open, which are no steps of the path.
-    fn native_doubts(&self, diary: &Diary) -> Vec<String> {
-        let doubt = |entry: &Entry| {
-            let name = self.natives.get(self.native_at(entry.place)? as usize)?;
-            let cond = self.conds.get(entry.cond? as usize)?;
-            let v6 = self.family == crate::ruleset::Family::V6;
-            Some(format!("the native chain {name}: {}", cond.words(v6)))
-        };
-        let open = diary.entries.iter();
-        open.filter(|entry| entry.answer == Tri::Unknown)
-            .filter_map(doubt)
-            .collect()
-    }
-
     fn steps(&self, diary: &Diary, rulesets: &[&Ruleset]) -> Vec<Step> {
         let mut entries = diary.entries.clone();
         entries.sort_by_key(|entry| entry.order);
@@ -361,7 +347,7 @@ impl Program {
             let cond = entry.cond.and_then(|cond| self.conds.get(cond as usize));
             let why = cond.map_or(String::new(), |cond| {
                 let words = cond.words(v6);
-                match (entry.answer, cond.doubt()) {
+                match (entry.answer, self.doubt_of(cond)) {
                     (Tri::Unknown, doubt) if !doubt.is_empty() => format!("{words}: {doubt}"),
                     _ => words,
                 }

@@ -22,8 +22,7 @@
 //! `connection` asks about the packets that must follow one that opens a connection; `diary` is what a walk writes
 //! down; `elsewhere` weighs what is not the firewall; `words` (and `form`, as JSON) reads and writes a packet as people
 //! say it; `typical` thinks of packets for a rule, `complete` of what they leave open, `onward` explains them on a live
-//! box;
-//! `walk` takes a packet (`thread`, `state`) through it; `explain` and `json` tell; `sets`, `clock` and `bytes` are
+//! box; `walk` takes a packet (`thread`, `state`) through it; `explain`, `doubt` and `json` tell; `sets`, `clock` and `bytes` are
 //! what some matches look at. Of packets by the set, and not one by one: `space` is what a set is, `shadow` finds
 //! rules that nothing can match, `sweep` puts sets through the program, `alter` says what a change of the rules
 //! does to them, and `traffic` says it in words.
@@ -37,6 +36,7 @@ mod complete;
 mod cond;
 mod connection;
 mod diary;
+mod doubt;
 mod elsewhere;
 mod explain;
 mod facts;

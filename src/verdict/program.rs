@@ -6,6 +6,7 @@
 //! that was given.
 
 use super::cond::Cond;
+use super::sets::Handling;
 use crate::flow::Hook;
 use crate::ruleset::spec::Net;
 use crate::ruleset::spec::targets::{Connmark, HopChange, Nat, RejectWith, XMark};
@@ -84,7 +85,7 @@ pub(super) enum Change {
     Hops(HopChange),
     Notrack,
     /// The members of an ipset: nothing of the packet, but what a later rule sees.
-    Members,
+    Members(Handling),
     /// CT with settings: conntrack has a template to look at.
     Template,
     Dnat(Nat),

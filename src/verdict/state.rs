@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 
 use super::facts::Facts;
+use super::sets::Touch;
 use crate::flow::IfName;
 use crate::ruleset::Family;
 use crate::verdict::{CtState, Path, Probe};
@@ -57,6 +58,8 @@ pub(super) struct State {
     pub to: To,
     pub src: Option<u128>,
     pub dst: Option<u128>,
+    /// Where the destination is not known: the first and the last that it may be, of those that NAT chose from.
+    pub among: Option<(u128, u128)>,
     pub sport: Option<u16>,
     pub dport: Option<u16>,
     pub proto: Option<u8>,
@@ -95,6 +98,8 @@ pub(super) struct State {
     pub dst_bound: bool,
     /// A rule of nat has decided about the source.
     pub src_bound: bool,
+    /// What rules have done to sets, the latest last.
+    pub touched: Vec<Touch>,
 }
 
 /// The bytes of an address as a number.
@@ -181,6 +186,7 @@ impl State {
             to: To::Said,
             src: probe.src.map(bits_of),
             dst: probe.dst.map(bits_of),
+            among: None,
             sport: probe.sport,
             dport: probe.dport,
             proto: probe.proto.map(|proto| proto.0),
@@ -207,6 +213,56 @@ impl State {
             snat: settled.map_or(untouched, |new| new.snat),
             dst_bound: settled.is_some(),
             src_bound: settled.is_some(),
+            touched: Vec::new(),
+        }
+    }
+
+    /// Whether the destination is in a network, as far as that is known.
+    #[inline]
+    pub(super) fn goes_to(&self, bits: u128, mask: u128) -> Option<bool> {
+        if let Some(dst) = self.dst {
+            return Some(dst & mask == bits);
+        }
+        let (first, last) = self.among?;
+        let all = if self.v6 { u128::MAX } else { u32::MAX.into() };
+        let free = all & !mask;
+        // Of a mask with holes no more is said than that.
+        if free & free.wrapping_add(1) != 0 || bits & free != 0 {
+            return None;
+        }
+        let (from, to) = (bits, bits | free);
+        if last < from || to < first {
+            Some(false)
+        } else {
+            (from <= first && last <= to).then_some(true)
+        }
+    }
+
+    /// The destination is in a network, or is not: what is left of those that it may be.
+    pub(super) fn learn_dst(&mut self, bits: u128, mask: u128, holds: bool) {
+        let all = if self.v6 { u128::MAX } else { u32::MAX.into() };
+        let free = all & !mask;
+        if free & free.wrapping_add(1) == 0
+            && bits & free == 0
+            && let Some((first, last)) = self.among
+        {
+            let (from, to) = (bits, bits | free);
+            let left = match holds {
+                true => (first.max(from), last.min(to)),
+                // What is taken out of the middle stays.
+                false if from <= first && to < last => (first.max(to.saturating_add(1)), last),
+                false if to >= last && from > first => (first, last.min(from - 1)),
+                false => (first, last),
+            };
+            if left.0 <= left.1 {
+                self.among = Some(left);
+            }
+            if left.0 == left.1 {
+                self.dst.get_or_insert(left.0);
+            }
+        }
+        if holds && mask == all {
+            self.dst.get_or_insert(bits);
         }
     }
 

@@ -3,6 +3,7 @@
 //! The walk (`walk`) decides what a thread does next; here is what a thread is, and the steps that need
 //! no program: passing a chain, being translated, going from hook to hook.
 
+use super::cond::View;
 use super::facts::Facts;
 use super::program::{Chain, Change, Program, TableKind};
 use super::state::{LO, State, To, bits_of};
@@ -135,9 +136,9 @@ impl Thread {
     }
 
     /// Carries out a NAT target, once for each end of the connection.
-    pub(super) fn translate(&mut self, change: &Change, at: u32, facts: &Facts) {
+    pub(super) fn translate(&mut self, change: &Change, at: u32, view: View<'_>) {
         let is_dst = matches!(self.hook, Hook::Prerouting | Hook::Output);
-        change.apply(&mut self.state, is_dst, facts);
+        change.apply(&mut self.state, is_dst, view);
         let [dst, src] = &mut self.nat;
         if is_dst {
             self.state.dst_bound = true;

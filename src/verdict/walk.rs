@@ -343,13 +343,13 @@ impl<'a, W: Watch> Walk<'a, W> {
             Action::Goto(to) => thread.at = Some(to),
             Action::Change(change) => {
                 if let Some(change) = self.program.changes.get(change as usize) {
-                    change.apply(&mut thread.state, true, self.view.facts);
+                    change.apply(&mut thread.state, true, self.view);
                 }
                 thread.at = Some(at + 1);
             }
             Action::Nat(change) => {
                 if let Some(change) = self.program.changes.get(change as usize) {
-                    thread.translate(change, at, self.view.facts);
+                    thread.translate(change, at, self.view);
                 }
                 thread.pass(self.program, at);
             }

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout)] // figures, for who asks with --nocapture
 
 mod bench;
+mod beside;
 mod commands;
 #[path = "../terminal/harness/mod.rs"]
 mod harness;

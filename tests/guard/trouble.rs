@@ -90,6 +90,13 @@ fn a_full_folder_keeps_nothing_in_force() {
             });
             bench.wait_for_no_process();
             on_a_full_disk(bench, "60s", "ruletop revert");
+            // The guard could only be told by a signal; that it was a person is said all the same.
+            let history = bench.ok(&["status", "--history"]);
+            let last = history
+                .lines()
+                .rfind(|line| line.contains(" reverted "))
+                .unwrap();
+            assert!(!last.contains("TERM"), "{history}");
             assert_eq!(tables(&bench.save()), tables(&before));
             bench.wait_for_no_process();
         });
@@ -142,5 +149,87 @@ fn an_undoing_beside_others_says_so() {
         let said = bench.ok(&["revert"]);
         assert!(!said.contains("as it was"), "{said}");
         bench.wait_for_no_process();
+    });
+}
+
+#[test]
+fn another_name_than_the_pending_one_is_said_to_be_another() {
+    on(Origin::new(Family::V4, Backend::Legacy), |bench| {
+        for verb in ["confirm", "revert"] {
+            let none = bench.ruletop(&[verb, "20200101-000000-000000"]);
+            assert!(String::from_utf8_lossy(&none.stderr).contains("no change is pending"));
+        }
+        assert!(bench.start_change("60s").wait().unwrap().success());
+        for verb in ["confirm", "revert"] {
+            let other = bench.ruletop(&[verb, "20200101-000000-000000"]);
+            let said = String::from_utf8_lossy(&other.stderr).into_owned();
+            assert_eq!(other.status.code(), Some(4), "{said}");
+            assert!(said.contains("is not pending;"), "{said}");
+        }
+        bench.ok(&["revert"]);
+        bench.settle();
+    });
+}
+
+#[test]
+fn a_damaged_record_of_dead_guards_is_still_a_change() {
+    on_every(|bench| {
+        for (at, damage) in ["", "garbage", "{\"schema\":\"rule"]
+            .into_iter()
+            .enumerate()
+        {
+            let before = bench.save();
+            assert!(bench.start_change("60s").wait().unwrap().success());
+            kill_all(bench);
+            std::fs::write(bench.path("state/pending.json"), damage).unwrap();
+            if at == 0 {
+                let said = bench.ok(&["status"]);
+                assert!(said.contains("ruletop confirm keeps it"), "{said}");
+            }
+            let said = bench.ok(&["revert"]);
+            assert!(said.contains("undone"), "{said}");
+            bench.settle();
+            bench.assert_same(&before);
+        }
+        // Nothing at all is known of it: that is said, and not that there is none.
+        std::fs::write(bench.path("state/pending.json"), "garbage").unwrap();
+        let said = bench.ok(&["status"]);
+        assert!(said.contains("damaged"), "{said}");
+        let refused = bench.ruletop(&["revert"]);
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("damaged"));
+        // The next change does not trip over it.
+        assert!(bench.start_change("60s").wait().unwrap().success());
+        bench.ok(&["revert"]);
+        bench.settle();
+    });
+}
+
+#[test]
+fn a_log_that_cannot_be_written_hides_no_end() {
+    on_every(|bench| {
+        for verb in ["revert", "confirm"] {
+            let before = bench.save();
+            let log = bench.path("log");
+            std::fs::create_dir_all(&log).unwrap();
+            let script = format!(
+                "mount -t tmpfs -o size=64k,mode=700 tmpfs {log} && apply && \
+                 mount -o remount,ro {log} && ruletop {verb}"
+            );
+            let out = bench.in_mounts("60s", &script);
+            let said = String::from_utf8_lossy(&out.stdout).into_owned();
+            assert!(out.status.success(), "{out:?}");
+            assert!(
+                said.contains("warning: the audit trail lacks this"),
+                "{said}"
+            );
+            bench.wait_for_no_process();
+            let is_undone = tables(&bench.save()) == tables(&before);
+            assert_eq!(is_undone, verb == "revert");
+            assert_eq!(
+                said.contains("the firewall is as it was"),
+                is_undone,
+                "{said}"
+            );
+        }
     });
 }

@@ -269,3 +269,100 @@ fn members_of_ipsets_are_read_from_the_box() {
         }
     });
 }
+
+/// Chains of a device: `(native ruleset, packet, what is said, whether the kernel lets it pass)`. The packet goes
+/// from eth0 to eth1, or is sent by eth1.
+#[test]
+fn chains_of_devices_are_met_by_those_that_come_or_leave_by_them() {
+    let egress = "table netdev x { chain c { type filter hook egress device eth1 priority 0; tcp dport 77 drop; }; }";
+    let closed = "table netdev x { chain c { type filter hook egress device eth1 priority 0; policy drop; }; }";
+    let ingress = "table inet x { chain c { type filter hook ingress device eth0 priority 0; tcp dport 77 drop; }; }";
+    let other = ingress.replace("eth0", "eth1");
+    let shut = "table netdev x { chain c { type filter hook ingress device eth0 priority 0; policy drop; }; }";
+    let through = "tcp 10.0.0.2:4000 -> 10.1.0.2:77 in eth0 out eth1";
+    let own = "tcp 10.1.0.1:4000 -> 10.1.0.2:77 out eth1 output";
+    let here = "tcp 10.0.0.2:4000 -> 10.0.0.1:77 in eth0";
+    let loops = "tcp 127.0.0.1:4000 -> 127.0.0.1:77 in lo";
+    in_namespace(move |net| {
+        net.ok(LINKS);
+        net.tables(NFT4, "-P FORWARD ACCEPT");
+        for (native, packet, verdict) in [
+            (egress, through, "unknown"),
+            (egress, own, "unknown"),
+            (egress, here, "accept"),
+            (egress, loops, "accept"),
+            (closed, through, "drop"),
+            (closed, own, "drop"),
+            (closed, here, "accept"),
+            (ingress, through, "drop"),
+            (ingress, here, "drop"),
+            (
+                ingress,
+                "tcp 10.0.0.2:4000 -> 10.0.0.1:78 in eth0",
+                "accept",
+            ),
+            (ingress, own, "accept"),
+            (ingress, loops, "accept"),
+            // eth0 may stand upon eth1, for all that is known here.
+            (&other, here, "unknown"),
+            (shut, here, "drop"),
+            (shut, loops, "accept"),
+        ] {
+            net.ok(&format!("nft '{native}'"));
+            let said = explain(net, packet);
+            net.ok("nft delete table netdev x 2>/dev/null || nft delete table inet x");
+            assert_eq!(said["verdict"], verdict, "{native} {packet} {said:#}");
+        }
+        // What the kernel does: a datagram to a neighbour that is known is counted on the other side, or is not.
+        let shown = net.ok("ip -o link show within");
+        let mac = shown
+            .split_whitespace()
+            .skip_while(|word| *word != "link/ether")
+            .nth(1);
+        let mac = mac.unwrap();
+        net.ok(&format!("ip neigh replace 10.1.0.2 lladdr {mac} dev eth1"));
+        let socket = UdpSocket::bind("10.1.0.1:0").unwrap();
+        let arrives = || {
+            let count = || net.ok("grep within: /proc/net/dev");
+            let before = count();
+            let sent = socket.send_to(b"x", "10.1.0.2:77").is_ok();
+            sent && before != count()
+        };
+        assert!(arrives());
+        for native in [egress.replace("tcp", "udp").as_str(), closed] {
+            net.ok(&format!("nft '{native}'"));
+            assert!(!arrives(), "{native}");
+            net.ok("nft delete table netdev x");
+        }
+    });
+}
+
+/// A native rule that is open is named by its place in its chain, as `nft list` counts them, and a chain of which
+/// nothing was read has no rule with a number.
+#[test]
+fn native_rules_are_named_by_their_place() {
+    in_namespace(|net| {
+        net.ok(LINKS);
+        net.tables(NFT4, "-A INPUT -p udp -j ACCEPT");
+        net.tables(NFT4, "-A INPUT -p tcp --dport 1 -j ACCEPT");
+        net.ok("nft 'table inet x { chain c { type filter hook input priority 5; udp dport 9 drop; tcp dport { 77, 78 } drop; jump d; }; chain d { tcp dport { 79, 80 } drop; }; }'");
+        let packet = "tcp 10.0.0.2:4000 -> 10.0.0.1:77 in eth0";
+        let unknown = || explain(net, packet)["unknown"].to_string();
+        let said = unknown();
+        let why = "what more a native rule asks is not read";
+        for place in ["rule 2 matches", "rule 1 of d matches"] {
+            let wanted = format!("the native chain inet x c: {place}: {why}");
+            assert!(said.contains(&wanted), "{said}");
+        }
+        // One rule more for iptables, and one that is only for IPv6 and stands before them.
+        net.tables(NFT4, "-I INPUT -p tcp --dport 2 -j ACCEPT");
+        assert_eq!(unknown(), said);
+        net.ok("nft insert rule inet x c ip6 saddr fd00::1 drop");
+        assert!(unknown().contains("rule 3 matches"), "{}", unknown());
+        net.ok("nft delete table inet x");
+        net.ok("nft add rule ip filter INPUT fib daddr type local drop");
+        let said = unknown();
+        let wanted = "the native chain ip filter INPUT, whose table iptables cannot print: its rules are not read";
+        assert!(said.contains(wanted), "{said}");
+    });
+}

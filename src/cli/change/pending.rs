@@ -9,7 +9,8 @@ use clap::Args;
 use super::{Folders, ask, need_privilege, not_decided};
 use crate::cli::{Failure, print};
 use crate::safety::{
-    self, Ended, Entry, PendingView, Phase, Who, confirm, history, pending, revert, wait_for_end,
+    self, DecideError, Ended, Entry, PendingView, Phase, Who, confirm, history, pending, revert,
+    wait_for_end,
 };
 use crate::ui::words;
 
@@ -68,7 +69,13 @@ pub fn status(status: &Status) -> Result<ExitCode, Failure> {
     }
     match lines {
         Some(lines) => print(past(&lines).as_bytes()),
-        None => print(present(view.as_ref()).as_bytes()),
+        None => match safety::damage(&places).filter(|_| view.is_none()) {
+            Some(path) => {
+                let damaged = DecideError::Damaged { path };
+                print(format!("{damaged}\n  {}\n", damaged.remedy()).as_bytes())
+            }
+            None => print(present(view.as_ref()).as_bytes()),
+        },
     }
 }
 
@@ -80,7 +87,10 @@ pub fn confirm_it(decide: &Decide) -> Result<ExitCode, Failure> {
         .map_err(|error| not_decided(&error))?;
     // It stays from here on; the guard only clears up.
     if let Ended::Known(entry) = wait_for_end(&places, &id, Duration::from_secs(10)) {
-        return print(format!("confirmed {id}; the backup is {}\n", entry.backup).as_bytes());
+        let detail = entry.detail.map(|detail| format!("; {detail}"));
+        let detail = detail.unwrap_or_default();
+        let line = format!("confirmed {id}; the backup is {}{detail}\n", entry.backup);
+        return print(line.as_bytes());
     }
     print(format!("confirmed {id}\n").as_bytes())
 }

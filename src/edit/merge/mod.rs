@@ -11,8 +11,9 @@
 
 mod jumps;
 mod rules;
+mod undo;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::ruleset::{
@@ -21,9 +22,11 @@ use crate::ruleset::{
 };
 
 use super::align::Words;
-use super::compare::equal_ends;
+use super::compare::{equal_ends, same_rules as compare_rules};
 use super::{Remark, RuleName};
 use rules::{Item, Merged, Word, merge_rules};
+use undo::Labels;
+pub use undo::{Known, undo};
 
 /// What a merge came to.
 #[derive(Clone, Debug)]
@@ -31,12 +34,25 @@ pub struct Merge {
     /// `theirs` with our changes. Its text carries the counters of theirs, and of ours for rules that come
     /// back.
     pub ruleset: Arc<Ruleset>,
+    /// By rule of it, the rule of theirs that it is; `None` for what is put in.
+    pub was: Vec<Option<RuleIdx>>,
+    /// Rules of theirs that are put elsewhere; all others stand still.
+    pub moved: HashSet<RuleIdx>,
     /// What could not simply be done, or is in doubt.
     pub remarks: Vec<Remark>,
 }
 
 /// Does to `theirs` what was changed from `base` to `ours`. All are of one family and back end.
 pub fn merge<'a>(base: &'a Ruleset, ours: &'a Ruleset, theirs: &'a Ruleset) -> Merge {
+    merge_with(base, ours, theirs, None)
+}
+
+fn merge_with<'a>(
+    base: &'a Ruleset,
+    ours: &'a Ruleset,
+    theirs: &'a Ruleset,
+    undo: Option<Labels<'a>>,
+) -> Merge {
     let side = |ruleset: &'a Ruleset| Side {
         ruleset,
         counters: ruleset.saved_counters(),
@@ -47,13 +63,25 @@ pub fn merge<'a>(base: &'a Ruleset, ours: &'a Ruleset, theirs: &'a Ruleset) -> M
         theirs: side(theirs),
         words: Words::default(),
         remarks: Vec::new(),
+        undo,
     };
     let mut tables = merger.tables();
     for table in &mut tables {
         jumps::settle(table, ours, theirs, &mut merger.remarks);
     }
+    let stay = (tables.iter()).flat_map(|table| table.chains.iter().filter(|chain| !chain.goes));
+    // As they are assembled: one of nobody is not.
+    let rules = stay.flat_map(|chain| &chain.rules);
+    let rules = rules.filter(|rule| rule.theirs.is_some() || rule.ours.is_some());
+    let was = rules.clone().map(|rule| rule.theirs).collect();
+    let moved = rules
+        .filter(|rule| rule.placed)
+        .filter_map(|rule| rule.theirs);
+    let moved = moved.collect();
     Merge {
         ruleset: Arc::new(merger.assemble(&tables)),
+        was,
+        moved,
         remarks: merger.remarks,
     }
 }
@@ -119,6 +147,8 @@ struct Merger<'a> {
     theirs: Side<'a>,
     words: Words<'a>,
     remarks: Vec<Remark>,
+    /// A change is undone.
+    undo: Option<Labels<'a>>,
 }
 
 impl<'a> Merger<'a> {
@@ -166,7 +196,12 @@ impl<'a> Merger<'a> {
         let builtin = is_builtin(&self.theirs, theirs) || is_builtin(&self.ours, ours);
         let taken_out = base.is_some() && theirs.is_none() && !builtin;
         let mut said = Vec::new();
-        let rules = self.rules(base, ours, theirs, &mut |word| said.push(word));
+        let (rules, stripped) = if self.undo.is_some() {
+            self.undone(base, ours, theirs, &mut |word| said.push(word))
+        } else {
+            let rules = self.rules(base, ours, theirs, &mut |word| said.push(word));
+            (rules, false)
+        };
         if taken_out {
             for rule in rules.iter().filter(|rule| rule.placed) {
                 let name = rule.ours.map(|rule| self.ours.name(rule));
@@ -174,8 +209,15 @@ impl<'a> Merger<'a> {
             }
             said.retain(|word| matches!(word, Word::Vanished(_)));
         }
+        let place = || (Box::from(table), Box::from(name));
         for word in said {
             self.remarks.push(match word {
+                Word::Emptied => {
+                    let (table, chain) = place();
+                    Remark::Emptied { table, chain }
+                }
+                Word::Withheld(rule) => Remark::Withheld(self.ours.name(rule)),
+                Word::LeftThere(rule) => Remark::LeftThere(self.base.name(rule)),
                 Word::Vanished(rule) => Remark::Vanished(self.base.name(rule)),
                 Word::AlreadyGone(rule) => Remark::AlreadyGone(self.base.name(rule)),
                 Word::AlreadyThere(rule) => Remark::AlreadyThere(self.ours.name(rule)),
@@ -187,7 +229,7 @@ impl<'a> Merger<'a> {
             name: name.into(),
             builtin,
             policy: if builtin {
-                self.policy(table, name, [base, ours, theirs])
+                self.policy(table, name, [base, ours, theirs], stripped)
             } else {
                 None
             },
@@ -214,11 +256,8 @@ impl<'a> Merger<'a> {
         let tail = with_ours.1.min(with_theirs.1);
         let mut items = |(set, rules): (&'a Ruleset, &'a [RuleIdx])| -> Vec<Item> {
             let middle = rules.get(head..rules.len() - tail).unwrap_or_default();
-            let item = |rule: &RuleIdx| Item {
-                rule: *rule,
-                word: self.words.number(set.rule_text(*rule)),
-            };
-            middle.iter().map(item).collect()
+            let items = middle.iter().map(|rule| self.words_of(set, *rule));
+            items.collect()
         };
         let lists = [items(base), items(ours), items(theirs)];
         let pairs = ours.1.iter().zip(theirs.1).take(head);
@@ -235,11 +274,19 @@ impl<'a> Merger<'a> {
         table: &[u8],
         name: &[u8],
         [base, ours, theirs]: [Option<ChainIdx>; 3],
+        stripped: bool,
     ) -> Option<Policy> {
         let base = self.base.policy(base);
         let ours = self.ours.policy(ours);
         let theirs = self.theirs.policy(theirs);
         if ours == base || ours.is_none() {
+            return theirs;
+        }
+        if stripped && ours == Some(Policy::Drop) && theirs != ours {
+            self.remarks.push(Remark::PolicyLeft {
+                table: table.into(),
+                chain: name.into(),
+            });
             return theirs;
         }
         if theirs != base && theirs != ours {

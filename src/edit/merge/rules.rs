@@ -5,6 +5,10 @@
 //! ours. A neighbour that others took out or moved is no place to stand by; then it is the next one up.
 //! So a rule that was deleted comes back between its old neighbours, and what others put between the
 //! same two rules comes after it, which is said.
+//!
+//! Where a change is undone ([`Undo`]) more is asked: which rule of theirs is which of the base is known better
+//! than by text (`label`), and a chain that others emptied meanwhile is left as they left it. What stood around
+//! our rule made it safe; a DROP that comes back alone locks everybody out.
 
 use std::collections::HashMap;
 
@@ -17,6 +21,26 @@ use super::super::align::common;
 pub(super) struct Item {
     pub rule: RuleIdx,
     pub word: u32,
+    /// What base and theirs know it by: the word where nothing better is known.
+    pub label: u32,
+    /// What base and ours know it by.
+    pub own: u32,
+    /// It may let a packet through that would not get through without it.
+    pub lets: bool,
+    /// It may keep a packet from getting through.
+    pub bars: bool,
+}
+
+/// Labels from here on are no words: rules that are known by more than their text.
+pub(super) const KNOWN: u32 = 1 << 30;
+/// Labels from here on are of nothing else: no rule of ours is one of these, whatever it says.
+pub(super) const STRANGE: u32 = 1 << 31;
+
+/// A change is undone: base is what it made, ours what was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Undo {
+    /// The chain itself is not there any more.
+    pub gone: bool,
 }
 
 /// A rule of the result.
@@ -49,6 +73,12 @@ pub(super) enum Word {
     AlreadyThere(RuleIdx),
     MovedByBoth(RuleIdx),
     PlaceChanged(RuleIdx),
+    /// Others emptied the chain: it is left as they left it.
+    Emptied,
+    /// Not put back, since the rules that let through above it are gone.
+    Withheld(RuleIdx),
+    /// Not taken out of a chain that others emptied: it may be theirs.
+    LeftThere(RuleIdx),
 }
 
 /// What became of a rule from one list to another.
@@ -59,9 +89,13 @@ enum Fate {
     Gone,
 }
 
-/// The fate of every item of `one`, and for every item of `other` which it was.
-fn fates(one: &[Item], other: &[Item]) -> (Vec<Fate>, Vec<Option<usize>>) {
-    let words = |items: &[Item]| -> Vec<u32> { items.iter().map(|item| item.word).collect() };
+/// The fate of every item of `one`, and for every item of `other` which it was; by words or by labels.
+fn fates(
+    one: &[Item],
+    other: &[Item],
+    name: impl Fn(&Item) -> u32,
+) -> (Vec<Fate>, Vec<Option<usize>>) {
+    let words = |items: &[Item]| -> Vec<u32> { items.iter().map(&name).collect() };
     let mut fates = vec![Fate::Gone; one.len()];
     let mut was = vec![None; other.len()];
     let mut join = |a: usize, b: usize, fate: Fate| {
@@ -79,12 +113,12 @@ fn fates(one: &[Item], other: &[Item]) -> (Vec<Fate>, Vec<Option<usize>>) {
     let mut places: HashMap<u32, Vec<usize>> = HashMap::new();
     for at in left.into_iter().rev() {
         if let Some(item) = other.get(at) {
-            places.entry(item.word).or_default().push(at);
+            places.entry(name(item)).or_default().push(at);
         }
     }
     for (a, item) in one.iter().enumerate() {
         if fates.get(a) == Some(&Fate::Gone)
-            && let Some(b) = places.get_mut(&item.word).and_then(Vec::pop)
+            && let Some(b) = places.get_mut(&name(item)).and_then(Vec::pop)
             && let (Some(slot), Some(back)) = (fates.get_mut(a), was.get_mut(b))
         {
             *slot = Fate::Moved(b);
@@ -109,24 +143,55 @@ pub(super) fn merge_rules(
     goes_on: bool,
     say: &mut dyn FnMut(Word),
 ) -> Vec<Merged> {
-    let same = |one: &[Item], other: &[Item]| {
-        one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.word == b.word)
-    };
-    if same(ours, theirs) {
-        let pairs = ours.iter().zip(theirs);
-        return pairs
-            .map(|(a, b)| Merged::both((&a.rule, &b.rule)))
-            .collect();
+    if let Some(same) = same(ours, theirs) {
+        return same;
     }
     let lists = Lists {
         base,
         ours,
         theirs,
-        ours_of: fates(base, ours),
-        theirs_of: fates(base, theirs),
+        ours_of: fates(base, ours, |item| item.own),
+        theirs_of: fates(base, theirs, |item| item.label),
         goes_on,
+        emptied: false,
+        undo: false,
     };
     lists.merge(say)
+}
+
+/// What both have, if they have the same. Theirs that are known by more than their text are not taken for ours.
+fn same(ours: &[Item], theirs: &[Item]) -> Option<Vec<Merged>> {
+    let is_same = |(a, b): (&Item, &Item)| a.word == b.label;
+    if ours.len() != theirs.len() || !ours.iter().zip(theirs).all(is_same) {
+        return None;
+    }
+    let pairs = ours.iter().zip(theirs);
+    let both = pairs.map(|(a, b)| Merged::both((&a.rule, &b.rule)));
+    Some(both.collect())
+}
+
+/// The same where a change is undone, and whether others took away what made the policy of before safe.
+pub(super) fn undo_rules(
+    [base, ours, theirs]: &[Vec<Item>; 3],
+    undo: Undo,
+    say: &mut dyn FnMut(Word),
+) -> (Vec<Merged>, bool) {
+    if let Some(same) = same(ours, theirs) {
+        return (same, undo.gone);
+    }
+    let mut lists = Lists {
+        base,
+        ours,
+        theirs,
+        ours_of: fates(base, ours, |item| item.own),
+        theirs_of: fates(base, theirs, |item| item.label),
+        goes_on: false,
+        emptied: false,
+        undo: true,
+    };
+    lists.emptied = undo.gone || lists.is_emptied();
+    let stripped = lists.emptied || lists.is_bare_above(ours.len());
+    (lists.merge(say), stripped)
 }
 
 struct Lists<'a> {
@@ -136,6 +201,9 @@ struct Lists<'a> {
     ours_of: (Vec<Fate>, Vec<Option<usize>>),
     theirs_of: (Vec<Fate>, Vec<Option<usize>>),
     goes_on: bool,
+    undo: bool,
+    /// Others took out everything that the change had left in its place.
+    emptied: bool,
 }
 
 /// A rule of the result: where it stands in ours and in theirs, and whether we put it there.
@@ -154,7 +222,10 @@ enum Part {
 impl Lists<'_> {
     fn merge(&self, say: &mut dyn FnMut(Word)) -> Vec<Merged> {
         self.say_what_was_gone(say);
-        let parts = self.parts(say);
+        let mut parts = self.parts(say);
+        if self.undo {
+            self.withhold(&mut parts, say);
+        }
         let mut anchor = self.first_anchor(&parts);
         let mut placed: HashMap<Anchor, Vec<(usize, Option<usize>)>> = HashMap::new();
         for (at, part) in parts.iter().enumerate() {
@@ -193,7 +264,7 @@ impl Lists<'_> {
         // What they added, by text, the first last.
         let mut added: HashMap<u32, usize> = HashMap::new();
         for (item, was) in self.theirs.iter().zip(&self.theirs_of.1) {
-            if was.is_none() {
+            if was.is_none() && item.label < STRANGE {
                 *added.entry(item.word).or_default() += 1;
             }
         }
@@ -226,6 +297,76 @@ impl Lists<'_> {
         parts
     }
 
+    /// None of the rules that the change left alone is there any more; nor is any rule, where it left none.
+    fn is_emptied(&self) -> bool {
+        let there = |fate: &Fate| *fate != Fate::Gone;
+        let fates = self.ours_of.0.iter().zip(&self.theirs_of.0);
+        let mut standing = fates.clone().filter(|(ours, _)| there(ours)).peekable();
+        if standing.peek().is_some() {
+            standing.all(|(_, theirs)| !there(theirs))
+        } else {
+            !self.base.is_empty() && fates.into_iter().all(|(_, theirs)| !there(theirs))
+        }
+    }
+
+    /// Of the rules above that place of ours that let through, and that the change left alone, more are gone
+    /// than there.
+    fn is_bare_above(&self, place: usize) -> bool {
+        let above = self.ours.iter().zip(&self.ours_of.1).take(place);
+        let (mut there, mut gone) = (0, 0);
+        for (_, was) in above.filter(|(item, _)| item.lets) {
+            let fate = was.and_then(|was| self.theirs_of.0.get(was));
+            if fate == Some(&Fate::Gone) {
+                gone += 1;
+            } else {
+                there += 1;
+            }
+        }
+        gone > there
+    }
+
+    /// Takes back what must not be put into a chain that others emptied, or nearly.
+    fn withhold(&self, parts: &mut [Part], say: &mut dyn FnMut(Word)) {
+        let mut is_said = false;
+        for (at, part) in parts.iter_mut().enumerate() {
+            let Part::Placed(theirs) = *part else {
+                continue;
+            };
+            let Some(item) = self.ours.get(at) else {
+                continue;
+            };
+            if self.emptied {
+                *part = Part::Nothing;
+                if !std::mem::replace(&mut is_said, true) {
+                    say(Word::Emptied);
+                }
+            } else if theirs.is_none() && item.bars && self.is_bare_above(at) {
+                *part = Part::Nothing;
+                say(Word::Withheld(item.rule));
+            }
+        }
+        for (at, item) in self.theirs.iter().enumerate() {
+            let gone = |was: usize| self.ours_of.0.get(was) == Some(&Fate::Gone);
+            let was = self.theirs_of.1.get(at).copied().flatten();
+            if was.is_some_and(gone) && self.is_left_there(at) {
+                let rule = was.and_then(|was| self.base.get(was)).map(|base| base.rule);
+                say(Word::LeftThere(rule.unwrap_or(item.rule)));
+            }
+        }
+    }
+
+    /// In a chain that others emptied, what is known by its text alone was more likely put there by them; it
+    /// stays unless it can only keep packets out. A rule that we moved stays where it is.
+    fn is_left_there(&self, at: usize) -> bool {
+        let ours = self.theirs_of.1.get(at).copied().flatten();
+        let ours = ours.and_then(|was| self.ours_of.0.get(was));
+        self.emptied
+            && self.theirs.get(at).is_some_and(|item| match ours {
+                Some(Fate::Gone) => item.lets && item.label < KNOWN,
+                _ => true,
+            })
+    }
+
     /// Where rules go that stand above every rule that both kept in its place.
     fn first_anchor(&self, parts: &[Part]) -> Anchor {
         let is_first = matches!(parts.first(), Some(Part::Placed(_) | Part::Stands(_)));
@@ -254,6 +395,9 @@ impl Lists<'_> {
                 // Only they have it, or we left it where it was.
                 None => result.push((None, Some(at), false)),
                 Some(Fate::Kept(ours)) => result.push((Some(ours), Some(at), false)),
+                Some(Fate::Moved(_) | Fate::Gone) if self.is_left_there(at) => {
+                    result.push((None, Some(at), false));
+                }
                 Some(Fate::Moved(_) | Fate::Gone) => {}
             }
             put(Anchor::Behind(at), &mut result);
@@ -288,6 +432,10 @@ mod tests {
         let item = |(at, word): (usize, &u32)| Item {
             rule: RuleIdx(u32::try_from(at).unwrap()),
             word: *word,
+            label: *word,
+            own: *word,
+            lets: false,
+            bars: false,
         };
         words.iter().enumerate().map(item).collect()
     }
@@ -383,8 +531,8 @@ mod tests {
         /// left alone stays in its order.
         #[test]
         fn theirs_is_never_lost(base in list(), ours in list(), theirs in list()) {
-            let (fates_of_ours, _) = fates(&items(&base), &items(&ours));
-            let (_, was) = fates(&items(&base), &items(&theirs));
+            let (fates_of_ours, _) = fates(&items(&base), &items(&ours), |item| item.word);
+            let (_, was) = fates(&items(&base), &items(&theirs), |item| item.word);
             let mut used = vec![0; theirs.len()];
             let lists = [items(&base), items(&ours), items(&theirs)];
             let merged = merge_rules(&lists, false, &mut |_| {});

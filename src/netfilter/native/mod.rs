@@ -202,8 +202,8 @@ struct Hook {
 /// Reads `NFTA_HOOK_*`.
 fn hook_in(encoded: &[u8]) -> Hook {
     let mut hook = Hook::default();
-    let mut add = |value| {
-        let device = String::from_utf8_lossy(text(value)).into_owned();
+    let mut add = |value, end| {
+        let device = String::from_utf8_lossy(text(value)).into_owned() + end;
         // A single device is told twice, alone and in the list.
         if !hook.devices.contains(&device) {
             hook.devices.push(device);
@@ -211,8 +211,17 @@ fn hook_in(encoded: &[u8]) -> Hook {
     };
     for (kind, value) in attributes(encoded) {
         match kind {
-            chain::HOOK_DEVICE => add(value),
-            chain::HOOK_DEVICES => attributes(value).for_each(|(_, value)| add(value)),
+            chain::HOOK_DEVICE => add(value, ""),
+            chain::HOOK_DEVICES => {
+                for (kind, value) in attributes(value) {
+                    let end = if kind == chain::DEVICE_PREFIX {
+                        "*"
+                    } else {
+                        ""
+                    };
+                    add(value, end);
+                }
+            }
             _ => {}
         }
     }

@@ -104,9 +104,15 @@ impl Building<'_> {
         self.built.chains.push(Vec::new());
         let rules = self.chains.remove(name).unwrap_or_default();
         let mut list = Vec::new();
-        for reader in rules.into_iter().filter(|reader| !reader.never) {
-            let only = reader.only;
-            self.rule(reader.parts, only, depth, &mut list);
+        for (reader, at) in rules.into_iter().zip(1_usize..) {
+            if reader.never {
+                continue;
+            }
+            let place = match depth {
+                0 => format!("rule {at}"),
+                _ => format!("rule {at} of {}", String::from_utf8_lossy(name)),
+            };
+            self.rule(reader, &place, depth, &mut list);
         }
         if let Some(slot) = self.built.chains.get_mut(number) {
             *slot = list;
@@ -114,17 +120,12 @@ impl Building<'_> {
         Some(number)
     }
 
-    fn rule(
-        &mut self,
-        parts: Vec<Part>,
-        only: Option<Family>,
-        depth: usize,
-        list: &mut Vec<NativeRule>,
-    ) {
+    fn rule(&mut self, reader: Reader, place: &str, depth: usize, list: &mut Vec<NativeRule>) {
+        let (parts, only) = (reader.parts, reader.only);
         let several = parts.len() > 1;
         let mut leaves = None;
         let mut inner: Vec<Vec<NativeRule>> = vec![Vec::new()];
-        let mut gates: Vec<(String, bool)> = Vec::new();
+        let mut gates: Vec<(String, String, bool)> = Vec::new();
         for (at, part) in parts.into_iter().enumerate() {
             let tests = part.tests.join(" ");
             let does = self.does(part.does, depth);
@@ -134,7 +135,12 @@ impl Building<'_> {
                 NativeDoes::Call { goto, .. } => *goto,
                 NativeDoes::May(_) => false,
             };
+            let place = match at {
+                0 => place.to_owned(),
+                _ => format!("{place}, part {}", at + 1),
+            };
             let rule = |tests: String, open: bool, does: NativeDoes| NativeRule {
+                place: place.clone(),
                 family: only,
                 tests,
                 open,
@@ -149,7 +155,7 @@ impl Building<'_> {
                 continue;
             }
             if at == 0 || !tests.is_empty() || part.open {
-                gates.push((tests, part.open));
+                gates.push((place.clone(), tests, part.open));
                 inner.push(Vec::new());
             }
             if let Some(last) = inner.last_mut() {
@@ -158,11 +164,12 @@ impl Building<'_> {
         }
         // The innermost first: each is called at the end of the one around it.
         let mut innermost: Option<NativeRule> = None;
-        while let (Some(mut rules), Some((tests, open))) = (inner.pop(), gates.pop()) {
+        while let (Some(mut rules), Some((place, tests, open))) = (inner.pop(), gates.pop()) {
             rules.extend(innermost.take());
             let chain = self.built.chains.len();
             self.built.chains.push(rules);
             innermost = Some(NativeRule {
+                place,
                 family: only,
                 tests,
                 open,

@@ -59,6 +59,8 @@ pub mod chain {
     pub const HOOK_PRIORITY: u16 = 2;
     pub const HOOK_DEVICE: u16 = 3;
     pub const HOOK_DEVICES: u16 = 4;
+    /// Among the devices: all whose name begins so (`NFTA_DEVICE_PREFIX`).
+    pub const DEVICE_PREFIX: u16 = 2;
 }
 
 /// `NFTA_RULE_*`, `NFTA_LIST_ELEM`, `NFTA_EXPR_*`.

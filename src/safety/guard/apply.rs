@@ -18,6 +18,7 @@ use crate::netfilter::xtables::lock::Holder;
 use crate::netfilter::xtables::restore::{Held, RestoreError, Wait};
 use crate::netfilter::xtables::{Tools, beside};
 use crate::ruleset::{Backend, Origin};
+use crate::safety::back;
 use crate::safety::backup;
 use crate::safety::carry::{CarryError, Strictness, carry, read, same};
 use crate::safety::clock;
@@ -75,6 +76,7 @@ fn make(header: &Header, line: &mut Line) -> Result<Guard, ApplyError> {
         });
     }
     state.sweep();
+    state.forget_end();
     let tools = Tools::find();
     // Said before anything is saved: most changes that fail, fail here.
     Guard::say(line, Step::Checking);
@@ -350,6 +352,9 @@ impl Guard {
             }
         }
         drop(hands);
+        for leg in &self.legs {
+            back::remember(&self.tools, &self.state, &self.record.id, leg);
+        }
         self.record.remarks = remarks;
         Ok(())
     }
@@ -384,7 +389,8 @@ impl Guard {
             line.say(&Word::Failed(error));
             return ExitCode::SUCCESS;
         }
-        self.tell(Event::Applied, None);
+        let warning = self.tell(Event::Applied, None);
+        self.record.remarks.extend(warning);
         line.say(&Word::Pending(Pending {
             id: self.record.id.clone(),
             backup: self.record.backup.clone(),

@@ -13,7 +13,9 @@ use crate::netfilter::nftables;
 use crate::netfilter::xtables::restore::{Held, Wait};
 use crate::ruleset::{Backend, Policy, Ruleset, Table};
 use crate::safety::aside::{Aside, unreadable};
-use crate::safety::carry::{Strictness, carry, read, same};
+use crate::safety::back;
+use crate::safety::carry::{read, same};
+use crate::safety::lossy;
 use crate::safety::record::{Leg, Phase};
 use crate::safety::sets;
 use crate::safety::trail::Event;
@@ -129,8 +131,16 @@ impl Guard {
 
     /// Every ruleset of the change holds what it held before it.
     fn is_as_it_was(&self) -> bool {
+        let is_native = |leg: &Leg, now: &Ruleset| {
+            // Its text may be that of a rule that was there before.
+            let mut locked = lossy::chains(leg.origin, now).into_iter();
+            locked.any(|chain| lossy::is_touched(&chain, &leg.before, &leg.after))
+        };
         let mut legs = self.legs.iter();
-        legs.all(|leg| read(&self.tools, leg.origin).is_ok_and(|now| same(&now, &leg.before)))
+        legs.all(|leg| {
+            let now = read(&self.tools, leg.origin);
+            now.is_ok_and(|now| same(&now, &leg.before) && !is_native(leg, &now))
+        })
     }
 
     fn undo_leg(
@@ -162,16 +172,9 @@ impl Guard {
         held: Option<&Held>,
         remarks: &mut Vec<String>,
     ) -> Result<(), String> {
-        let way = (&*leg.after, &*leg.before);
-        let said = carry(
-            &self.tools,
-            leg.origin,
-            way,
-            Strictness::Remark,
-            held,
-            &mut || {},
-        )
-        .map_err(|error| error.to_string())?;
+        let state = (&self.state, self.record.id.as_str());
+        let said =
+            back::carry_back(&self.tools, state, leg, held).map_err(|error| error.to_string())?;
         remarks.extend(said);
         let made = leg.after.tables().iter().map(Table::name);
         self.remove_made_tables(leg, made);

@@ -19,6 +19,7 @@ use super::standby::Standby;
 use crate::safety::clock;
 use crate::safety::places::PlaceError;
 use crate::safety::record::Phase;
+use crate::safety::who::Who;
 
 /// Where inotify or the timer cannot be had, the record is looked at this often instead.
 const LOOK: Duration = Duration::from_millis(500);
@@ -42,8 +43,8 @@ impl Guard {
                 self.start_standby();
                 let _ = self.save();
             }
-            if woken.told_to_end {
-                self.decide_to_revert("the end of its guard (TERM)");
+            if let Some(by) = woken.told_to_end {
+                self.decide_to_revert(&by);
             } else if self.record.left().is_zero() {
                 self.decide_at_deadline();
             }
@@ -65,6 +66,9 @@ impl Guard {
                 let (guard, standby) = (self.record.guard, self.record.standby);
                 self.record = record;
                 (self.record.guard, self.record.standby) = (guard, standby);
+                if self.state.damaged().is_some() {
+                    let _ = self.state.write(&self.record);
+                }
             }
             _ => {
                 let _ = self.state.write(&self.record);
@@ -136,7 +140,8 @@ impl Guard {
 #[derive(Default)]
 struct Woken {
     standby_died: bool,
-    told_to_end: bool,
+    /// By whom.
+    told_to_end: Option<String>,
 }
 
 /// The guard's ears. Each may be missing (a limit on inotify instances): then it looks every so often.
@@ -210,11 +215,20 @@ impl Senses {
         }
         if let Some(end) = &self.end {
             let _ = rang.next();
-            woken.told_to_end = matches!(end.read_signal(), Ok(Some(_)));
+            let signal = end.read_signal().ok().flatten();
+            woken.told_to_end = signal.map(|signal| sender(signal.ssi_pid));
         }
         if let Some(folder) = &self.folder {
             let _ = folder.read_events();
         }
         woken
     }
+}
+
+/// Who sent TERM: whoever runs `ruletop revert` where the decision could not be written down, and waits for it.
+fn sender(pid: u32) -> String {
+    Who::of_ours(pid).map_or_else(
+        || "the end of its guard (TERM)".to_owned(),
+        |who| who.to_string(),
+    )
 }

@@ -362,6 +362,7 @@ fn native_chains_are_in_the_way_of_a_change() {
         rules: 1,
         read: Some(NativeRules {
             chains: vec![vec![NativeRule {
+                place: "rule 1".into(),
                 family: None,
                 tests: "-p 6 -m tcp --dport 443:443".into(),
                 open: false,
@@ -399,5 +400,108 @@ fn native_chains_are_in_the_way_of_a_change() {
             let probe = Probe::from_json(text.as_bytes()).unwrap();
             assert_eq!(changes.of(&probe).0, wanted, "{port} {natives:?}");
         }
+    }
+}
+
+/// A question is the same before and after a change, unless something that it looks at was changed on the way.
+#[test]
+fn what_a_rule_does_to_a_set_makes_its_members_another_question() {
+    let rules = |first: &str, test: &str| {
+        document_of(&format!(
+            "-A INPUT -p tcp {first}\n-A INPUT -p tcp {test} -j ACCEPT"
+        ))
+    };
+    let set = "-m set --match-set s src";
+    // What is put into one set is no matter for another that is known, nor is a mark.
+    let sets = "create s hash:ip\ncreate t hash:ip\ncreate u hash:net\n";
+    let facts = Facts {
+        sets: crate::verdict::sets::read(sets.as_bytes()),
+        ..Facts::default()
+    };
+    for first in [
+        "-j SET --add-set t src",
+        "-j MARK --set-mark 1",
+        "-j TOS --set-tos 16",
+    ] {
+        for test in [set, "-m length --length 100", "-m ttl --ttl-eq 3"] {
+            let changed = with_change(
+                &rules(first, test),
+                &rules("", test),
+                &facts,
+                |_, _, all| all,
+            );
+            assert!(changed.is_nothing(), "{first} {test} {changed:?}");
+        }
+    }
+    let lines = told(&rules("-j SET --add-set s src", set), &rules("", set));
+    for line in lines {
+        assert!(
+            line.contains("set s src (as rules have changed it)"),
+            "{line}"
+        );
+        assert!(!line.contains("newly"), "{line}");
+    }
+}
+
+/// A filter table whose INPUT drops by default.
+fn document_of(rules: &str) -> String {
+    format!(
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n{rules}\nCOMMIT\n"
+    )
+}
+
+/// An open rule of a native chain asks the same question before a change and after it, wherever it comes to stand in
+/// the program.
+#[test]
+fn an_open_native_rule_is_the_same_before_and_after() {
+    use crate::ruleset::{Effects, NativeDoes, NativeRule, NativeRules};
+    let rule = |place: &str, open, does| NativeRule {
+        place: place.into(),
+        family: None,
+        tests: "-p 6".into(),
+        open,
+        does,
+    };
+    let may = Effects {
+        ends: true,
+        ..Effects::default()
+    };
+    let native = |read: Option<NativeRules>| crate::ruleset::BaseChain {
+        family: crate::ruleset::NftFamily::Inet,
+        table: "t".into(),
+        chain: "in".into(),
+        kind: "filter".into(),
+        hook: "input",
+        priority: 5,
+        drops_by_default: true,
+        devices: Vec::new(),
+        rules: 2,
+        read,
+        owner: None,
+        dormant: false,
+    };
+    let rules = NativeRules {
+        chains: vec![vec![
+            rule("rule 1", true, NativeDoes::Target("-j DROP".into())),
+            rule("rule 2", false, NativeDoes::May(may)),
+        ]],
+    };
+    for natives in [[native(Some(rules))], [native(None)]] {
+        // Nothing of what packets meet is changed, but there is one rule more.
+        let before = document(&document_of("-A INPUT -p tcp -j ACCEPT"));
+        let after = document(&document_of(
+            "-A INPUT -p tcp --dport 1:80 -j ACCEPT\n-A INPUT -p tcp -j ACCEPT",
+        ));
+        let (old, new) = (&before.rulesets()[0], &after.rulesets()[0]);
+        let programs =
+            [old, new].map(|one| Program::compile_beside(one.family(), &[one], &natives));
+        let [one, other] = [[old], [new]];
+        let side = |program, rulesets| Side { program, rulesets };
+        let changes = change(
+            side(&programs[0], &one),
+            side(&programs[1], &other),
+            &Facts::default(),
+        );
+        assert!(changes.is_nothing(), "{changes:?}");
     }
 }

@@ -238,7 +238,7 @@ impl Compiler {
             let family = self.program.family;
             for ruleset in rulesets.iter().filter(|one| one.family() == family) {
                 for chain in native::not_printed(ruleset, hook) {
-                    stages.extend(self.native(&chain, hook));
+                    stages.extend(self.unprinted(&chain, hook));
                 }
             }
             // Stable: chains of one priority stay in the order of the rulesets.

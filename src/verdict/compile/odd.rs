@@ -27,6 +27,7 @@ pub(super) fn push(one: &Match<'_>, spec: &Spec<'_>, out: &mut Vec<Cond>) {
             name: set.name.value.to_vec(),
             sides: SetTest::sides(&set.sides),
             invert: set.name.invert,
+            return_nomatch: set.return_nomatch,
             beyond: set.packets.is_some() || set.bytes.is_some(),
             text: text(),
         })),

@@ -4,6 +4,7 @@ use crate::ruleset::Spec;
 use crate::ruleset::spec::Target;
 use crate::ruleset::spec::targets::RejectWith;
 use crate::verdict::program::{Action, Change};
+use crate::verdict::sets::Handling;
 
 /// What a rule that matches does, before it has a place in the program.
 pub(super) enum Meaning {
@@ -57,8 +58,7 @@ pub(super) fn meaning(spec: &Spec<'_>, entry: &dyn Fn(&[u8]) -> Option<u32>) -> 
         Target::Ct(ct) if ct.notrack => Meaning::Change(Change::Notrack),
         Target::Ct(_) => Meaning::Change(Change::Template),
         Target::Notrack => Meaning::Change(Change::Notrack),
-        Target::Set(set) if set.map_mark => Meaning::Change(Change::SomeMark),
-        Target::Set(_) => Meaning::Change(Change::Members),
+        Target::Set(set) => Meaning::Change(Change::Members(Handling::of(set))),
         Target::Tos(tos) => Meaning::Change(Change::Tos {
             value: tos.value,
             mask: tos.mask,

@@ -16,7 +16,7 @@ mod show;
 
 pub(super) use conn::{CtTest, StateTest, TupleEnd};
 pub(super) use link::{AddrtypeTest, PhysdevTest, RpfilterTest};
-pub(super) use odd::{Bytes, BytesTest, Odd, OwnerTest, certain_chance};
+pub(super) use odd::{Bytes, BytesTest, NativeTest, Odd, OwnerTest, certain_chance};
 
 use super::facts::Facts;
 use super::state::State;
@@ -124,11 +124,11 @@ impl Cond {
                 if *mask == 0 {
                     return Tri::of(!*invert);
                 }
-                let address = match end {
-                    End::Src => state.src,
-                    End::Dst => state.dst,
+                let within = match end {
+                    End::Src => state.src.map(|src| src & mask == *bits),
+                    End::Dst => state.goes_to(*bits, *mask),
                 };
-                Tri::of_known(address, |address| (address & mask == *bits) != *invert)
+                Tri::of_known(within, |within| within != *invert)
             }
             Self::Iface {
                 out,
@@ -229,17 +229,20 @@ impl Cond {
             }
             Self::State(test) => test.learn(state, holds),
             Self::Net {
-                end,
+                end: End::Dst,
+                bits,
+                mask,
+                invert,
+            } => state.learn_dst(*bits, *mask, holds != *invert),
+            Self::Net {
+                end: End::Src,
                 bits,
                 mask,
                 invert,
             } if holds != *invert => {
                 let all = if state.v6 { u128::MAX } else { u32::MAX.into() };
                 if *mask == all {
-                    match end {
-                        End::Src => state.src.get_or_insert(*bits),
-                        End::Dst => state.dst.get_or_insert(*bits),
-                    };
+                    state.src.get_or_insert(*bits);
                 }
             }
             Self::Iface {

@@ -35,6 +35,8 @@ pub(in super::super) enum Odd {
         sport: u16,
         dport: u16,
     },
+    /// Whether a rule of a native chain does a thing.
+    Native(NativeTest),
     /// Nothing here can tell; the reason, after the match's name.
     Unknown {
         what: Box<str>,
@@ -62,6 +64,18 @@ pub(in super::super) enum Bytes {
 pub(in super::super) struct OwnerTest {
     pub all_inverted: bool,
     pub text: Box<str>,
+}
+
+/// What a rule of a native chain may do; the words are of somebody else's names.
+#[derive(Clone, Debug)]
+pub(in super::super) struct NativeTest {
+    /// `the native chain inet t in`
+    pub whose: Box<str>,
+    /// `rule 3 matches`: no other question about that chain has these words.
+    pub what: Box<str>,
+    pub why: &'static str,
+    /// Nothing is known of any rule of the chain, so that what one of them does is no news.
+    pub unread: bool,
 }
 
 impl Odd {
@@ -109,7 +123,7 @@ impl Odd {
             // A packet that only passes through has no socket: every question fails, so that only
             // inverted ones hold (owner_mt).
             Self::Owner(test) if state.path != Path::Output => Tri::of(test.all_inverted),
-            Self::Owner(_) | Self::Unknown { .. } => Tri::Unknown,
+            Self::Owner(_) | Self::Native(_) | Self::Unknown { .. } => Tri::Unknown,
         }
     }
 }

@@ -49,6 +49,7 @@ impl Cond {
             Odd::Time(_) => "the moment is not said",
             Odd::Bytes(_) => "the packet's bytes are not known",
             Odd::Owner(_) => "whose socket sent it is not known",
+            Odd::Native(test) => test.why,
             Odd::Unknown { .. } => "",
         }
     }
@@ -238,6 +239,7 @@ fn odd_words(f: &mut fmt::Formatter<'_>, odd: &Odd) -> fmt::Result {
         Odd::Bytes(test) => f.write_str(&test.text),
         Odd::NotBoth { sport, dport } => write!(f, "not sport {sport}, not dport {dport}"),
         Odd::Owner(test) => f.write_str(&test.text),
+        Odd::Native(test) => write!(f, "{}: {}", test.whose, test.what),
         Odd::Unknown { what, why } => write!(f, "{what}: {why}"),
     }
 }

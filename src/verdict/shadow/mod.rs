@@ -21,8 +21,8 @@ mod tests;
 use std::collections::HashMap;
 
 use super::program::{Action, Place, Program, Rule, TableKind};
-use super::space::ask::Lasts;
 use super::space::index::Index;
+use super::space::lasts::Lasts;
 use super::space::region::Region;
 use crate::ruleset::Ruleset;
 use cover::{Cover, Search};

@@ -12,17 +12,7 @@ use crate::verdict::state::ct;
 
 use super::area::Area;
 use super::cube::{Bytes, Cube, Span, piece};
-
-/// How long the answer to a question about one packet stays what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Lasts {
-    /// Through a table.
-    Table,
-    /// Until the next target that changes anything.
-    Change,
-    /// Each rule that asks may be answered differently.
-    Once,
-}
+use super::lasts::{Lasts, looks};
 
 /// A question that no box can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +116,7 @@ pub(in super::super) fn ask(cond: &Cond, v6: bool) -> Ask {
                     invert: false,
                 },
                 !invert,
-                Lasts::Change,
+                Lasts::Change(looks::ADDRESSES),
             ),
         },
         Cond::Range {
@@ -191,14 +181,14 @@ fn beside(cond: &Cond, all: &Cube) -> Ask {
             value,
             mask,
             invert,
-        } => turned!(Mark { value, mask }, invert, Lasts::Change),
-        Cond::Length { bounds, invert } => turned!(Length { bounds }, invert, Lasts::Change),
-        Cond::Hops { test, invert } => turned!(Hops { test }, invert, Lasts::Change),
+        } => turned!(Mark { value, mask }, invert, Lasts::Change(looks::MARK)),
+        Cond::Length { bounds, invert } => turned!(Length { bounds }, invert, Lasts::Change(0)),
+        Cond::Hops { test, invert } => turned!(Hops { test }, invert, Lasts::Change(looks::HOPS)),
         Cond::Tos {
             value,
             mask,
             invert,
-        } => turned!(Tos { value, mask }, invert, Lasts::Change),
+        } => turned!(Tos { value, mask }, invert, Lasts::Change(looks::TOS)),
         Cond::Mac { mac, invert } => turned!(Mac { mac }, invert, Lasts::Table),
         Cond::Link { kind, invert } => turned!(Link { kind }, invert, Lasts::Table),
         // Without a connection there is no mark, whether the question is inverted or not.
@@ -207,7 +197,7 @@ fn beside(cond: &Cond, all: &Cube) -> Ask {
                 ct: ct::TRACKED,
                 ..*all
             }]),
-            ..Ask::atom(cond, true, Lasts::Change)
+            ..Ask::atom(cond, true, Lasts::Change(looks::CONNMARK))
         },
         Cond::Odd(odd) => rare(cond, odd, all),
         _ => Ask::atom(cond, true, Lasts::Once),
@@ -226,7 +216,7 @@ fn rare(cond: &Cond, odd: &Odd, all: &Cube) -> Ask {
                     if test.beyond {
                         Lasts::Once
                     } else {
-                        Lasts::Change
+                        Lasts::Change(looks::ADDRESSES | looks::STATE)
                     },
                 )
             }
@@ -245,7 +235,7 @@ fn rare(cond: &Cond, odd: &Odd, all: &Cube) -> Ask {
             let end = if *dst { End::Dst } else { End::Src };
             match spans {
                 Some(spans) => addresses(all, end, &spans, *invert),
-                None => Ask::atom(cond, true, Lasts::Change),
+                None => Ask::atom(cond, true, Lasts::Change(looks::ADDRESSES)),
             }
         }
         Odd::Set(test) if !test.beyond => {
@@ -254,10 +244,18 @@ fn rare(cond: &Cond, odd: &Odd, all: &Cube) -> Ask {
             // The words are made of the inverted form too.
             plain.text = "".into();
             let wanted = !test.invert;
-            Ask::atom(&Cond::Odd(Box::new(Odd::Set(plain))), wanted, Lasts::Change)
+            // A set of marks is one of addresses and marks.
+            let marks = if test.sides.len() > 1 { looks::MARK } else { 0 };
+            let what = looks::ADDRESSES | marks | looks::MEMBERS;
+            Ask::atom(
+                &Cond::Odd(Box::new(Odd::Set(plain))),
+                wanted,
+                Lasts::Change(what),
+            )
         }
         Odd::Bytes(test) if matches!(test.test, BytesOf::U32(_)) => {
-            Ask::atom(cond, true, Lasts::Change)
+            let what = looks::ADDRESSES | looks::TOS | looks::HOPS;
+            Ask::atom(cond, true, Lasts::Change(what))
         }
         Odd::NotBoth { .. }
         | Odd::Addrtype(_)
@@ -266,7 +264,7 @@ fn rare(cond: &Cond, odd: &Odd, all: &Cube) -> Ask {
         | Odd::Time(_)
         | Odd::Bytes(_)
         | Odd::Owner(_) => Ask::atom(cond, true, Lasts::Table),
-        Odd::AnyNet { .. } | Odd::Set(_) | Odd::Unknown { .. } => {
+        Odd::AnyNet { .. } | Odd::Set(_) | Odd::Native(_) | Odd::Unknown { .. } => {
             Ask::atom(cond, true, Lasts::Once)
         }
     }
@@ -416,7 +414,8 @@ fn icmp(all: &Cube, kind: Option<u8>, code: Option<u8>, invert: bool) -> Ask {
 
 fn state(all: &Cube, test: StateTest) -> Ask {
     if test.snat || test.dnat {
-        return Ask::atom(&Cond::State(test), true, Lasts::Change);
+        let what = looks::ADDRESSES | looks::STATE;
+        return Ask::atom(&Cond::State(test), true, Lasts::Change(what));
     }
     let states = if test.invert {
         ct::ANY & !test.states

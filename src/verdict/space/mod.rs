@@ -14,4 +14,5 @@ pub(super) mod area;
 pub(super) mod ask;
 pub(super) mod cube;
 pub(super) mod index;
+pub(super) mod lasts;
 pub(super) mod region;

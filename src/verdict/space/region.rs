@@ -1,7 +1,8 @@
 //! The packets that a rule asks for, all its conditions together.
 
-use super::ask::{Ask, Atom, Lasts, ask};
+use super::ask::{Ask, Atom, ask};
 use super::cube::Cube;
+use super::lasts::{Lasts, looks};
 use crate::verdict::cond::Cond;
 
 /// Boxes that a rule may be made of; what would take more is left wider and said to be vague.
@@ -30,7 +31,7 @@ impl Region {
         };
         for cond in conds {
             let asked = match cond {
-                Cond::State(_) if raw => Ask::atom(cond, true, Lasts::Change),
+                Cond::State(_) if raw => Ask::atom(cond, true, Lasts::Change(looks::STATE)),
                 _ => ask(cond, v6),
             };
             if let Some(cubes) = asked.cubes {

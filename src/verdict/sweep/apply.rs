@@ -13,11 +13,13 @@ use crate::ruleset::spec::value::AddressRange;
 use crate::verdict::Path;
 use crate::verdict::facts::Facts;
 use crate::verdict::program::Change;
+use crate::verdict::sets::Handling;
 use crate::verdict::space::area::{Area, List};
 use crate::verdict::space::cube::{Bytes, Cube, Span};
+use crate::verdict::space::lasts::looks;
 use crate::verdict::state::{LO, To, address_of, bits_of, ct, name_of};
 
-use super::parcel::{Field, Nat, Parcel};
+use super::parcel::{Become, Field, Nat, Parcel};
 
 /// Another value for each sequence of changes.
 fn after(before: u64, change: &Change) -> u64 {
@@ -35,7 +37,12 @@ pub(super) fn apply(
     facts: &Facts,
     v6: bool,
 ) -> Vec<Parcel> {
-    parcel.now.changes = after(parcel.now.changes, change);
+    let what = alters(change);
+    for (kind, own) in parcel.now.changes.iter_mut().enumerate() {
+        if what & 1 << kind != 0 {
+            *own = after(*own, change);
+        }
+    }
     match change {
         Change::Mark(mark) => {
             let (known, is) = parcel.now.mark;
@@ -52,11 +59,8 @@ pub(super) fn apply(
         Change::Template if !parcel.now.ct_settled && parcel.now.ct == Some(ct::INVALID) => {
             parcel.now.ct = Some(ct::NEW);
         }
-        Change::Notrack
-        | Change::Template
-        | Change::Tos { .. }
-        | Change::Hops(_)
-        | Change::Members => {}
+        Change::Notrack | Change::Template | Change::Tos { .. } | Change::Hops(_) => {}
+        Change::Members(handling) => members(handling, &mut parcel, change, facts),
         Change::Dnat(nat) => return destination(nat, parcel, change),
         Change::Snat(nat) => return source(nat, parcel, change),
         Change::Redirect(nat) => return redirect(nat, parcel, change, facts, v6),
@@ -81,6 +85,90 @@ pub(super) fn apply(
         }
     }
     vec![parcel]
+}
+
+/// What a question may look at that is changed, of [`looks`].
+fn alters(change: &Change) -> u8 {
+    let bit = |is: bool, bit: u8| if is { bit } else { 0 };
+    match change {
+        Change::Mark(_) | Change::SomeMark | Change::Connmark(Connmark::Restore { .. }) => {
+            looks::MARK
+        }
+        Change::Connmark(_) => looks::CONNMARK,
+        Change::Tos { .. } => looks::TOS,
+        Change::Hops(_) => looks::HOPS,
+        Change::Notrack | Change::Template => looks::STATE,
+        Change::Members(handling) => bit(handling.mark, looks::MARK),
+        Change::Dnat(_)
+        | Change::Snat(_)
+        | Change::Redirect(_)
+        | Change::Masquerade(_)
+        | Change::Netmap(_) => looks::ADDRESSES,
+        Change::May(effects) => {
+            let turned = effects.dnat || effects.snat || effects.destination || effects.source;
+            bit(turned, looks::ADDRESSES)
+                | bit(effects.mark, looks::MARK)
+                | bit(effects.connmark, looks::CONNMARK)
+                | bit(effects.tos, looks::TOS)
+                | bit(effects.hops, looks::HOPS)
+                | bit(effects.state, looks::STATE)
+        }
+    }
+}
+
+/// Members of sets are changed, and the mark may be set.
+fn members(handling: &Handling, parcel: &mut Parcel, change: &Change, facts: &Facts) {
+    if handling.mark {
+        parcel.now.mark = (0, 0);
+    }
+    if !handling.is_something() {
+        return;
+    }
+    let which = match handling.sets(&facts.sets) {
+        Some(names) => names.iter().map(|name| name_hash(name)).collect(),
+        None => vec![ANY_SET],
+    };
+    for set in which {
+        let touched = &mut parcel.now.touched;
+        match touched.binary_search_by_key(&set, |(own, _)| *own) {
+            Ok(at) => {
+                if let Some((_, own)) = touched.get_mut(at) {
+                    *own = after(*own, change);
+                }
+            }
+            Err(at) => touched.insert(at, (set, after(0, change))),
+        }
+    }
+}
+
+/// Stands for every set.
+const ANY_SET: u64 = 0;
+
+fn name_hash(name: &[u8]) -> u64 {
+    FixedState::default().hash_one(name).max(1)
+}
+
+impl Become {
+    /// Tells stretches apart in which the answer to a question that looks at these things lasts; 0 is the first.
+    pub(super) fn stretch(&self, what: u8) -> u64 {
+        let changes = self.changes.iter().enumerate();
+        let asked = changes.filter(|(kind, own)| what & 1 << kind != 0 && **own != 0);
+        one_of(asked.map(|(kind, own)| (kind as u64, *own)))
+    }
+
+    /// The same of the members of a set.
+    pub(super) fn stretch_of_set(&self, name: &[u8]) -> u64 {
+        let wanted = [ANY_SET, name_hash(name)];
+        let touched = self.touched.iter().copied();
+        one_of(touched.filter(|(set, _)| wanted.contains(set)))
+    }
+}
+
+/// One number for several; 0 of none.
+fn one_of(all: impl Iterator<Item = (u64, u64)>) -> u64 {
+    all.fold(0, |before, one| {
+        FixedState::default().hash_one((before, one)).max(1)
+    })
 }
 
 /// What may have been changed is not known afterwards.

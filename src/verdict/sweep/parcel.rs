@@ -8,6 +8,7 @@
 use crate::verdict::Path;
 use crate::verdict::space::area::{Area, List};
 use crate::verdict::space::cube::{Cube, Span, piece};
+use crate::verdict::space::lasts::looks;
 use crate::verdict::state::{LO, To, ct};
 use crate::verdict::thread::By;
 
@@ -52,8 +53,11 @@ pub(super) struct Become {
     pub snat: Nat,
     pub dst_bound: bool,
     pub src_bound: bool,
-    /// Tells apart what was changed on the way, and what NAT changed: answers last between changes.
-    pub changes: u64,
+    /// Tells apart what was changed on the way, for each of [`looks`], and what NAT changed: answers last between
+    /// changes.
+    pub changes: [u64; looks::KINDS],
+    /// The same of the members of sets: which, by a hash of its name, and what was done to it.
+    pub touched: Vec<(u64, u64)>,
     pub translations: u64,
 }
 
@@ -120,7 +124,8 @@ impl Parcel {
             snat: Nat::Before,
             dst_bound: false,
             src_bound: false,
-            changes: 0,
+            changes: [0; looks::KINDS],
+            touched: Vec::new(),
             translations: 0,
         };
         let parcel = |area: Area, seen: bool| Self {

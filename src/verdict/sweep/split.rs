@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use crate::verdict::Path;
 use crate::verdict::cond::{Cond, Odd, StateTest};
 use crate::verdict::space::area::Area;
-use crate::verdict::space::ask::{Atom, Lasts, WideAsk};
+use crate::verdict::space::ask::{Atom, WideAsk};
 use crate::verdict::space::cube::Cube;
+use crate::verdict::space::lasts::{Lasts, looks};
 use crate::verdict::state::ct;
 
 use super::parcel::{Field, Nat, Parcel};
@@ -177,10 +178,24 @@ fn atom(
         sides.yes.push(parcel);
         return;
     };
-    let words = || plain_words(cond, asked.wanted, v6);
+    let members = match (asked.lasts, cond) {
+        (Lasts::Change(what), Cond::Odd(odd)) if what & looks::MEMBERS != 0 => match &**odd {
+            Odd::Set(test) => parcel.now.stretch_of_set(&test.name),
+            _ => 0,
+        },
+        _ => 0,
+    };
+    let words = || {
+        let words = plain_words(cond, asked.wanted, v6);
+        if members == 0 {
+            words
+        } else {
+            words + " (as rules have changed it)"
+        }
+    };
     let mut stretch = match asked.lasts {
         Lasts::Table => parcel.now.translations,
-        Lasts::Change => parcel.now.changes,
+        Lasts::Change(what) => parcel.now.stretch(what) ^ members,
         Lasts::Once => 0,
     };
     let mut question = book.number(asked.key.clone(), stretch, words);
@@ -218,7 +233,8 @@ fn mark(
     } else {
         let key = format!("mark {value:#x}/{mask:#x}");
         let words = || plain_words(cond, !invert, v6);
-        let question = book.number(key, parcel.now.changes, words);
+        let stretch = parcel.now.stretch(looks::MARK);
+        let question = book.number(key, stretch, words);
         sides.put(parcel, question, !invert);
     }
 }
@@ -259,7 +275,8 @@ fn connmark(
             }
             let key = format!("connmark {value:#x}/{mask:#x}");
             let words = || plain_words(cond, !invert, v6);
-            let question = book.number(key, parcel.now.changes, words);
+            let stretch = parcel.now.stretch(looks::CONNMARK);
+            let question = book.number(key, stretch, words);
             sides.put(parcel, question, !invert);
         }
     }

@@ -157,6 +157,7 @@ impl MatchSet<'_> {
             String::from_utf8_lossy(&self.name.value),
         );
         phrase.flag(false, &show_sides(&self.sides));
+        phrase.flag_if(self.return_nomatch, "return-nomatch");
         phrase.option("packets", self.packets.as_ref());
         phrase.option("bytes", self.bytes.as_ref());
     }
