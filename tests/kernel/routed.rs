@@ -203,7 +203,11 @@ fn explain(net: &Net, words: &str) -> (serde_json::Value, Vec<String>) {
     let blocking = causes.filter(|cause| cause["grade"] == "blocks");
     let blocking = blocking.map(|cause| cause["says"].as_str().unwrap().to_owned());
     let blocking: Vec<String> = blocking.collect();
-    let passes = json["verdict"] == "accept" && blocking.is_empty();
+    // What must follow it counts too.
+    let mut connection = json["connection"].as_array().unwrap().iter();
+    let passes = json["verdict"] == "accept"
+        && blocking.is_empty()
+        && connection.all(|packet| packet["verdict"] == "accept");
     assert_eq!(output.status.code(), Some(i32::from(!passes)), "{json:#}");
     (json, blocking)
 }

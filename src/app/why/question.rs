@@ -198,7 +198,7 @@ pub fn answer(
             vec![packet.clone()]
         };
         for probe in probes {
-            let answered = answer_one(question, packet, probe, programs, facts, machine, ask);
+            let answered = answer_one(question, packet, &probe, programs, facts, machine, ask);
             if answered.met {
                 return Some(answered);
             }
@@ -212,7 +212,7 @@ pub fn answer(
 fn answer_one(
     question: &Question,
     packet: &Probe,
-    probe: Probe,
+    probe: &Probe,
     programs: &mut Programs,
     facts: &Facts,
     machine: &mut Machine,
@@ -222,7 +222,7 @@ fn answer_one(
     let sets: Vec<Held> = question.sets.iter().filter(of_family).cloned().collect();
     let rulesets: Vec<&Ruleset> = sets.iter().map(|held| held.ruleset.as_ref()).collect();
     let program = programs.of(probe.family, &sets, &question.natives);
-    let probe = looped(&probe);
+    let probe = looped(probe);
     let (probe, explanation) = match question.live {
         true => explained(
             program,

@@ -4,7 +4,7 @@
 //! the walk does it where NAT stands.
 
 use super::{Bound, Connection, End, Part, lo};
-use crate::flow::{IfName, Protocol, TcpFlags};
+use crate::flow::{IfName, Protocol, RouteAnswer, TcpFlags, Way, WayKind};
 use crate::verdict::facts::Facts;
 use crate::verdict::program::Program;
 use crate::verdict::state::{LO, State, address_of, ct, name_of};
@@ -177,6 +177,15 @@ impl Opened {
             icmp_code: icmp.then_some(0),
             tcp_flags: tcp.then_some(flags),
             ctstate: Some(ctstate),
+            // The first packet went to its sender by that interface.
+            back: left_by.filter(|_| path != Path::Output).map(|name| {
+                RouteAnswer::Way(Way {
+                    kind: WayKind::Unicast,
+                    output: Some(name),
+                    gateway: None,
+                    table: 0,
+                })
+            }),
             connection: if untracked {
                 Connection {
                     reply: Some(true),
