@@ -5,7 +5,7 @@
 //! before that one, add the rule for answers, open FORWARD for a DNAT in both directions, delete the rule that
 //! decides. Each is carried out on a copy of the stage, and the packet is walked through the result; what does
 //! not let it through is not offered. Nor is what helps the first packet of a connection alone: its answer and what
-//! follows are walked too, and the rules that they need are part of the same fix ([`whole`]). With each comes what else it would let through, and they are ordered by
+//! follows are walked too, and the rules that they need are part of the same fix (`whole`). With each comes what else it would let through, and they are ordered by
 //! that.
 //!
 //! A rule that is known to say less than the kernel holds ([`Marked`]) is matched as unknown in all of this: no way
