@@ -220,9 +220,15 @@ impl State {
     /// Whether the destination is in a network, as far as that is known.
     #[inline]
     pub(super) fn goes_to(&self, bits: u128, mask: u128) -> Option<bool> {
-        if let Some(dst) = self.dst {
-            return Some(dst & mask == bits);
+        match self.dst {
+            Some(dst) => Some(dst & mask == bits),
+            None => self.may_go_to(bits, mask),
         }
+    }
+
+    /// The same of one of those that NAT chose from. Apart, so that the usual test stays small enough to be inlined.
+    #[cold]
+    fn may_go_to(&self, bits: u128, mask: u128) -> Option<bool> {
         let (first, last) = self.among?;
         let all = if self.v6 { u128::MAX } else { u32::MAX.into() };
         let free = all & !mask;
